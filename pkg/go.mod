@@ -2,9 +2,7 @@ module github.com/yubin-mail/yubin/pkg
 
 go 1.26.0
 
-require (
-	github.com/yubin-mail/yubin/proto v0.0.0
-)
+require github.com/yubin-mail/yubin/proto v0.0.0
 
 require (
 	github.com/beorn7/perks v1.0.1 // indirect
@@ -52,7 +50,8 @@ require (
 	golang.org/x/term v0.47.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
 	golang.org/x/time v0.16.0 // indirect
-	google.golang.org/genproto/googleapis/rpc v0.0.0-20260817212433-ac3dfec99bb1 // indirect
+	google.golang.org/genproto v0.0.0-20261019180522-ce908d29299b // indirect
+	google.golang.org/genproto/googleapis/rpc v0.0.0-20261012220534-4341edf3f941 // indirect
 	google.golang.org/grpc v1.85.0 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
 	modernc.org/libc v1.67.6 // indirect
@@ -62,4 +61,3 @@ require (
 )
 
 replace github.com/yubin-mail/yubin/proto => ../proto
-
