@@ -1,0 +1,90 @@
+package rpc
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"time"
+
+	grpcprom "github.com/grpc-ecosystem/go-grpc-middleware/providers/prometheus"
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	_ "google.golang.org/grpc/health" // client-side health checks, which serviceConfig asks for
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/yubin-mail/yubin/pkg/fault"
+	"github.com/yubin-mail/yubin/pkg/telemetry"
+	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
+)
+
+// DefaultTimeout bounds a unary call whose context has no deadline.
+const DefaultTimeout = 15 * time.Second
+
+// serviceConfig spreads calls over all replicas that report themselves as serving.
+const serviceConfig = `{"loadBalancingConfig":[{"round_robin":{}}],"healthCheckConfig":{"serviceName":""}}`
+
+// DialOptions of Dial.
+type DialOptions struct {
+	TLS        *tls.Config           // as of tlsconf.MutualClient; required
+	Registerer prometheus.Registerer // may be nil
+	Timeout    time.Duration         // of a unary call without a deadline; 0 is DefaultTimeout
+}
+
+// ErrNoTLS is returned by Dial without TLS: services talk over mutual TLS only.
+var ErrNoTLS = errors.New("rpc connections need TLS")
+
+// Dial makes a connection to a service, target being as in gRPC (host:port, dns:///name:port). No
+// network traffic happens before the first call; a call fails at once with Unavailable when
+// no replica can be reached.
+func Dial(target string, opts DialOptions) (*grpc.ClientConn, error) {
+	if opts.TLS == nil {
+		return nil, ErrNoTLS
+	}
+	metrics := telemetry.Register(opts.Registerer, grpcprom.NewClientMetrics())
+	conn, err := grpc.NewClient(target,
+		grpc.WithTransportCredentials(credentials.NewTLS(opts.TLS)),
+		grpc.WithDefaultServiceConfig(serviceConfig),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime, Timeout: keepaliveTimeout, PermitWithoutStream: true}),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxMessageSize), grpc.MaxCallSendMsgSize(MaxMessageSize)),
+		grpc.WithChainUnaryInterceptor(metrics.UnaryClientInterceptor(), deadline(opts.Timeout)),
+		grpc.WithChainStreamInterceptor(metrics.StreamClientInterceptor()),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w", target, err)
+	}
+	return conn, nil
+}
+
+// withTimeout bounds ctx unless it has a deadline.
+func withTimeout(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	if timeout <= 0 {
+		timeout = DefaultTimeout
+	}
+	return context.WithTimeout(ctx, timeout)
+}
+
+func deadline(timeout time.Duration) grpc.UnaryClientInterceptor {
+	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoker grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		ctx, cancel := withTimeout(ctx, timeout)
+		defer cancel()
+		return invoker(ctx, method, req, reply, cc, opts...)
+	}
+}
+
+// Transient tells whether the same call may succeed if it is made again soon: the service
+// could not be reached, or a concurrent change was in the way. Only an idempotent call may be repeated.
+func Transient(err error) bool {
+	switch fault.Code(err) {
+	case codes.Unavailable, codes.Aborted:
+		return true
+	case codes.ResourceExhausted: // of the transport, not a quota or a limit of ours
+		return fault.Reason(err) == rpcv1.Reason_REASON_UNSPECIFIED
+	}
+	return false
+}

@@ -1,0 +1,117 @@
+package rpc
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+
+	grpcprom "github.com/grpc-ecosystem/go-grpc-middleware/providers/prometheus"
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+
+	"github.com/yubin-mail/yubin/pkg/fault"
+	"github.com/yubin-mail/yubin/pkg/telemetry"
+)
+
+// guard holds the interceptors that both transports run around every handler.
+type guard struct {
+	log      *slog.Logger
+	metrics  *grpcprom.ServerMetrics
+	rules    *rules
+	identify func(context.Context) string
+}
+
+func newGuard(log *slog.Logger, reg prometheus.Registerer, identify func(context.Context) string) *guard {
+	metrics := grpcprom.NewServerMetrics(grpcprom.WithServerHandlingTimeHistogram(
+		grpcprom.WithHistogramBuckets([]float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 15, 60}),
+	))
+	return &guard{
+		log:      log,
+		metrics:  telemetry.Register(reg, metrics),
+		rules:    &rules{},
+		identify: identify,
+	}
+}
+
+func (g *guard) unary() grpc.UnaryServerInterceptor {
+	measure := g.metrics.UnaryServerInterceptor()
+	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+		return measure(ctx, req, info, func(ctx context.Context, req any) (resp any, err error) {
+			defer func() { err = g.outcome(ctx, info.FullMethod, recover(), err) }()
+			ctx, err = g.authorise(ctx, info.FullMethod)
+			if err != nil {
+				return nil, err
+			}
+			return handler(ctx, req)
+		})
+	}
+}
+
+func (g *guard) stream() grpc.StreamServerInterceptor {
+	measure := g.metrics.StreamServerInterceptor()
+	return func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+		return measure(srv, ss, info, func(srv any, ss grpc.ServerStream) (err error) {
+			defer func() { err = g.outcome(ss.Context(), info.FullMethod, recover(), err) }()
+			ctx, err := g.authorise(ss.Context(), info.FullMethod)
+			if err != nil {
+				return err
+			}
+			return handler(srv, &streamWithContext{ss, ctx})
+		})
+	}
+}
+
+func (g *guard) authorise(ctx context.Context, method string) (context.Context, error) {
+	caller := g.identify(ctx)
+	if err := g.rules.check(caller, method); err != nil {
+		g.log.WarnContext(ctx, "call refused", "caller", caller, "method", method)
+		return nil, err
+	}
+	return context.WithValue(ctx, callerKey{}, caller), nil
+}
+
+// outcome turns what a handler left behind, an error or a panic, into what crosses the wire,
+// and logs what does not cross.
+func (g *guard) outcome(ctx context.Context, method string, panicked any, err error) error {
+	if panicked != nil {
+		g.log.ErrorContext(ctx, "handler panicked", "method", method, "panic", fmt.Sprint(panicked), "stack", string(debug.Stack()))
+		err = errPanic
+	}
+	if err == nil {
+		return nil
+	}
+	status, foreign := fault.Status(err)
+	switch {
+	case foreign && panicked == nil:
+		g.log.ErrorContext(ctx, "call failed", "method", method, "error", err)
+	case !foreign && err.Error() != status.Message():
+		g.log.DebugContext(ctx, "call failed", "method", method, "code", status.Code(), "error", err)
+	}
+	return status.Err()
+}
+
+// errPanic has no reason and no text to show: it is foreign on purpose.
+var errPanic = fmt.Errorf("handler panicked")
+
+type streamWithContext struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (s *streamWithContext) Context() context.Context { return s.ctx }
+
+type callerKey struct{}
+
+// Caller gives the service that made the call being handled, such as "smtp"; "" outside a handler.
+func Caller(ctx context.Context) string {
+	caller, _ := ctx.Value(callerKey{}).(string)
+	return caller
+}
+
+// splitMethod cuts "/yubin.quota.v1.QuotaService/Reserve" into service and method.
+func splitMethod(full string) (service, method string) {
+	service, method, _ = strings.Cut(strings.TrimPrefix(full, "/"), "/")
+	return service, method
+}
