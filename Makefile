@@ -1,0 +1,83 @@
+# `make help` lists the targets.
+SHELL := /bin/bash -o pipefail
+export CGO_ENABLED ?= 0
+
+MODULES  := proto pkg services tests
+SERVICES := smtp pop3 imap storage quota directory yubin
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS  := -s -w -X github.com/yubin-mail/yubin/pkg/service.Version=$(VERSION)
+DATA     ?= ./data
+PACKAGES := $(foreach m,$(MODULES),./$(m)/...)
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+.PHONY: run
+run: build ## Build and start the whole system on the embedded stores, with a demo account (DATA=./data)
+	@exec bin/yubin serve --demo --data-dir $(DATA)
+
+.PHONY: build
+build: ## Build every binary into bin/
+	@mkdir -p bin
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(foreach s,$(SERVICES),./services/$(s))
+
+.PHONY: test
+test: test-unit test-e2e ## Run every test that needs no cluster
+
+.PHONY: test-setup
+test-setup: ## Install the mail clients and the compiler that the tests use (Debian, Ubuntu)
+	@tests/setup/install
+
+.PHONY: test-unit
+test-unit: test-setup ## Run the tests of the packages, with the race detector
+	CGO_ENABLED=1 go test -race -timeout 15m ./proto/... ./pkg/... ./services/...
+
+.PHONY: test-e2e
+test-e2e: test-setup ## Run the end-to-end tests with real clients
+	CGO_ENABLED=1 go test -race -timeout 30m ./tests/...
+
+.PHONY: lint
+lint: lint-go lint-proto lint-mod ## Check style, protos, module files and generated code
+
+.PHONY: lint-go
+lint-go:
+	@mkdir -p .cache && cd tools && GOWORK=off go build -o ../.cache/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	.cache/golangci-lint run $(PACKAGES)
+
+.PHONY: lint-proto
+lint-proto: .cache/buf
+	cd proto && ../.cache/buf lint && ../.cache/buf format --diff --exit-code
+	@# Breaking changes are measured against what is on main, once it has protos.
+	@if git rev-parse -q --verify origin/main:proto/buf.yaml >/dev/null; then \
+		.cache/buf breaking proto --against '.git#ref=origin/main,subdir=proto'; fi
+
+.PHONY: lint-mod
+lint-mod:
+	@for m in $(MODULES); do (cd $$m && GOWORK=off go mod tidy -diff) || exit 1; done
+
+.cache/buf: tools/go.mod
+	@mkdir -p .cache && cd tools && GOWORK=off go build -o ../.cache/buf github.com/bufbuild/buf/cmd/buf
+
+.PHONY: generate
+generate: .cache/buf ## Generate code from the protos
+	@cd tools && GOWORK=off go build -o ../.cache/ google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc
+	cd proto && PATH=$(CURDIR)/.cache:$$PATH ../.cache/buf generate
+
+.PHONY: fuzz
+FUZZTIME ?= 60s
+fuzz: ## Run each fuzz target for FUZZTIME (60s)
+	@tests/setup/fuzz $(FUZZTIME)
+
+.PHONY: bench
+bench: ## Run the benchmarks, which report ratios
+	go test -run '^$$' -bench . -benchtime 3s ./tests/bench/...
+
+.PHONY: tidy
+tidy: ## Tidy every module and the workspace
+	@for m in $(MODULES) tools; do (cd $$m && GOWORK=off go mod tidy) || exit 1; done
+	go work sync
+
+.PHONY: clean
+clean: ## Remove what was built (not the data)
+	rm -rf bin .cache
