@@ -85,6 +85,17 @@ func guarded(ctx context.Context, run func(context.Context) error) (err error) {
 	return run(ctx)
 }
 
+// Readiness is the component to list last: when the process stops it calls drain, which makes readiness
+// fail, and holds the others back for delay, so that load balancers stop sending new clients first.
+func Readiness(drain func(), delay time.Duration) Component {
+	return Component{Name: "readiness", Run: func(ctx context.Context) error {
+		<-ctx.Done()
+		drain()
+		time.Sleep(delay)
+		return nil
+	}}
+}
+
 // SignalContext gives a context that SIGTERM or SIGINT cancels. A second signal has its default
 // effect: it ends the process at once.
 func SignalContext(parent context.Context) (context.Context, context.CancelFunc) {

@@ -1,0 +1,29 @@
+package listen
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/yubin-mail/yubin/pkg/telemetry"
+)
+
+// Metrics of the listeners of one gateway.
+type Metrics struct {
+	open     *prometheus.GaugeVec
+	accepted *prometheus.CounterVec
+	refused  *prometheus.CounterVec
+}
+
+// NewMetrics registers yubin_<service>_connections, _connections_total and _connections_refused_total. reg may be nil.
+func NewMetrics(reg prometheus.Registerer, service string) *Metrics {
+	return &Metrics{
+		open: telemetry.Register(reg, prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Namespace: "yubin", Subsystem: service, Name: "connections", Help: "Open connections by listener.",
+		}, []string{"listener"})),
+		accepted: telemetry.Register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "yubin", Subsystem: service, Name: "connections_total", Help: "Connections taken by listener.",
+		}, []string{"listener"})),
+		refused: telemetry.Register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "yubin", Subsystem: service, Name: "connections_refused_total", Help: "Connections refused by listener and reason.",
+		}, []string{"listener", "reason"})),
+	}
+}

@@ -1,0 +1,156 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/pflag"
+	"google.golang.org/grpc"
+
+	"github.com/yubin-mail/yubin/pkg/admin"
+	"github.com/yubin-mail/yubin/pkg/config"
+	"github.com/yubin-mail/yubin/pkg/health"
+	"github.com/yubin-mail/yubin/pkg/lifecycle"
+	"github.com/yubin-mail/yubin/pkg/rpc"
+	"github.com/yubin-mail/yubin/pkg/telemetry"
+	"github.com/yubin-mail/yubin/pkg/tlsconf"
+)
+
+// Exit codes of a service.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitConfig = 2
+)
+
+// Config is the configuration of a service.
+type Config interface {
+	// Flags declares the settings, with their defaults.
+	Flags(fs *pflag.FlagSet)
+	// Validate tells all that is wrong with them.
+	Validate() []error
+}
+
+// Service is what every part of a running service is given.
+type Service struct {
+	Name, Version string
+	Log           *slog.Logger
+	Registry      *prometheus.Registry
+	Health        *health.Checks
+
+	common common
+	conns  []*grpc.ClientConn
+}
+
+// Main runs a service and exits: with 0 after SIGTERM or SIGINT, with 2 if the configuration is wrong, with 1 if
+// run fails. run wires the service and ends in s.Run.
+func Main[C Config](name string, cfg C, run func(ctx context.Context, s *Service, cfg C) error) {
+	ctx, stop := lifecycle.SignalContext(context.Background())
+	code := execute(ctx, name, cfg, run, process{os.Args[1:], os.Environ(), os.Stdout, os.Stderr})
+	stop()
+	os.Exit(code)
+}
+
+// process is what the operating system gives to a program.
+type process struct {
+	args, environ  []string
+	stdout, stderr io.Writer
+}
+
+func execute[C Config](ctx context.Context, name string, cfg C, run func(context.Context, *Service, C) error, p process) int {
+	fs := pflag.NewFlagSet(name, pflag.ContinueOnError)
+	fs.SortFlags = false
+	var c common
+	c.flags(fs)
+	cfg.Flags(fs)
+	err := config.Load(fs, p.args, p.environ)
+	switch {
+	case errors.Is(err, pflag.ErrHelp):
+		config.PrintUsage(p.stdout, name, fs)
+		return exitOK
+	case c.version:
+		_, _ = fmt.Fprintln(p.stdout, name, Version())
+		return exitOK
+	case err == nil: // what could not be read was left at its default, and is not worth a complaint
+		err = config.Check(c.validate(), cfg.Validate())
+	}
+	if err != nil {
+		_, _ = fmt.Fprintf(p.stderr, "%s: the configuration is wrong:\n  %s\nSee %s --help.\n",
+			name, strings.ReplaceAll(err.Error(), "\n", "\n  "), name)
+		return exitConfig
+	}
+	s := newService(name, c, p.stderr)
+	defer s.close()
+	s.Log.Info("starting", "version", s.Version)
+	if err := run(ctx, s, cfg); err != nil {
+		s.Log.Error("failed", "error", err)
+		return exitFailed
+	}
+	s.Log.Info("stopped")
+	return exitOK
+}
+
+func newService(name string, c common, w io.Writer) *Service {
+	log, err := telemetry.Logger(w, c.logLevel, c.logFormat)
+	if err != nil {
+		panic(err) // common.validate has made the same logger
+	}
+	return &Service{
+		Name:     name,
+		Version:  Version(),
+		Log:      log.With("service", name),
+		Registry: telemetry.Registry(name, Version()),
+		Health:   health.NewChecks(),
+		common:   c,
+	}
+}
+
+// Dial makes a connection to another service, called server in its certificate. It is closed when the service ends.
+func (s *Service) Dial(target, server string) (*grpc.ClientConn, error) {
+	tls, err := tlsconf.MutualClient(s.common.files, server, s.tlsOptions())
+	if err != nil {
+		return nil, fmt.Errorf("set up connection to %s: %w", server, err)
+	}
+	conn, err := rpc.Dial(target, rpc.DialOptions{TLS: tls, Registerer: s.Registry})
+	if err != nil {
+		return nil, fmt.Errorf("set up connection to %s: %w", server, err)
+	}
+	s.conns = append(s.conns, conn)
+	return conn, nil
+}
+
+// RPCServer makes the gRPC server of this service.
+func (s *Service) RPCServer() (*grpc.Server, error) {
+	tls, err := tlsconf.MutualServer(s.common.files, s.tlsOptions())
+	if err != nil {
+		return nil, fmt.Errorf("set up rpc server: %w", err)
+	}
+	return rpc.NewServer(rpc.ServerOptions{Log: s.Log, Registerer: s.Registry, TLS: tls, Health: s.Health}), nil
+}
+
+func (s *Service) tlsOptions() tlsconf.Options {
+	return tlsconf.Options{Log: s.Log, Registerer: s.Registry}
+}
+
+// Run runs the components until ctx ends or one fails, as lifecycle.Run does. List what others need first. The admin server
+// runs around them, and readiness fails before any of them is stopped.
+func (s *Service) Run(ctx context.Context, components ...lifecycle.Component) error {
+	all := []lifecycle.Component{admin.Component(admin.Options{
+		Addr: s.common.adminListen, Checks: s.Health, Gatherer: s.Registry, Pprof: s.common.adminPprof, Log: s.Log,
+	})}
+	all = append(all, components...)
+	all = append(all, lifecycle.Readiness(s.Health.StartDraining, s.common.shutdownDelay))
+	return lifecycle.Run(ctx, s.Log, all...)
+}
+
+func (s *Service) close() {
+	for _, conn := range s.conns {
+		_ = conn.Close()
+	}
+}
