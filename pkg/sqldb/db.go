@@ -51,8 +51,18 @@ func (db *DB) Dialect() Dialect { return db.dialect }
 // one writer at a time. fn may be run again after a conflict, so it must not change anything but the database
 // before Write has returned. class is a metric label, a constant such as "deliver".
 func (db *DB) Write(ctx context.Context, class string, fn func(*Tx) error) error {
+	return db.write(ctx, class, transaction{begin: db.dialect.BeginWrite, end: "COMMIT", abort: "ROLLBACK"}, fn)
+}
+
+// WriteRelaxed is Write whose commit does not wait for the disk. The transaction is atomic, ordered with all others, and
+// survives kill -9; a loss of power may undo it, unless a Write has committed after it.
+func (db *DB) WriteRelaxed(ctx context.Context, class string, fn func(*Tx) error) error {
+	return db.write(ctx, class, db.dialect.relaxed, fn)
+}
+
+func (db *DB) write(ctx context.Context, class string, kind transaction, fn func(*Tx) error) error {
 	for attempt := 1; ; attempt++ {
-		err := db.run(ctx, db.writer, class, db.dialect.BeginWrite, "COMMIT", fn)
+		err := db.run(ctx, db.writer, class, kind, fn)
 		if err == nil || attempt == maxAttempts || ctx.Err() != nil || !db.dialect.Conflict(err) {
 			return err
 		}
@@ -61,10 +71,17 @@ func (db *DB) Write(ctx context.Context, class string, fn func(*Tx) error) error
 
 // Read runs fn on a consistent snapshot. Writes fail. class is a metric label.
 func (db *DB) Read(ctx context.Context, class string, fn func(*Tx) error) error {
-	return db.run(ctx, db.reader, class, db.dialect.BeginRead, db.dialect.EndRead, fn)
+	return db.run(ctx, db.reader, class, transaction{begin: db.dialect.BeginRead, end: db.dialect.EndRead, abort: "ROLLBACK"}, fn)
 }
 
-func (db *DB) run(ctx context.Context, from *pool, class, begin, end string, fn func(*Tx) error) (err error) {
+// transaction is how a kind of transaction begins and ends.
+type transaction struct {
+	begin, end, abort string
+	// state says that begin and end set more of the connection than the transaction; if either fails, the connection is replaced.
+	state bool
+}
+
+func (db *DB) run(ctx context.Context, from *pool, class string, kind transaction, fn func(*Tx) error) (err error) {
 	asked := time.Now()
 	c, err := from.get(ctx)
 	if err != nil {
@@ -79,15 +96,15 @@ func (db *DB) run(ctx context.Context, from *pool, class, begin, end string, fn 
 		tx.finish()
 		from.release(c, broken)
 	}()
-	if err := c.command(ctx, begin); err != nil {
-		broken = errors.Is(err, driver.ErrBadConn) || ctx.Err() != nil
+	if err := c.command(ctx, kind.begin); err != nil {
+		broken = kind.state || errors.Is(err, driver.ErrBadConn) || ctx.Err() != nil
 		return fmt.Errorf("begin transaction: %w", err)
 	}
 	err = fn(tx)
 	tx.closeRows()
 	if err == nil {
 		// Once COMMIT was sent the caller's context must not make its outcome unknown.
-		if err = c.command(context.WithoutCancel(ctx), end); err == nil {
+		if err = c.command(context.WithoutCancel(ctx), kind.end); err == nil {
 			broken = false
 			return nil
 		}
@@ -95,7 +112,7 @@ func (db *DB) run(ctx context.Context, from *pool, class, begin, end string, fn 
 	}
 	// Some errors have ended the transaction already (SQLite: full disk, interrupt); then ROLLBACK fails,
 	// and a new connection costs less than finding out.
-	broken = c.command(context.WithoutCancel(ctx), "ROLLBACK") != nil
+	broken = c.command(context.WithoutCancel(ctx), kind.abort) != nil
 	return err
 }
 

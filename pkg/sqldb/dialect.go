@@ -22,6 +22,8 @@ type Dialect struct {
 	Numbered bool
 	// Conflict tells whether an error is a conflict with another writer, so that the transaction may be run again.
 	Conflict func(error) bool
+	// relaxed is a transaction that writes without waiting for the disk.
+	relaxed transaction
 }
 
 // SQLite is the dialect of the embedded database.
@@ -31,6 +33,12 @@ var SQLite = Dialect{
 	BeginWrite: "BEGIN IMMEDIATE",
 	EndRead:    "COMMIT",
 	Conflict:   func(err error) bool { return primaryCode(err) == sqlite3.SQLITE_BUSY },
+	relaxed: transaction{
+		begin: "PRAGMA synchronous=NORMAL; BEGIN IMMEDIATE",
+		end:   "COMMIT; PRAGMA synchronous=FULL",
+		abort: "ROLLBACK; PRAGMA synchronous=FULL",
+		state: true,
+	},
 }
 
 // rebinder rewrites placeholders for a dialect and remembers the outcome; queries are constants of the program.
