@@ -90,14 +90,18 @@ func unitSize(unit string) (Size, bool) {
 
 // String gives the shortest text that ParseSize reads as exactly this size.
 func (s Size) String() string {
-	best := strconv.FormatInt(int64(s), 10)
+	plain := strconv.FormatInt(int64(s), 10)
+	best := ""
 	for _, u := range units {
 		if s == 0 || s%u.size != 0 {
 			continue
 		}
-		if text := strconv.FormatInt(int64(s/u.size), 10) + u.name; len(text) < len(best) {
+		if text := strconv.FormatInt(int64(s/u.size), 10) + u.name; best == "" || len(text) < len(best) {
 			best = text
 		}
+	}
+	if best == "" || len(plain) < len(best) {
+		return plain
 	}
 	return best
 }

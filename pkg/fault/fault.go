@@ -144,9 +144,11 @@ func Status(err error) (s *status.Status, foreign bool) {
 		}
 		return d, false
 	}
-	switch code := Code(err); code {
-	case codes.Canceled, codes.DeadlineExceeded:
-		return status.New(code, err.Error()), false
+	switch {
+	case errors.Is(err, context.Canceled):
+		return status.FromContextError(context.Canceled), false
+	case errors.Is(err, context.DeadlineExceeded):
+		return status.FromContextError(context.DeadlineExceeded), false
 	}
 	return New(codes.Internal, rpcv1.Reason_REASON_UNSPECIFIED, genericText).GRPCStatus(), true
 }
