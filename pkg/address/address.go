@@ -97,6 +97,10 @@ func ParseDomain(s string) (string, error) {
 	if err != nil || slices.ContainsFunc(strings.Split(domain, "."), badLabel) {
 		return "", invalid("%q is not a domain", s)
 	}
+	// Mapping lets a few characters through that its own outcome may not have.
+	if again, err := domains.ToASCII(domain); err != nil || again != domain {
+		return "", invalid("%q is not a domain", s)
+	}
 	return domain, nil
 }
 
