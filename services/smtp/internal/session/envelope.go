@@ -1,0 +1,84 @@
+package session
+
+import (
+	"github.com/emersion/go-smtp"
+
+	directoryv1 "github.com/yubin-mail/yubin/proto/yubin/directory/v1"
+	quotav1 "github.com/yubin-mail/yubin/proto/yubin/quota/v1"
+)
+
+// Mail implements smtp.Session: MAIL FROM (RFC 5321 section 4.1.1.2).
+func (s *session) Mail(from string, opts *smtp.MailOptions) error {
+	return s.done("MAIL", 250, s.begin(from, opts))
+}
+
+func (s *session) begin(from string, opts *smtp.MailOptions) error {
+	if s.mail != nil {
+		return errBadSequence
+	}
+	if s.backend.role == RoleSubmission {
+		if s.account == nil {
+			return errAuthRequired // RFC 6409 section 4.3
+		}
+		if from != "" {
+			if err := s.authorize(from); err != nil {
+				return err
+			}
+		}
+	}
+	s.mail = &transaction{from: from, size: opts.Size, utf8: opts.UTF8}
+	return nil
+}
+
+// authorize checks that an address belongs to the account that logged in (RFC 6409 section 6.1).
+func (s *session) authorize(address string) error {
+	ctx, cancel := s.call()
+	defer cancel()
+	res, err := s.backend.clients.Directory.AuthorizeSender(ctx, &directoryv1.AuthorizeSenderRequest{
+		AccountId: s.account.GetAccountId(), Address: address,
+	})
+	if err != nil {
+		return err
+	}
+	if !res.GetAllowed() {
+		return errSenderNotOwned
+	}
+	return nil
+}
+
+// Rcpt implements smtp.Session: RCPT TO (RFC 5321 section 4.1.1.3). This is where the sender learns that a mailbox is full.
+func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
+	return s.done("RCPT", 250, s.add(to))
+}
+
+func (s *session) add(to string) error {
+	ctx, cancel := s.call()
+	defer cancel()
+	res, err := s.backend.clients.Directory.Resolve(ctx, &directoryv1.ResolveRequest{Address: to})
+	if err != nil {
+		return err
+	}
+	switch res.GetStatus() {
+	case directoryv1.ResolveResponse_STATUS_OK:
+	case directoryv1.ResolveResponse_STATUS_FOREIGN:
+		return errForeign
+	case directoryv1.ResolveResponse_STATUS_DISABLED:
+		return errDisabled
+	default:
+		return errUnknownRecipient
+	}
+	// An alias is full when one of its accounts is: to store for some would lose the mail for the others in silence.
+	for _, account := range res.GetRecipients() {
+		check, err := s.backend.clients.Quota.Check(ctx, &quotav1.CheckRequest{
+			AccountId: account.GetAccountId(), Bytes: max(s.mail.size, 1), Messages: 1,
+		})
+		if err != nil {
+			return err
+		}
+		if !check.GetFits() {
+			return s.backend.full()
+		}
+	}
+	s.mail.to = append(s.mail.to, recipient{path: to, accounts: res.GetRecipients()})
+	return nil
+}

@@ -1,0 +1,157 @@
+// Package wire is the connection under an SMTP session: its time limits, and how it is left politely.
+package wire
+
+import (
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+// Timeouts of a connection.
+type Timeouts struct {
+	// Command is how long a client may be silent between commands (RFC 5321 section 4.5.3.2.7: 5 minutes).
+	Command time.Duration
+	// Data is how long it may be silent within a message (section 4.5.3.2.5: 3 minutes).
+	Data time.Duration
+	// Message is how long one message may take in all.
+	Message time.Duration
+	// Write is how long the client may take to read an answer.
+	Write time.Duration
+}
+
+// Conn bounds the time of every read and write, and ends a session between commands when asked to.
+type Conn struct {
+	net.Conn
+	timeouts Timeouts
+	closed   func()
+
+	mu       sync.Mutex
+	awaiting bool      // a command is awaited
+	message  time.Time // when the message that is coming in must be whole; zero between messages
+	farewell func()    // writes the last answer
+	leaving  bool
+	left     bool
+}
+
+// NewConn wraps a connection. closed is called when it is closed, any number of times.
+func NewConn(c net.Conn, t Timeouts, closed func()) *Conn {
+	return &Conn{Conn: c, timeouts: t, closed: closed, farewell: func() {}}
+}
+
+// OnLeave sets how the session says goodbye: it may change when the session goes over to TLS.
+func (c *Conn) OnLeave(farewell func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.farewell = farewell
+}
+
+// BeginMessage says that a message comes in from now on: Leave waits for its end.
+func (c *Conn) BeginMessage() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.message = time.Now().Add(c.timeouts.Message)
+}
+
+// EndMessage says that the message is whole or given up.
+func (c *Conn) EndMessage() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.message = time.Time{}
+}
+
+// Read implements net.Conn.
+func (c *Conn) Read(p []byte) (int, error) {
+	if !c.enterRead() {
+		c.leave()
+		return 0, io.EOF
+	}
+	n, err := c.Conn.Read(p)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.awaiting = false
+	if c.left && err != nil {
+		return n, io.EOF
+	}
+	return n, err
+}
+
+// enterRead sets the deadline, and says whether to read at all.
+func (c *Conn) enterRead() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.awaiting = c.message.IsZero()
+	if c.awaiting && c.leaving {
+		return false
+	}
+	wait := c.timeouts.Command
+	if !c.awaiting {
+		wait = min(c.timeouts.Data, time.Until(c.message))
+	}
+	_ = c.Conn.SetReadDeadline(time.Now().Add(wait))
+	return true
+}
+
+// Write implements net.Conn.
+func (c *Conn) Write(p []byte) (int, error) {
+	_ = c.Conn.SetWriteDeadline(time.Now().Add(c.timeouts.Write))
+	return c.Conn.Write(p)
+}
+
+// Leave implements listen.Session: it ends the session at the next point between commands.
+func (c *Conn) Leave(string) {
+	c.mu.Lock()
+	c.leaving = true
+	awaiting := c.awaiting
+	c.mu.Unlock()
+	if awaiting {
+		go c.leave()
+	}
+}
+
+func (c *Conn) leave() {
+	c.mu.Lock()
+	done := c.left
+	c.left = true
+	farewell := c.farewell
+	c.mu.Unlock()
+	if done {
+		return
+	}
+	farewell()
+	_ = c.Close()
+}
+
+// Close implements net.Conn and listen.Session.
+func (c *Conn) Close() error {
+	err := c.Conn.Close()
+	c.closed()
+	return err
+}
+
+// NetConn gives the connection below, as *tls.Conn does.
+func (c *Conn) NetConn() net.Conn { return c.Conn }
+
+// SetDeadline, SetReadDeadline and SetWriteDeadline do nothing: every read and write sets its own.
+func (c *Conn) SetDeadline(time.Time) error { return nil }
+
+// SetReadDeadline does nothing, as SetDeadline.
+func (c *Conn) SetReadDeadline(time.Time) error { return nil }
+
+// SetWriteDeadline does nothing, as SetDeadline.
+func (c *Conn) SetWriteDeadline(time.Time) error { return nil }
+
+// Unwrap finds the Conn below TLS.
+func Unwrap(c net.Conn) *Conn {
+	for c != nil {
+		if w, ok := c.(*Conn); ok {
+			return w
+		}
+		inner, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			return nil
+		}
+		c = inner.NetConn()
+	}
+	return nil
+}

@@ -1,0 +1,33 @@
+package wire
+
+import (
+	"net"
+
+	"github.com/yubin-mail/yubin/pkg/listen"
+)
+
+// Listener wraps the connections of a listener in Conn and registers them as sessions for draining.
+type Listener struct {
+	net.Listener
+	Timeouts Timeouts
+	Sessions *listen.Sessions
+	// Farewell is the last answer to a client that has not said who it is; empty where TLS comes first.
+	Farewell string
+}
+
+// Accept implements net.Listener.
+func (l *Listener) Accept() (net.Conn, error) {
+	inner, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	var remove func()
+	c := NewConn(inner, l.Timeouts, func() { remove() })
+	c.OnLeave(func() {
+		if l.Farewell != "" {
+			_, _ = c.Write([]byte(l.Farewell))
+		}
+	})
+	remove = l.Sessions.Add(c)
+	return c, nil
+}
