@@ -3,6 +3,7 @@ package sqldb
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"fmt"
 )
 
@@ -42,12 +43,14 @@ func (c *conn) put(query string, stmt *sql.Stmt) {
 	c.idle[query] = stmt
 }
 
-func (c *conn) close() error {
+func (c *conn) close() {
 	for _, stmt := range c.idle {
 		_ = stmt.Close()
 	}
 	clear(c.idle)
-	return c.Close()
+	// Close alone would leave the connection, with whatever transaction is open on it, to database/sql's own pool.
+	_ = c.Raw(func(any) error { return driver.ErrBadConn })
+	_ = c.Close()
 }
 
 // pool hands out a fixed number of connections.
@@ -86,7 +89,7 @@ func (p *pool) get(ctx context.Context) (*conn, error) {
 // release gives a connection back; a broken one is closed and replaced when next needed.
 func (p *pool) release(c *conn, broken bool) {
 	if broken {
-		_ = c.close()
+		c.close()
 		c = nil
 	}
 	p.free <- c
@@ -96,7 +99,7 @@ func (p *pool) release(c *conn, broken bool) {
 func (p *pool) close() error {
 	for range cap(p.free) {
 		if c := <-p.free; c != nil {
-			_ = c.close()
+			c.close()
 		}
 	}
 	return p.db.Close()
