@@ -1,0 +1,96 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/yubin-mail/yubin/pkg/sqldb"
+)
+
+// Notice is a warning to the owner of an account that is to be mailed. It is written in the transaction that reached the level,
+// and stays until Delivered: a crash between makes it be sent again, under the same ID.
+type Notice struct {
+	AccountID string
+	Number    int64 // 1, 2, 3, … per account
+	Level     int   // percent
+	Refused   bool  // because mail was refused
+	Limit     Amount
+	Used      Amount
+	Created   time.Time
+}
+
+// ID is the same each time that the notice is sent, and no other's. At most 64 octets.
+func (n Notice) ID() string { return fmt.Sprintf("quota-%s-%d", n.AccountID, n.Number) }
+
+// warn moves an account's alarm to where usage is, and writes a notice if a level was reached. The row must have been read after
+// the transaction's own changes to it.
+func (l *Ledger) warn(ctx context.Context, tx *sqldb.Tx, a *account, refused bool) (noticed bool, err error) {
+	next, raise := a.alarm.next(l.opts.Levels, a.fill(), refused)
+	if next == a.alarm {
+		return false, nil
+	}
+	number := a.notices
+	if raise {
+		number++
+	}
+	// The condition leaves it to the other where two replicas see the same crossing.
+	n, err := affected(tx.Exec(ctx, `UPDATE ledger SET alarm_level = ?, alarm_rearm = ?, notices = ?
+		WHERE account_id = ? AND alarm_level = ? AND alarm_rearm = ? AND notices = ?`,
+		next.level, next.rearm, number, a.AccountID, a.alarm.level, a.alarm.rearm, a.notices))
+	if err != nil {
+		return false, fmt.Errorf("set alarm: %w", err)
+	}
+	if n == 0 || !raise {
+		return false, nil
+	}
+	flag := 0
+	if refused {
+		flag = 1
+	}
+	_, err = tx.Exec(ctx, `INSERT INTO notices (account_id, number, level, refused, limit_bytes, limit_messages, used_bytes, used_messages, created_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, a.AccountID, number, next.level, flag,
+		a.Limit.Bytes, a.Limit.Messages, a.Used.Bytes, a.Used.Messages, l.opts.Now().UnixMilli())
+	if err != nil {
+		return false, fmt.Errorf("write notice: %w", err)
+	}
+	return true, nil
+}
+
+// Notices gives up to limit notices that are not delivered yet, oldest first.
+func (l *Ledger) Notices(ctx context.Context, limit int) (out []Notice, err error) {
+	err = l.db.Read(ctx, "notices", func(tx *sqldb.Tx) error {
+		rows, err := tx.Query(ctx, `SELECT account_id, number, level, refused, limit_bytes, limit_messages, used_bytes, used_messages, created_at
+			FROM notices ORDER BY created_at, account_id, number LIMIT ?`, limit)
+		if err != nil {
+			return err
+		}
+		for rows.Next() {
+			var n Notice
+			var refused, created int64
+			if err := rows.Scan(&n.AccountID, &n.Number, &n.Level, &refused, &n.Limit.Bytes, &n.Limit.Messages,
+				&n.Used.Bytes, &n.Used.Messages, &created); err != nil {
+				return err
+			}
+			n.Refused, n.Created = refused == 1, time.UnixMilli(created).UTC()
+			out = append(out, n)
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read notices: %w", err)
+	}
+	return out, nil
+}
+
+// Delivered forgets a notice.
+func (l *Ledger) Delivered(ctx context.Context, n Notice) error {
+	err := l.db.Write(ctx, "notices", func(tx *sqldb.Tx) error {
+		_, err := tx.Exec(ctx, `DELETE FROM notices WHERE account_id = ? AND number = ?`, n.AccountID, n.Number)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("forget notice: %w", err)
+	}
+	return nil
+}
