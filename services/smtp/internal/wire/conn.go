@@ -132,7 +132,7 @@ func (c *Conn) Close() error {
 // NetConn gives the connection below, as *tls.Conn does.
 func (c *Conn) NetConn() net.Conn { return c.Conn }
 
-// SetDeadline, SetReadDeadline and SetWriteDeadline do nothing: every read and write sets its own.
+// SetDeadline does nothing: every read and write sets its own.
 func (c *Conn) SetDeadline(time.Time) error { return nil }
 
 // SetReadDeadline does nothing, as SetDeadline.
