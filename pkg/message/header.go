@@ -61,19 +61,9 @@ func SelectFields(header []byte, names []string, not bool) []byte {
 	return out
 }
 
-// Unfold removes line ends from a field's value and trims white space around it (RFC 5322 section 2.2.3).
+// Unfold removes line ends and NUL from a field's value, and white space around it (RFC 5322 section 2.2.3).
 func Unfold(value []byte) []byte {
-	value = bytes.TrimFunc(value, func(r rune) bool { return r == ' ' || r == '\t' || r == '\r' || r == '\n' })
-	if bytes.IndexByte(value, '\n') < 0 {
-		return value
-	}
-	out := make([]byte, 0, len(value))
-	for len(value) > 0 {
-		n := lineLen(value)
-		out = append(out, trimEOL(value[:n])...)
-		value = value[n:]
-	}
-	return out
+	return clean(bytes.Trim(value, " \t\r\n"))
 }
 
 // lineLen is the length of the first line of b, its line end included.

@@ -107,8 +107,8 @@ func DecodeCharset(r io.Reader, charset string) io.Reader {
 	return &guessReader{src: bufio.NewReaderSize(r, guessBytes)}
 }
 
-// decodeBytes is DecodeCharset for a few octets.
-func decodeBytes(b []byte, charset string) string {
+// DecodeString is DecodeCharset for octets in memory. The result is valid UTF-8.
+func DecodeString(b []byte, charset string) string {
 	name := normalise(charset)
 	e := lookup(name)
 	if e == nil || guessed[name] {

@@ -100,7 +100,7 @@ func (h *htmlReader) separate(tag atom.Atom) {
 
 func isSkipped(tag atom.Atom) bool {
 	switch tag {
-	case atom.Script, atom.Style, atom.Title, atom.Template, atom.Object, atom.Noembed, atom.Noframes, atom.Iframe:
+	case atom.Script, atom.Style, atom.Title, atom.Noembed, atom.Noframes, atom.Iframe:
 		return true
 	}
 	return false

@@ -1,7 +1,6 @@
 package text
 
 import (
-	"bytes"
 	"io"
 	"strings"
 )
@@ -191,10 +190,8 @@ func (q *qpDecoder) flush(dst []byte) []byte {
 }
 
 func (q *qpDecoder) finish(dst []byte) []byte {
-	if len(q.escape) > 1 || (len(q.escape) == 1 && len(q.space) == 0) {
-		if len(bytes.TrimRight(q.escape[1:], " \t\r")) > 0 {
-			dst = append(dst, q.escape...) // "=A" at the end; a lone "=" is a soft break
-		}
+	if len(q.escape) > 1 && q.escape[1] > ' ' { // "=A" cut off; "=" alone is a soft line break
+		dst = append(dst, q.escape...)
 	}
 	q.escape = q.escape[:0]
 	return q.flush(dst)

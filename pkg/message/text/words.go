@@ -92,7 +92,7 @@ func DecodeHeader(raw []byte) string {
 	charset := ""
 	flush := func() {
 		if len(pending) > 0 {
-			out.WriteString(decodeBytes(pending, charset))
+			out.WriteString(DecodeString(pending, charset))
 		}
 		pending, charset = nil, ""
 	}
@@ -111,7 +111,7 @@ func DecodeHeader(raw []byte) string {
 		adjacent := charset != "" && len(bytes.TrimLeft(between, " \t")) == 0
 		if !adjacent {
 			flush()
-			out.WriteString(decodeBytes(between, ""))
+			out.WriteString(DecodeString(between, ""))
 		} else if !strings.EqualFold(charset, word.charset) {
 			flush()
 		}
@@ -121,7 +121,7 @@ func DecodeHeader(raw []byte) string {
 		start = i
 	}
 	flush()
-	out.WriteString(decodeBytes(raw[start:], ""))
+	out.WriteString(DecodeString(raw[start:], ""))
 	return strings.TrimSpace(noControls(out.String()))
 }
 
