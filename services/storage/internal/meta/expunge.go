@@ -1,0 +1,64 @@
+package meta
+
+import (
+	"context"
+
+	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
+	"github.com/yubin-mail/yubin/services/storage/internal/uidset"
+)
+
+// Expunge removes the messages of a set that have \Deleted. They can be restored for the retention time.
+func (s *Store) Expunge(ctx context.Context, account string, mailbox uint64, set uidset.Set) (expunged uidset.Set, modseq uint64, err error) {
+	err = s.write(ctx, "expunge", func(t *tx) error {
+		m, err := t.mailbox(account, mailbox)
+		if err != nil {
+			return err
+		}
+		chosen, err := t.choose(account, m, set, uint32(storagev1.Flag_FLAG_DELETED))
+		if err != nil {
+			return err
+		}
+		expunged = chosen.uids
+		modseq, err = t.expunge(account, m, chosen)
+		return err
+	})
+	return expunged, modseq, err
+}
+
+// expunge removes what was chosen and gives the mailbox's modseq afterwards.
+func (t *tx) expunge(account string, m *storagev1.Mailbox, chosen *selection) (uint64, error) {
+	if len(chosen.list) == 0 {
+		return m.GetHighestModseq(), nil
+	}
+	if err := t.retire(account, m, chosen.uids); err != nil {
+		return 0, err
+	}
+	m, err := t.bump(account, m.GetMailboxId(), chosen.counters.negative())
+	if err != nil {
+		return 0, err
+	}
+	t.used(account, -chosen.counters.bytes, -chosen.counters.messages, "")
+	return m.GetHighestModseq(), t.bury(account, m.GetMailboxId(), m.GetHighestModseq(), chosen.uids)
+}
+
+// retire moves message rows to deleted_messages.
+func (t *tx) retire(account string, m *storagev1.Mailbox, uids uidset.Set) error {
+	expires := t.now + int64(t.store.opts.Retention.Seconds())
+	for _, r := range uids {
+		_, err := t.exec(`INSERT INTO deleted_messages (account_id, mailbox_id, uid, mailbox_name, modseq, flags, keywords, size,
+				internal_unix, saved_unix, popped, content_id, prefix, deleted_unix, expires_unix)
+			SELECT account_id, mailbox_id, uid, ?, modseq, flags, keywords, size,
+				internal_unix, saved_unix, popped, content_id, prefix, ?, ? FROM messages
+			WHERE account_id = ? AND mailbox_id = ? AND uid BETWEEN ? AND ?`,
+			m.GetName(), t.now, expires, account, m.GetMailboxId(), r.Start, r.Stop)
+		if err != nil {
+			return err
+		}
+		_, err = t.exec(`DELETE FROM messages WHERE account_id = ? AND mailbox_id = ? AND uid BETWEEN ? AND ?`,
+			account, m.GetMailboxId(), r.Start, r.Stop)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,104 @@
+package meta
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
+	"github.com/yubin-mail/yubin/services/storage/internal/uidset"
+)
+
+// AllFlags are the bits of storagev1.Flag.
+const AllFlags = uint32(storagev1.Flag_FLAG_SEEN | storagev1.Flag_FLAG_ANSWERED | storagev1.Flag_FLAG_FLAGGED |
+	storagev1.Flag_FLAG_DELETED | storagev1.Flag_FLAG_DRAFT)
+
+// FlagChange is an operation on the flags of messages.
+type FlagChange struct {
+	Operation storagev1.StoreFlagsRequest_Operation
+	Flags     uint32
+	Keywords  []string
+	// UnchangedSince is the condition of RFC 7162 section 3.1.3; nil: none.
+	UnchangedSince *uint64
+}
+
+// Flagged is the outcome of StoreFlags.
+type Flagged struct {
+	States        []*storagev1.MessageState // of all that the operation touched, in UID order
+	Modified      uidset.Set                // failed UnchangedSince
+	HighestModseq uint64
+}
+
+// StoreFlags changes the flags of the messages in a set. Those that change share one new modseq, the others keep theirs.
+func (s *Store) StoreFlags(ctx context.Context, account string, mailbox uint64, set uidset.Set, change FlagChange) (*Flagged, error) {
+	var out *Flagged
+	err := s.write(ctx, "store_flags", func(t *tx) error {
+		out = &Flagged{}
+		m, err := t.mailbox(account, mailbox)
+		if err != nil {
+			return err
+		}
+		create := change.Operation != storagev1.StoreFlagsRequest_OPERATION_REMOVE
+		keywords, err := t.canonicalKeywords(account, change.Keywords, create)
+		if err != nil {
+			return err
+		}
+		states, err := t.states(account, m, set)
+		if err != nil {
+			return err
+		}
+		out.HighestModseq = m.GetHighestModseq()
+		var modified uidset.Builder
+		var changed []*storagev1.MessageState
+		var c counters
+		for _, state := range states {
+			if change.UnchangedSince != nil && state.GetModseq() > *change.UnchangedSince {
+				modified.Add(state.GetUid())
+				continue
+			}
+			out.States = append(out.States, state)
+			flags, words := change.apply(state, keywords)
+			if flags == state.GetFlags() && slices.Equal(words, state.GetKeywords()) {
+				continue
+			}
+			c.add(-1, state.GetFlags(), int64(state.GetSize()))
+			c.add(1, flags, int64(state.GetSize()))
+			state.Flags, state.Keywords = flags, words
+			changed = append(changed, state)
+		}
+		out.Modified = modified.Set()
+		if len(changed) == 0 {
+			return nil
+		}
+		if m, err = t.bump(account, mailbox, c); err != nil {
+			return err
+		}
+		out.HighestModseq = m.GetHighestModseq()
+		for _, state := range changed {
+			state.Modseq = out.HighestModseq
+			_, err := t.exec(`UPDATE messages SET modseq = ?, flags = ?, keywords = ? WHERE account_id = ? AND mailbox_id = ? AND uid = ?`,
+				state.GetModseq(), state.GetFlags(), strings.Join(state.GetKeywords(), " "), account, mailbox, state.GetUid())
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
+// apply gives the flags and the sorted keywords of a message after the change.
+func (c FlagChange) apply(state *storagev1.MessageState, keywords []string) (uint32, []string) {
+	flags := c.Flags & AllFlags
+	switch c.Operation {
+	case storagev1.StoreFlagsRequest_OPERATION_ADD:
+		words := slices.Concat(state.GetKeywords(), keywords)
+		slices.Sort(words)
+		return state.GetFlags() | flags, slices.Compact(words)
+	case storagev1.StoreFlagsRequest_OPERATION_REMOVE:
+		words := slices.DeleteFunc(slices.Clone(state.GetKeywords()), func(k string) bool { return slices.Contains(keywords, k) })
+		return state.GetFlags() &^ flags, words
+	default:
+		return flags, keywords
+	}
+}

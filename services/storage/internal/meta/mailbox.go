@@ -1,0 +1,226 @@
+package meta
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"math"
+	"slices"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/yubin-mail/yubin/pkg/fault"
+	"github.com/yubin-mail/yubin/pkg/sqldb"
+	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
+	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
+	"github.com/yubin-mail/yubin/services/storage/internal/names"
+)
+
+// ErrMailboxNotFound is the fault of a mailbox that does not exist.
+var ErrMailboxNotFound = fault.New(codes.NotFound, rpcv1.Reason_REASON_MAILBOX_NOT_FOUND, "no such mailbox")
+
+// ErrMailboxExists is the fault of a name that is taken.
+var ErrMailboxExists = fault.New(codes.AlreadyExists, rpcv1.Reason_REASON_MAILBOX_EXISTS, "a mailbox of that name exists")
+
+var errUIDsUsedUp = fault.New(codes.ResourceExhausted, rpcv1.Reason_REASON_LIMIT, "the mailbox has used up its UIDs")
+
+const mailboxColumns = `mailbox_id, name, uid_validity, uid_next, highest_modseq, messages, unseen, deleted, deleted_bytes, bytes, special_use`
+
+type scanner interface{ Scan(dest ...any) error }
+
+func scanMailbox(row scanner, more ...any) (*storagev1.Mailbox, error) {
+	m := &storagev1.Mailbox{}
+	err := row.Scan(append([]any{
+		&m.MailboxId, &m.Name, &m.UidValidity, &m.UidNext, &m.HighestModseq,
+		&m.Messages, &m.Unseen, &m.Deleted, &m.DeletedBytes, &m.Bytes, &m.SpecialUse,
+	}, more...)...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, ErrMailboxNotFound
+	}
+	return m, err
+}
+
+// mailbox reads one by id, without its subscription.
+func (t *tx) mailbox(account string, id uint64) (*storagev1.Mailbox, error) {
+	return scanMailbox(t.row(`SELECT `+mailboxColumns+` FROM mailboxes WHERE account_id = ? AND mailbox_id = ?`, account, id))
+}
+
+// mailboxNamed reads one by name, without its subscription.
+func (t *tx) mailboxNamed(account, name string) (*storagev1.Mailbox, error) {
+	return scanMailbox(t.row(`SELECT `+mailboxColumns+` FROM mailboxes WHERE account_id = ? AND name = ?`, account, name))
+}
+
+// Mailbox reads a mailbox by id.
+func (s *Store) Mailbox(ctx context.Context, account string, id uint64) (m *storagev1.Mailbox, err error) {
+	err = s.read(ctx, "get_mailbox", func(t *tx) error {
+		if m, err = t.mailbox(account, id); err != nil {
+			return err
+		}
+		m.Subscribed, err = t.subscribed(account, m.Name)
+		return err
+	})
+	return m, err
+}
+
+// MailboxNamed reads a mailbox by its normalised name.
+func (s *Store) MailboxNamed(ctx context.Context, account, name string) (m *storagev1.Mailbox, err error) {
+	if err := s.ensure(ctx, account); err != nil {
+		return nil, err
+	}
+	err = s.read(ctx, "get_mailbox", func(t *tx) error {
+		if m, err = t.mailboxNamed(account, name); err != nil {
+			return err
+		}
+		m.Subscribed, err = t.subscribed(account, m.Name)
+		return err
+	})
+	return m, err
+}
+
+// ListMailboxes gives an account's mailboxes by name, INBOX first, and the subscribed names without a mailbox.
+func (s *Store) ListMailboxes(ctx context.Context, account string) (list []*storagev1.Mailbox, subscribedOnly []string, err error) {
+	if err := s.ensure(ctx, account); err != nil {
+		return nil, nil, err
+	}
+	err = s.read(ctx, "list_mailboxes", func(t *tx) error {
+		subscribed := map[string]bool{}
+		err := t.rows(func(rows *sqldb.Rows) error {
+			var name string
+			err := rows.Scan(&name)
+			subscribed[name] = true
+			return err
+		}, `SELECT name FROM subscriptions WHERE account_id = ?`, account)
+		if err != nil {
+			return err
+		}
+		err = t.rows(func(rows *sqldb.Rows) error {
+			m, err := scanMailbox(rows)
+			if err != nil {
+				return err
+			}
+			m.Subscribed = subscribed[m.Name]
+			delete(subscribed, m.Name)
+			list = append(list, m)
+			return nil
+		}, `SELECT `+mailboxColumns+` FROM mailboxes WHERE account_id = ?`, account)
+		for name := range subscribed {
+			subscribedOnly = append(subscribedOnly, name)
+		}
+		return err
+	})
+	// Sorted here, as databases differ in how they order text.
+	slices.SortFunc(list, func(a, b *storagev1.Mailbox) int { return compareNames(a.GetName(), b.GetName()) })
+	slices.Sort(subscribedOnly)
+	return list, subscribedOnly, err
+}
+
+// createMailbox makes a mailbox whose name is free. Its UIDVALIDITY is the time, or more where that was used.
+func (t *tx) createMailbox(account, name string, use storagev1.SpecialUse) (*storagev1.Mailbox, error) {
+	m := &storagev1.Mailbox{Name: name, UidNext: 1, HighestModseq: 1, SpecialUse: use}
+	var count int
+	err := t.row(`UPDATE accounts SET mailboxes = mailboxes + 1, next_mailbox_id = next_mailbox_id + 1,
+			next_uid_validity = CASE WHEN next_uid_validity < ? THEN ? ELSE next_uid_validity END + 1
+		WHERE account_id = ? RETURNING next_mailbox_id - 1, next_uid_validity - 1, mailboxes`,
+		t.now, t.now, account).Scan(&m.MailboxId, &m.UidValidity, &count)
+	if err != nil {
+		return nil, err
+	}
+	if limit := t.store.opts.Limits.Mailboxes; count > limit {
+		return nil, fault.Newf(codes.ResourceExhausted, rpcv1.Reason_REASON_LIMIT, "an account can have %d mailboxes", limit)
+	}
+	_, err = t.exec(`INSERT INTO mailboxes (account_id, `+mailboxColumns+`) VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, ?)`,
+		account, m.MailboxId, m.Name, m.UidValidity, m.UidNext, m.HighestModseq, int32(m.SpecialUse))
+	if sqldb.IsUnique(err) {
+		return nil, ErrMailboxExists
+	}
+	t.changed(account, m.MailboxId, m.HighestModseq)
+	return m, err
+}
+
+// CreateMailbox makes a mailbox and its missing parents (RFC 9051 section 6.3.4). name is normalised. A special use
+// that another mailbox has is refused (RFC 6154 section 3).
+func (s *Store) CreateMailbox(ctx context.Context, account, name string, use storagev1.SpecialUse) (m *storagev1.Mailbox, err error) {
+	err = s.write(ctx, "create_mailbox", func(t *tx) error {
+		if err := t.ensureAccount(account); err != nil {
+			return err
+		}
+		if m, err = t.mailboxNamed(account, name); err == nil {
+			return ErrMailboxExists
+		} else if !errors.Is(err, ErrMailboxNotFound) {
+			return err
+		}
+		if use != storagev1.SpecialUse_SPECIAL_USE_UNSPECIFIED {
+			if taken, err := t.specialUse(account, use); err != nil {
+				return err
+			} else if taken != nil {
+				return fault.Newf(codes.FailedPrecondition, rpcv1.Reason_REASON_INVALID, "the mailbox %q has that special use", taken.GetName())
+			}
+		}
+		if err := t.createParents(account, name); err != nil {
+			return err
+		}
+		m, err = t.createMailbox(account, name, use)
+		return err
+	})
+	return m, err
+}
+
+func (t *tx) createParents(account, name string) error {
+	for _, parent := range names.Parents(name) {
+		_, err := t.mailboxNamed(account, parent)
+		if errors.Is(err, ErrMailboxNotFound) {
+			_, err = t.createMailbox(account, parent, storagev1.SpecialUse_SPECIAL_USE_UNSPECIFIED)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// specialUse finds the mailbox of a special use, or nil.
+func (t *tx) specialUse(account string, use storagev1.SpecialUse) (*storagev1.Mailbox, error) {
+	m, err := scanMailbox(t.row(`SELECT `+mailboxColumns+` FROM mailboxes WHERE account_id = ? AND special_use = ? ORDER BY mailbox_id LIMIT 1`,
+		account, int32(use)))
+	if errors.Is(err, ErrMailboxNotFound) {
+		return nil, nil
+	}
+	return m, err
+}
+
+// counters is what a transaction adds to a mailbox. UIDs are taken from uid_next.
+type counters struct {
+	uids, messages, unseen, deleted int64
+	deletedBytes, bytes             int64
+}
+
+// add counts a message in (n = 1) or out (n = -1).
+func (c *counters) add(n int64, flags uint32, size int64) {
+	c.messages += n
+	c.bytes += n * size
+	if flags&uint32(storagev1.Flag_FLAG_SEEN) == 0 {
+		c.unseen += n
+	}
+	if flags&uint32(storagev1.Flag_FLAG_DELETED) != 0 {
+		c.deleted += n
+		c.deletedBytes += n * size
+	}
+}
+
+// bump takes the mailbox's next modseq and adds to its counters. It gives the mailbox as it is afterwards.
+func (t *tx) bump(account string, id uint64, c counters) (*storagev1.Mailbox, error) {
+	m, err := scanMailbox(t.row(`UPDATE mailboxes SET highest_modseq = highest_modseq + 1, uid_next = uid_next + ?, messages = messages + ?,
+			unseen = unseen + ?, deleted = deleted + ?, deleted_bytes = deleted_bytes + ?, bytes = bytes + ?
+		WHERE account_id = ? AND mailbox_id = ? AND uid_next + ? <= ? RETURNING `+mailboxColumns,
+		c.uids, c.messages, c.unseen, c.deleted, c.deletedBytes, c.bytes, account, id, c.uids, int64(math.MaxUint32)))
+	if errors.Is(err, ErrMailboxNotFound) {
+		if _, err := t.mailbox(account, id); err == nil {
+			return nil, errUIDsUsedUp
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	t.changed(account, id, m.GetHighestModseq())
+	return m, nil
+}

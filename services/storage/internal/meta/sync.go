@@ -1,0 +1,69 @@
+package meta
+
+import (
+	"context"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/yubin-mail/yubin/pkg/fault"
+	"github.com/yubin-mail/yubin/pkg/sqldb"
+	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
+	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
+	"github.com/yubin-mail/yubin/services/storage/internal/uidset"
+)
+
+// Delta is what changed in a mailbox since a modseq, from one snapshot.
+type Delta struct {
+	Changed  []*storagev1.MessageState // in UID order
+	Vanished uidset.Set
+	Mailbox  *storagev1.Mailbox
+}
+
+// Sync reads what changed since a modseq; since 0 gives all states and nothing vanished. A uidValidity that is not 0
+// and not the mailbox's is REASON_UID_VALIDITY_CHANGED.
+func (s *Store) Sync(ctx context.Context, account string, mailbox, since uint64, uidValidity uint32) (*Delta, error) {
+	var d *Delta
+	err := s.read(ctx, "sync", func(t *tx) (err error) {
+		d = &Delta{}
+		if d.Mailbox, err = t.mailbox(account, mailbox); err != nil {
+			return err
+		}
+		if uidValidity != 0 && uidValidity != d.Mailbox.GetUidValidity() {
+			return fault.New(codes.FailedPrecondition, rpcv1.Reason_REASON_UID_VALIDITY_CHANGED, "the mailbox's UIDVALIDITY has changed")
+		}
+		if d.Mailbox.Subscribed, err = t.subscribed(account, d.Mailbox.GetName()); err != nil {
+			return err
+		}
+		if since == 0 {
+			d.Changed, err = t.states(account, d.Mailbox, uidset.All)
+			return err
+		}
+		if since >= d.Mailbox.GetHighestModseq() {
+			return nil
+		}
+		return t.changedSince(account, since, d)
+	})
+	return d, err
+}
+
+func (t *tx) changedSince(account string, since uint64, d *Delta) error {
+	err := t.rows(func(rows *sqldb.Rows) error {
+		m, err := scanState(rows)
+		d.Changed = append(d.Changed, m)
+		return err
+	}, `SELECT `+stateColumns+` FROM messages m WHERE account_id = ? AND mailbox_id = ? AND modseq > ? ORDER BY uid`,
+		account, d.Mailbox.GetMailboxId(), since)
+	if err != nil {
+		return err
+	}
+	var vanished uidset.Set
+	err = t.rows(func(rows *sqldb.Rows) error {
+		var r uidset.Range
+		err := rows.Scan(&r.Start, &r.Stop)
+		vanished = append(vanished, r)
+		return err
+	}, `SELECT uid_start, uid_stop FROM tombstones WHERE account_id = ? AND mailbox_id = ? AND modseq > ?`,
+		account, d.Mailbox.GetMailboxId(), since)
+	d.Vanished = vanished.Union(nil)
+	return err
+}
