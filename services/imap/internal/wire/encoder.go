@@ -176,14 +176,7 @@ func (e *Encoder) NString(s string, ok bool) *Encoder {
 
 // AString writes s as an atom if it is one, otherwise as String does.
 func (e *Encoder) AString(s string) *Encoder {
-	atom := s != "" && !strings.EqualFold(s, "NIL")
-	for i := 0; atom && i < len(s); i++ {
-		atom = isAStringChar(s[i])
-	}
-	if atom {
-		return e.Raw(s)
-	}
-	return e.String(s)
+	return e.RawBytes(AppendAString(e.bw.AvailableBuffer(), s, e.UTF8))
 }
 
 // Mailbox writes a mailbox name that is given in UTF-8.

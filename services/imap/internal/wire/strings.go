@@ -2,6 +2,7 @@ package wire
 
 import (
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -48,4 +49,16 @@ func AppendString[S string | []byte](dst []byte, s S, allowUTF8 bool) []byte {
 		}
 	}
 	return append(dst, '"')
+}
+
+// AppendAString appends s as an atom if it is one, otherwise as AppendString does.
+func AppendAString(dst []byte, s string, allowUTF8 bool) []byte {
+	atom := s != "" && !strings.EqualFold(s, "NIL")
+	for i := 0; atom && i < len(s); i++ {
+		atom = isAStringChar(s[i])
+	}
+	if atom {
+		return append(dst, s...)
+	}
+	return AppendString(dst, s, allowUTF8)
 }
