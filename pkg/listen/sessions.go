@@ -2,7 +2,6 @@ package listen
 
 import (
 	"context"
-	"math/rand/v2"
 	"sync"
 	"time"
 )
@@ -83,14 +82,12 @@ func (s *Sessions) Drain(ctx context.Context, window time.Duration, reason strin
 	return len(left)
 }
 
-// startDraining gives the sessions to ask, in random order.
+// startDraining gives the sessions to ask, in no order.
 func (s *Sessions) startDraining(reason string) []*entry {
 	s.mu.Lock()
 	s.draining, s.reason = true, reason
 	s.mu.Unlock()
-	out := s.entries()
-	rand.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
-	return out
+	return s.entries()
 }
 
 func (s *Sessions) entries() []*entry {

@@ -10,6 +10,7 @@ import (
 	grpcprom "github.com/grpc-ecosystem/go-grpc-middleware/providers/prometheus"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	_ "google.golang.org/grpc/health" // client-side health checks, which serviceConfig asks for
@@ -25,6 +26,9 @@ const DefaultTimeout = 15 * time.Second
 
 // serviceConfig spreads calls over all replicas that report themselves as serving.
 const serviceConfig = `{"loadBalancingConfig":[{"round_robin":{}}],"healthCheckConfig":{"serviceName":""}}`
+
+// reconnect finds a restarted service within seconds; gRPC's own default waits for up to two minutes.
+var reconnect = backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 3 * time.Second}
 
 // DialOptions of Dial.
 type DialOptions struct {
@@ -48,6 +52,7 @@ func Dial(target string, opts DialOptions) (*grpc.ClientConn, error) {
 		grpc.WithTransportCredentials(credentials.NewTLS(opts.TLS)),
 		grpc.WithDefaultServiceConfig(serviceConfig),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime, Timeout: keepaliveTimeout, PermitWithoutStream: true}),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: 5 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxMessageSize), grpc.MaxCallSendMsgSize(MaxMessageSize)),
 		grpc.WithChainUnaryInterceptor(metrics.UnaryClientInterceptor(), deadline(opts.Timeout)),
 		grpc.WithChainStreamInterceptor(metrics.StreamClientInterceptor()),

@@ -10,6 +10,7 @@ import (
 	grpcprom "github.com/grpc-ecosystem/go-grpc-middleware/providers/prometheus"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/yubin-mail/yubin/pkg/fault"
 	"github.com/yubin-mail/yubin/pkg/telemetry"
@@ -21,6 +22,7 @@ type guard struct {
 	metrics  *grpcprom.ServerMetrics
 	rules    *rules
 	identify func(context.Context) string
+	stopping context.Context // ends when the server begins to stop
 }
 
 func newGuard(log *slog.Logger, reg prometheus.Registerer, identify func(context.Context) string) *guard {
@@ -32,6 +34,7 @@ func newGuard(log *slog.Logger, reg prometheus.Registerer, identify func(context
 		metrics:  telemetry.Register(reg, metrics),
 		rules:    &rules{},
 		identify: identify,
+		stopping: context.Background(),
 	}
 }
 
@@ -57,6 +60,12 @@ func (g *guard) stream() grpc.StreamServerInterceptor {
 			ctx, err := g.authorise(ss.Context(), info.FullMethod)
 			if err != nil {
 				return err
+			}
+			ctx, cancel := context.WithCancel(context.WithValue(ctx, stoppingKey{}, g.stopping.Done()))
+			defer cancel()
+			if service, _ := splitMethod(info.FullMethod); service == healthpb.Health_ServiceDesc.ServiceName {
+				// Every client watches the health all the time; that must not hold the server back.
+				defer context.AfterFunc(g.stopping, cancel)()
 			}
 			return handler(srv, &streamWithContext{ss, ctx})
 		})
@@ -101,6 +110,16 @@ type streamWithContext struct {
 }
 
 func (s *streamWithContext) Context() context.Context { return s.ctx }
+
+type stoppingKey struct{}
+
+// Stopping gives a channel that is closed when the server that handles a stream begins to stop. A stream that
+// is open as long as its client wants must then end, and the client makes it again elsewhere: what is left after
+// 10 s is cut off. It is nil for unary calls and inside one process.
+func Stopping(ctx context.Context) <-chan struct{} {
+	stopping, _ := ctx.Value(stoppingKey{}).(<-chan struct{})
+	return stopping
+}
 
 type callerKey struct{}
 

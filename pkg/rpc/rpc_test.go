@@ -77,9 +77,13 @@ func (s *storage) Watch(stream grpc.BidiStreamingServer[storagev1.WatchRequest, 
 	if err := stream.Send(&storagev1.WatchResponse{Changes: []*storagev1.WatchResponse_Change{{AccountId: Caller(stream.Context())}}}); err != nil {
 		return err
 	}
-	<-stream.Context().Done()
-	s.gone <- stream.Context().Err()
-	return stream.Context().Err()
+	select {
+	case <-Stopping(stream.Context()):
+		return nil
+	case <-stream.Context().Done():
+		s.gone <- stream.Context().Err()
+		return stream.Context().Err()
+	}
 }
 
 func (s *storage) Append(stream grpc.ClientStreamingServer[storagev1.AppendRequest, storagev1.AppendResponse]) error {
@@ -183,7 +187,7 @@ func issue(t *testing.T, ca *tlsconf.Authority, service string) tlsconf.Files {
 	return files
 }
 
-func serve(t *testing.T, srv *grpc.Server) string {
+func serve(t *testing.T, srv *Server) string {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -383,6 +387,49 @@ func TestHealthAnswersEveryone(t *testing.T) {
 	}
 	if _, err := quotav1.NewQuotaServiceClient(conn).Check(t.Context(), &quotav1.CheckRequest{}); fault.Code(err) != codes.PermissionDenied {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestStoppingServerEndsLongStreams(t *testing.T) {
+	ca := newAuthority(t)
+	tls, err := tlsconf.MutualServer(issue(t, ca, "storage"), tlsconf.Options{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := NewServer(ServerOptions{Log: slog.New(slog.DiscardHandler), TLS: tls})
+	storagev1.RegisterStorageServiceServer(srv, &storage{gone: make(chan error, 1)})
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- Serve(ctx, l, srv) }()
+	conn := dial(t, l.Addr().String(), issue(t, ca, "imap"), "storage")
+	watch, err := storagev1.NewStorageServiceClient(conn).Watch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := watch.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	serving, err := healthpb.NewHealthClient(conn).Watch(t.Context(), &healthpb.HealthCheckRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := serving.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if _, err := watch.Recv(); !errors.Is(err, io.EOF) {
+		t.Errorf("the watch ended with %v", err)
+	}
+	if _, err := serving.Recv(); fault.Code(err) != codes.Canceled {
+		t.Errorf("the health watch ended with %v", err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -29,6 +29,8 @@ const (
 	// and keepaliveTimeout how long the answer may take.
 	keepaliveTime    = 30 * time.Second
 	keepaliveTimeout = 10 * time.Second
+	// maxConnectionAge makes clients connect again from time to time, and so find new replicas. Calls in flight end undisturbed.
+	maxConnectionAge = 10 * time.Minute
 	// stopTimeout is how long calls in flight may last once the server stops.
 	stopTimeout = 10 * time.Second
 )
@@ -43,9 +45,17 @@ type ServerOptions struct {
 	Health *health.Checks
 }
 
+// Server is a gRPC server whose streams learn from Stopping when it stops.
+type Server struct {
+	*grpc.Server
+	stop context.CancelFunc
+}
+
 // NewServer makes a server that authorises callers by their certificate, and registers the health service on it.
-func NewServer(opts ServerOptions) *grpc.Server {
+func NewServer(opts ServerOptions) *Server {
 	g := newGuard(opts.Log, opts.Registerer, certificateCaller)
+	stopping, stop := context.WithCancel(context.Background())
+	g.stopping = stopping
 	options := []grpc.ServerOption{
 		grpc.UnaryInterceptor(g.unary()),
 		grpc.StreamInterceptor(g.stream()),
@@ -53,7 +63,9 @@ func NewServer(opts ServerOptions) *grpc.Server {
 		grpc.MaxSendMsgSize(MaxMessageSize),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.ConnectionTimeout(20 * time.Second),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			Time: keepaliveTime, Timeout: keepaliveTimeout, MaxConnectionAge: maxConnectionAge,
+		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveTime / 3, PermitWithoutStream: true}),
 	}
 	if opts.TLS != nil {
@@ -71,12 +83,12 @@ func NewServer(opts ServerOptions) *grpc.Server {
 		})
 	}
 	healthpb.RegisterHealthServer(srv, hs)
-	return srv
+	return &Server{srv, stop}
 }
 
 // Component serves srv on addr (host:port). When it is stopped it takes no new calls, and gives those in
 // flight 10 s to end.
-func Component(addr string, srv *grpc.Server, log *slog.Logger) lifecycle.Component {
+func Component(addr string, srv *Server, log *slog.Logger) lifecycle.Component {
 	return lifecycle.Component{Name: "rpc", Run: func(ctx context.Context) error {
 		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
 		if err != nil {
@@ -88,7 +100,7 @@ func Component(addr string, srv *grpc.Server, log *slog.Logger) lifecycle.Compon
 }
 
 // Serve serves srv on l until ctx ends, and closes l.
-func Serve(ctx context.Context, l net.Listener, srv *grpc.Server) error {
+func Serve(ctx context.Context, l net.Listener, srv *Server) error {
 	ended := make(chan error, 1)
 	go func() { ended <- srv.Serve(l) }()
 	select {
@@ -96,6 +108,7 @@ func Serve(ctx context.Context, l net.Listener, srv *grpc.Server) error {
 		return fmt.Errorf("serve rpc: %w", err)
 	case <-ctx.Done():
 	}
+	srv.stop()
 	hard := time.AfterFunc(stopTimeout, srv.Stop)
 	defer hard.Stop()
 	srv.GracefulStop()

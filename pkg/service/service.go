@@ -37,6 +37,12 @@ type Config interface {
 	Validate() []error
 }
 
+// Completer is a Config that derives settings from others, before it is validated.
+type Completer interface {
+	// Complete sets what nobody gave. fs knows what was given: Changed.
+	Complete(fs *pflag.FlagSet) error
+}
+
 // Service is what every part of a running service is given.
 type Service struct {
 	Name, Version string
@@ -51,10 +57,14 @@ type Service struct {
 // Main runs a service and exits: with 0 after SIGTERM or SIGINT, with 2 if the configuration is wrong, with 1 if
 // run fails. run wires the service and ends in s.Run.
 func Main[C Config](name string, cfg C, run func(ctx context.Context, s *Service, cfg C) error) {
+	os.Exit(Execute(name, cfg, os.Args[1:], run))
+}
+
+// Execute is Main for a program with subcommands: args are those after the subcommand, and the exit code is returned.
+func Execute[C Config](name string, cfg C, args []string, run func(ctx context.Context, s *Service, cfg C) error) int {
 	ctx, stop := lifecycle.SignalContext(context.Background())
-	code := execute(ctx, name, cfg, run, process{os.Args[1:], os.Environ(), os.Stdout, os.Stderr})
-	stop()
-	os.Exit(code)
+	defer stop()
+	return execute(ctx, name, cfg, run, process{args, os.Environ(), os.Stdout, os.Stderr})
 }
 
 // process is what the operating system gives to a program.
@@ -78,7 +88,10 @@ func execute[C Config](ctx context.Context, name string, cfg C, run func(context
 		_, _ = fmt.Fprintln(p.stdout, name, Version())
 		return exitOK
 	case err == nil: // what could not be read was left at its default, and is not worth a complaint
-		err = config.Check(c.validate(), cfg.Validate())
+		if completer, ok := any(cfg).(Completer); ok {
+			err = completer.Complete(fs)
+		}
+		err = config.Check([]error{err}, c.validate(), cfg.Validate())
 	}
 	if err != nil {
 		_, _ = fmt.Fprintf(p.stderr, "%s: the configuration is wrong:\n  %s\nSee %s --help.\n",
@@ -126,7 +139,7 @@ func (s *Service) Dial(target, server string) (*grpc.ClientConn, error) {
 }
 
 // RPCServer makes the gRPC server of this service.
-func (s *Service) RPCServer() (*grpc.Server, error) {
+func (s *Service) RPCServer() (*rpc.Server, error) {
 	tls, err := tlsconf.MutualServer(s.common.files, s.tlsOptions())
 	if err != nil {
 		return nil, fmt.Errorf("set up rpc server: %w", err)

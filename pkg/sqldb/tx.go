@@ -33,7 +33,7 @@ func (tx *Tx) Query(ctx context.Context, query string, args ...any) (*Rows, erro
 	if err != nil {
 		return nil, err
 	}
-	rows, err := stmt.QueryContext(ctx, args...)
+	rows, err := stmt.QueryContext(ctx, args...) //nolint:rowserrcheck // the caller reads the rows, and their Err
 	if err != nil {
 		tx.conn.put(query, stmt)
 		return nil, err
