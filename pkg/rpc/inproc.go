@@ -2,6 +2,8 @@ package rpc
 
 import (
 	"context"
+	"errors"
+	"io"
 	"log/slog"
 	"sync"
 
@@ -67,13 +69,33 @@ func (c *inprocClient) Invoke(ctx context.Context, method string, args, reply an
 	defer cancel()
 	req := &request{msg: args}
 	defer req.withdraw()
-	return c.channel.Invoke(ctx, method, req, reply, opts...)
+	err := c.channel.Invoke(ctx, method, req, reply, opts...)
+	if ctx.Err() != nil && errors.Is(err, io.EOF) { // the server's answer lost a race against the end of ctx
+		return status.FromContextError(ctx.Err()).Err()
+	}
+	return err
 }
 
 // NewStream implements grpc.ClientConnInterface. As with any gRPC stream, ctx must end or the
 // stream be read to its end.
 func (c *inprocClient) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	return c.channel.NewStream(c.context(ctx), desc, method, opts...)
+	stream, err := c.channel.NewStream(c.context(ctx), desc, method, opts...)
+	if err == nil && !desc.ClientStreams {
+		return oneRequestStream{stream}, nil
+	}
+	return stream, err
+}
+
+// oneRequestStream is a stream with a single request.
+type oneRequestStream struct{ grpc.ClientStream }
+
+// SendMsg reports no EOF, which says that the server has answered already, as with an early refusal: the caller
+// finds the answer with RecvMsg. grpc.ClientStream promises nil here for what is no client stream.
+func (s oneRequestStream) SendMsg(m any) error {
+	if err := s.ClientStream.SendMsg(m); !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
 }
 
 // request is a unary request on its way. The server's goroutine copies it, and may come to

@@ -348,8 +348,26 @@ func TestInprocRequestMayBeReusedAfterCancel(t *testing.T) {
 	cancel()
 	req := &quotav1.CheckRequest{AccountId: "a"}
 	for i := range 1000 { // the race detector watches
-		_, _ = client.Check(ctx, req)
+		if _, err := client.Check(ctx, req); fault.Code(err) != codes.Canceled {
+			t.Fatalf("call %d: %v", i, err)
+		}
 		req.Bytes = int64(i)
+	}
+}
+
+// A server may have refused a stream before the client has sent its request.
+func TestEarlyRefusalIsNotLost(t *testing.T) {
+	in := NewInproc(slog.New(slog.DiscardHandler), nil)
+	quotav1.RegisterQuotaAdminServiceServer(in, &quota{})
+	client := quotav1.NewQuotaAdminServiceClient(in.Client("smtp"))
+	for i := range 2000 {
+		stream, err := client.Reconcile(t.Context(), &quotav1.ReconcileRequest{})
+		if err != nil {
+			t.Fatalf("call %d: %v", i, err)
+		}
+		if _, err := stream.Recv(); !fault.Is(err, rpcv1.Reason_REASON_CALLER_NOT_ALLOWED) {
+			t.Fatalf("call %d: %v", i, err)
+		}
 	}
 }
 
