@@ -67,6 +67,9 @@ func (c *inprocClient) context(ctx context.Context) context.Context {
 func (c *inprocClient) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
 	ctx, cancel := withTimeout(c.context(ctx), DefaultTimeout)
 	defer cancel()
+	if ctx.Err() != nil {
+		return status.FromContextError(ctx.Err()).Err()
+	}
 	req := &request{msg: args}
 	defer req.withdraw()
 	err := c.channel.Invoke(ctx, method, req, reply, opts...)
@@ -79,6 +82,9 @@ func (c *inprocClient) Invoke(ctx context.Context, method string, args, reply an
 // NewStream implements grpc.ClientConnInterface. As with any gRPC stream, ctx must end or the
 // stream be read to its end.
 func (c *inprocClient) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	if ctx.Err() != nil {
+		return nil, status.FromContextError(ctx.Err()).Err()
+	}
 	stream, err := c.channel.NewStream(c.context(ctx), desc, method, opts...)
 	if err == nil && !desc.ClientStreams {
 		return oneRequestStream{stream}, nil

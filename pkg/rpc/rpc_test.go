@@ -344,14 +344,22 @@ func TestInprocRequestMayBeReusedAfterCancel(t *testing.T) {
 	in := NewInproc(slog.New(slog.DiscardHandler), nil)
 	quotav1.RegisterQuotaServiceServer(in, &quota{})
 	client := quotav1.NewQuotaServiceClient(in.Client("smtp"))
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
 	req := &quotav1.CheckRequest{AccountId: "a"}
+	ctx, cancel := context.WithCancel(t.Context())
 	for i := range 1000 { // the race detector watches
-		if _, err := client.Check(ctx, req); fault.Code(err) != codes.Canceled {
+		ctx, cancel = context.WithCancel(t.Context())
+		go cancel()
+		if _, err := client.Check(ctx, req); err != nil && fault.Code(err) != codes.Canceled {
 			t.Fatalf("call %d: %v", i, err)
 		}
 		req.Bytes = int64(i)
+	}
+	cancel()
+	if _, err := client.Check(ctx, req); fault.Code(err) != codes.Canceled {
+		t.Errorf("a call began in a context that had ended: %v", err)
+	}
+	if _, err := storagev1.NewStorageServiceClient(in.Client("imap")).Watch(ctx); fault.Code(err) != codes.Canceled {
+		t.Errorf("a stream began in a context that had ended: %v", err)
 	}
 }
 
