@@ -31,13 +31,16 @@ func scanAppPassword(row scanner) (AppPassword, error) {
 	return p, notFound(err)
 }
 
-// CreateAppPassword gives the account at an address an app password, which must have an id that the account has not had; AccountID is filled in.
-// It fails with ErrNotFound without the account, and with ErrTooMany if it has limit of them.
+// CreateAppPassword gives the account at an address an app password, limit at most. It fails with ErrExists if the account
+// has one with the id, with ErrTooMany, and with ErrNotFound without an account that has both address and id.
 func (s *Store) CreateAppPassword(ctx context.Context, addr address.Address, p AppPassword, limit int) error {
 	err := s.db.Write(ctx, "create_app_password", func(tx *sqldb.Tx) error {
 		account, err := accountAt(ctx, tx, addr)
 		if err != nil {
 			return err
+		}
+		if account.ID != p.AccountID {
+			return ErrNotFound
 		}
 		var count int
 		if err := tx.QueryRow(ctx, `SELECT COUNT(*) FROM app_passwords WHERE account_id = ?`, account.ID).Scan(&count); err != nil {
@@ -48,7 +51,7 @@ func (s *Store) CreateAppPassword(ctx context.Context, addr address.Address, p A
 		}
 		created, err := changed(tx.Exec(ctx,
 			`INSERT INTO app_passwords (`+appPasswordColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (account_id, id) DO NOTHING`,
-			account.ID, p.ID, p.Label, strings.Join(p.Protocols, " "), p.Digest, p.Scram, p.Created, p.LastUsed))
+			p.AccountID, p.ID, p.Label, strings.Join(p.Protocols, " "), p.Digest, p.Scram, p.Created, p.LastUsed))
 		if err == nil && !created {
 			return ErrExists
 		}

@@ -31,9 +31,17 @@ func scanDomain(row scanner) (Domain, error) {
 	return d, err
 }
 
-// PutDomain creates or changes a domain.
+// PutDomain creates or changes a domain. It fails with ErrNoDomain without the domain of a catch-all's address.
 func (s *Store) PutDomain(ctx context.Context, d Domain, now int64) (created bool, err error) {
 	err = s.db.Write(ctx, "put_domain", func(tx *sqldb.Tx) error {
+		for _, addr := range d.CatchAll {
+			if addr.Domain == d.Name {
+				continue
+			}
+			if err := needDomain(ctx, tx, addr.Domain); err != nil {
+				return err
+			}
+		}
 		catchAll := joinAddresses(d.CatchAll)
 		created, err = changed(tx.Exec(ctx,
 			`INSERT INTO domains (`+domainColumns+`, created_at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO NOTHING`,

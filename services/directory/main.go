@@ -1,0 +1,43 @@
+// Command directory is Yubin's directory: domains, accounts, aliases and passwords.
+package main
+
+import (
+	"context"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/yubin-mail/yubin/pkg/rpc"
+	"github.com/yubin-mail/yubin/pkg/service"
+	"github.com/yubin-mail/yubin/services/directory/server"
+)
+
+type config struct {
+	server.Config
+	listen, dataDir string
+}
+
+func (c *config) Flags(fs *pflag.FlagSet) {
+	service.ListenVar(fs, &c.listen, "directory")
+	service.DataDirVar(fs, &c.dataDir)
+	c.Config.Flags(fs)
+}
+
+func main() { service.Main("directory", &config{}, run) }
+
+func run(ctx context.Context, s *service.Service, cfg *config) error {
+	cfg.Dir = filepath.Join(cfg.dataDir, "directory")
+	directory, err := server.New(ctx, cfg.Config, server.Deps{
+		Log: s.Log, Registerer: s.Registry, Health: s.Health, Now: time.Now,
+	})
+	if err != nil {
+		return err
+	}
+	calls, err := s.RPCServer()
+	if err != nil {
+		return err
+	}
+	directory.Register(calls)
+	return s.Run(ctx, append(directory.Components(), rpc.Component(cfg.listen, calls, s.Log))...)
+}
