@@ -68,6 +68,7 @@ type dateParser struct {
 
 func (d *dateParser) take(token string) {
 	switch {
+	case token == "":
 	case strings.Contains(token, ":"):
 		d.takeTime(token)
 	case isDigits(token):
@@ -98,7 +99,7 @@ func (d *dateParser) takeNumber(token string) {
 		switch { // RFC 5322 section 4.3
 		case len(token) <= 2 && n < 50:
 			d.year += 2000
-		case len(token) <= 3:
+		case n < 200: // three digits, and "0102", which a broken clock wrote for 2002
 			d.year += 1900
 		}
 	}

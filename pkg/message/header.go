@@ -61,9 +61,10 @@ func SelectFields(header []byte, names []string, not bool) []byte {
 	return out
 }
 
-// Unfold removes line ends and NUL from a field's value, and white space around it (RFC 5322 section 2.2.3).
+// Unfold copies a field's value without line ends and NUL, and without white space around it (RFC 5322 section 2.2.3).
 func Unfold(value []byte) []byte {
-	return clean(bytes.Trim(value, " \t\r\n"))
+	value = bytes.Trim(value, " \t\r\n\x00")
+	return slices.DeleteFunc(slices.Clone(value), isUnsafe)
 }
 
 // lineLen is the length of the first line of b, its line end included.

@@ -123,12 +123,16 @@ func cutValue(b []byte, name string) (value, rest []byte) {
 		value, rest, _ = quoted(b) // one that does not end is read to the end
 		return value, rest
 	}
+	isName := name == "name" || name == "filename"
+	if !isName {
+		b = skipComments(b)
+	}
 	n := bytes.IndexByte(b, ';')
 	if n < 0 {
 		n = len(b)
 	}
 	value, rest = b[:n], b[n:]
-	if name != "name" && name != "filename" { // RFC 2045 section 5.1: "us-ascii (Plain text)"
+	if !isName { // RFC 2045 section 5.1: "us-ascii (Plain text)"
 		if i := bytes.IndexByte(value, '('); i >= 0 {
 			value = value[:i]
 		}
@@ -203,10 +207,9 @@ func percentDecode(b []byte) []byte {
 	return out
 }
 
-// clean removes NUL, CR and LF, which no IMAP string may carry unescaped.
+// clean removes NUL, CR and LF, which no quoted string of IMAP may carry.
 func clean(b []byte) []byte {
-	if !bytes.ContainsAny(b, "\x00\r\n") {
-		return b
-	}
-	return slices.DeleteFunc(slices.Clone(b), func(c byte) bool { return c == 0 || c == '\r' || c == '\n' })
+	return slices.DeleteFunc(b, isUnsafe)
 }
+
+func isUnsafe(c byte) bool { return c == 0 || c == '\r' || c == '\n' }

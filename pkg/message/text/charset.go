@@ -36,6 +36,7 @@ var aliases = map[string]encoding.Encoding{
 	"gbk":            simplifiedchinese.GB18030,
 	"hz-gb-2312":     simplifiedchinese.HZGB2312,
 	"cp949":          korean.EUCKR,
+	"utf-16":         unicode.UTF16(unicode.BigEndian, unicode.UseBOM), // RFC 2781 section 4.3; the web means little-endian
 }
 
 // guessed are names that say nothing: senders put them on text of any charset.
@@ -75,15 +76,15 @@ func lookup(name string) encoding.Encoding {
 }
 
 // guess decides what raw octets are: UTF-8 if valid, ISO-2022-JP if they have its escape
-// sequences, Windows-1252 otherwise. A character that the end of b cuts does not count.
-func guess(b []byte) encoding.Encoding {
+// sequences, Windows-1252 otherwise. If more follows, a character that the end of b cuts does not count.
+func guess(b []byte, more bool) encoding.Encoding {
 	if hasISO2022(b) {
 		return japanese.ISO2022JP
 	}
 	for len(b) > 0 {
 		r, n := utf8.DecodeRune(b)
 		if r == utf8.RuneError && n == 1 {
-			if !utf8.FullRune(b) {
+			if more && !utf8.FullRune(b) {
 				break
 			}
 			return charmap.Windows1252
@@ -112,7 +113,7 @@ func DecodeString(b []byte, charset string) string {
 	name := normalise(charset)
 	e := lookup(name)
 	if e == nil || guessed[name] {
-		e = guess(b)
+		e = guess(b, false)
 	}
 	out, err := e.NewDecoder().Bytes(b)
 	if err != nil { // decoders replace, they do not fail; keep what there is all the same
@@ -146,7 +147,7 @@ func (g *guessReader) Read(p []byte) (int, error) {
 		n = len(ahead)
 	case n == 0:
 		sample, _ := g.src.Peek(guessBytes) // a failure to read comes back from the next Read
-		g.decoded = transform.NewReader(g.src, guess(sample).NewDecoder())
+		g.decoded = transform.NewReader(g.src, guess(sample, len(sample) == guessBytes).NewDecoder())
 		return g.decoded.Read(p)
 	}
 	return g.src.Read(p[:n])
