@@ -48,7 +48,7 @@ func registerFetch(g *Grammar) {
 	g.Register(FetchItems, "BINARY.SIZE", func(d *Decoder) any {
 		s := &Section{Peek: true}
 		d.Special('[')
-		s.Path, _ = d.path()
+		s.Path = d.wholePath()
 		d.Special(']')
 		return s
 	})
@@ -120,9 +120,7 @@ func (d *Decoder) section(peek bool) *Section {
 func (d *Decoder) binarySection(peek bool) *Section {
 	s := &Section{Peek: peek}
 	d.Special('[')
-	if d.Peek() != ']' {
-		s.Path, _ = d.path()
-	}
+	s.Path = d.wholePath()
 	d.Special(']')
 	s.Partial = d.partial()
 	return s
@@ -140,6 +138,15 @@ func (d *Decoder) path() (path []int, more bool) {
 		}
 	}
 	return path, len(path) > 0
+}
+
+// wholePath reads a part number that stands alone, or nothing.
+func (d *Decoder) wholePath() []int {
+	path, more := d.path()
+	if more {
+		d.Fail("part number ends with a dot")
+	}
+	return path
 }
 
 func (d *Decoder) partial() *Partial {

@@ -260,6 +260,10 @@ func (d *Decoder) announced() (ended bool, err error) {
 	if digits == 0 || c != '{' {
 		return true, nil
 	}
-	d.lit = literal{pending: true, sync: sync, left: int64(n)} //nolint:gosec // at most 18 digits
-	return sync, nil
+	if sync {
+		// The client waits for leave to send it, which it will not get.
+		return true, nil
+	}
+	d.lit = literal{pending: true, left: int64(n)} //nolint:gosec // at most 18 digits
+	return false, nil
 }
