@@ -43,6 +43,21 @@ func (u Usage) fill() int {
 	return max(percent(u.Used.Bytes, u.Limit.Bytes), percent(u.Used.Messages, u.Limit.Messages))
 }
 
+// Ratio of usage to limit, of bytes or of messages, whichever is more; 0 without a limit, and 1 for a limit of 0.
+func (u Usage) Ratio() float64 {
+	return max(ratio(u.Used.Bytes, u.Limit.Bytes), ratio(u.Used.Messages, u.Limit.Messages))
+}
+
+func ratio(used, limit int64) float64 {
+	switch limit {
+	case Unlimited:
+		return 0
+	case 0:
+		return 1
+	}
+	return float64(used) / float64(limit)
+}
+
 func percent(used, limit int64) int {
 	const most = 1000 // enough for a usage that is far over the limit
 	switch {

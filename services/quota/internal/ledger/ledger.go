@@ -233,3 +233,14 @@ func (l *Ledger) Check(ctx context.Context, id string, n Amount) (bool, Usage, e
 	}
 	return usage.fits(n), usage, nil
 }
+
+// Count of accounts.
+func (l *Ledger) Count(ctx context.Context) (n int, err error) {
+	err = l.db.Read(ctx, "list", func(tx *sqldb.Tx) error {
+		return tx.QueryRow(ctx, `SELECT COUNT(*) FROM ledger`).Scan(&n)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("count accounts: %w", err)
+	}
+	return n, nil
+}

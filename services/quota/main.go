@@ -1,0 +1,58 @@
+// Command quota is the quota service: a ledger of what each mailbox may hold, holds, and is about to hold.
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/pflag"
+
+	"github.com/yubin-mail/yubin/pkg/rpc"
+	"github.com/yubin-mail/yubin/pkg/service"
+	directoryv1 "github.com/yubin-mail/yubin/proto/yubin/directory/v1"
+	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
+	"github.com/yubin-mail/yubin/services/quota/server"
+)
+
+type config struct {
+	server.Config
+	listen, directory, storage string
+}
+
+func (c *config) Flags(fs *pflag.FlagSet) {
+	c.Config.Flags(fs)
+	service.DataDirVar(fs, &c.Dir)
+	service.ListenVar(fs, &c.listen, "quota")
+	service.TargetVar(fs, &c.directory, "directory")
+	service.TargetVar(fs, &c.storage, "storage")
+}
+
+func main() { service.Main("quota", &config{}, run) }
+
+func run(ctx context.Context, s *service.Service, cfg *config) error {
+	directory, err := s.Dial(cfg.directory, "directory")
+	if err != nil {
+		return err
+	}
+	storage, err := s.Dial(cfg.storage, "storage")
+	if err != nil {
+		return err
+	}
+	calls, err := s.RPCServer()
+	if err != nil {
+		return err
+	}
+	srv, err := server.New(ctx, cfg.Config, server.Deps{
+		Log:            s.Log,
+		Registerer:     s.Registry,
+		Health:         s.Health,
+		Directory:      directoryv1.NewDirectoryServiceClient(directory),
+		DirectoryAdmin: directoryv1.NewDirectoryAdminServiceClient(directory),
+		Storage:        storagev1.NewStorageServiceClient(storage),
+		StorageAdmin:   storagev1.NewStorageAdminServiceClient(storage),
+	})
+	if err != nil {
+		return err
+	}
+	srv.Register(calls)
+	return s.Run(ctx, append(srv.Components(), rpc.Component(cfg.listen, calls, s.Log))...)
+}

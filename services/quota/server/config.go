@@ -1,0 +1,102 @@
+// Package server wires the quota service.
+package server
+
+import (
+	"net/mail"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/yubin-mail/yubin/pkg/config"
+	"github.com/yubin-mail/yubin/services/quota/internal/ledger"
+)
+
+// minReservationTTL is longer than any delivery can still commit: storage gives up after five minutes.
+const minReservationTTL = 6 * time.Minute
+
+// Config of the quota service.
+type Config struct {
+	// Dir is the data directory; quota.db is made in it. It has no flag here: the process decides.
+	Dir string
+
+	defaultBytes      limit
+	defaultMessages   limit
+	reservationTTL    time.Duration
+	warnLevels        []int
+	noticeFrom        string
+	reconcileInterval time.Duration
+	reconcileRepair   bool
+	metricsInterval   time.Duration
+}
+
+// limit is a size, or "none".
+type limit int64
+
+// String implements pflag.Value.
+func (l *limit) String() string {
+	if *l == ledger.Unlimited {
+		return "none"
+	}
+	return config.Size(*l).String()
+}
+
+// Set implements pflag.Value.
+func (l *limit) Set(s string) error {
+	if strings.EqualFold(s, "none") || s == "-1" {
+		*l = ledger.Unlimited
+		return nil
+	}
+	size, err := config.ParseSize(s)
+	*l = limit(size)
+	return err
+}
+
+// Type implements pflag.Value.
+func (*limit) Type() string { return "limit" }
+
+// Flags declares the settings.
+func (c *Config) Flags(fs *pflag.FlagSet) {
+	c.defaultBytes, c.defaultMessages = limit(5*config.GB), ledger.Unlimited
+	fs.Var(&c.defaultBytes, "quota-default-bytes", "capacity of an account where no limit is set for it, its domain or all: a size such as 5GB (5×10⁹ octets) or 5GiB, or none")
+	fs.Var(&c.defaultMessages, "quota-default-messages", "most messages of an account where no limit is set for it, its domain or all: a number or none")
+	fs.DurationVar(&c.reservationTTL, "quota-reservation-ttl", 10*time.Minute, "when capacity that was reserved and neither used nor released is free again; at least 6m")
+	fs.IntSliceVar(&c.warnLevels, "quota-warn-levels", []int{80, 90, 100}, "percent of the limit at which the owner is warned by mail; empty: never")
+	fs.StringVar(&c.noticeFrom, "quota-notice-from", "", "sender address of the warnings; empty: postmaster of the account's domain")
+	fs.DurationVar(&c.reconcileInterval, "quota-reconcile-interval", 24*time.Hour, "how often the ledger is compared with storage; at least 1s")
+	fs.BoolVar(&c.reconcileRepair, "quota-reconcile-repair", true, "correct the ledger where it differs from storage")
+	fs.DurationVar(&c.metricsInterval, "quota-metrics-interval", time.Minute, "how often the sums over all accounts are computed for the metrics; at least 1s")
+}
+
+// Validate tells all that is wrong.
+func (c *Config) Validate() []error {
+	var errs []error
+	if c.reservationTTL < minReservationTTL {
+		errs = append(errs, config.Errorf("quota-reservation-ttl", "%v: must be at least %v, later than any delivery can still commit", c.reservationTTL, minReservationTTL))
+	}
+	for _, level := range c.warnLevels {
+		if level < 1 || level > 1000 {
+			errs = append(errs, config.Errorf("quota-warn-levels", "%d: must be a percentage, 1 to 1000", level))
+		}
+	}
+	if c.noticeFrom != "" {
+		if a, err := mail.ParseAddress(c.noticeFrom); err != nil || a.Address != c.noticeFrom {
+			errs = append(errs, config.Errorf("quota-notice-from", "%q is no address; write for example postmaster@example.com", c.noticeFrom))
+		}
+	}
+	for _, d := range []struct {
+		flag  string
+		value time.Duration
+	}{{"quota-reconcile-interval", c.reconcileInterval}, {"quota-metrics-interval", c.metricsInterval}} {
+		if d.value < time.Second {
+			errs = append(errs, config.Errorf(d.flag, "%v: must be at least 1s", d.value))
+		}
+	}
+	return errs
+}
+
+// levels ascending, each once.
+func (c *Config) levels() []int {
+	return slices.Compact(slices.Sorted(slices.Values(c.warnLevels)))
+}
