@@ -40,7 +40,7 @@ const startTimeout = 60 * time.Second
 func newProcess(tb testing.TB, dir, name, binary string, args ...string) *Process {
 	tb.Helper()
 	p := &Process{Name: name, Admin: FreeAddr(tb), binary: Binary(tb, binary)}
-	p.args = append(args, "--admin-listen", p.Admin, "--log-format", "text")
+	p.args = slices.Concat(args, []string{"--admin-listen", p.Admin, "--log-format", "text"})
 	p.env = append(environ(), "GORACE=halt_on_error=1 exitcode=66")
 	f, err := os.OpenFile(filepath.Join(dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -65,7 +65,7 @@ func environ() []string {
 // Launch starts the process without waiting for it to be ready.
 func (p *Process) Launch(tb testing.TB) {
 	tb.Helper()
-	cmd := exec.Command(p.binary, p.args...) //nolint:noctx // it outlives the test's context: Cleanup ends it
+	cmd := exec.Command(p.binary, p.args...) // not CommandContext: it outlives the test's context, and Cleanup ends it
 	cmd.Stdout, cmd.Stderr, cmd.Env = p.log, p.log, p.env
 	if err := cmd.Start(); err != nil {
 		tb.Fatalf("start %s: %v", p.Name, err)

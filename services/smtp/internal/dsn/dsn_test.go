@@ -2,6 +2,7 @@ package dsn
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -32,7 +33,7 @@ func TestReportCanBeRead(t *testing.T) {
 	var kinds, contents []string
 	for {
 		p, err := parts.NextPart()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		require.NoError(t, err)
