@@ -1,0 +1,155 @@
+package search
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/yubin-mail/yubin/pkg/message"
+	"github.com/yubin-mail/yubin/pkg/message/text"
+	mailv1 "github.com/yubin-mail/yubin/proto/yubin/mail/v1"
+	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
+)
+
+// evaluation is one message being matched: what was read of it is kept for the keys that come later.
+type evaluation struct {
+	ctx     context.Context
+	program *Program
+	message Candidate
+
+	structure *mailv1.Structure
+	header    []byte
+	hasHeader bool
+	fields    map[string][]string
+	texts     *matcher
+}
+
+func (e *evaluation) getStructure() (*mailv1.Structure, error) {
+	if e.structure != nil {
+		return e.structure, nil
+	}
+	s, err := e.message.Structure()
+	if err != nil {
+		return nil, fmt.Errorf("get structure: %w", err)
+	}
+	e.structure = s
+	return s, nil
+}
+
+func (e *evaluation) getHeader() ([]byte, error) {
+	if e.hasHeader {
+		return e.header, nil
+	}
+	h, err := e.message.Header()
+	if err != nil {
+		return nil, fmt.Errorf("get header: %w", err)
+	}
+	e.header, e.hasHeader = h, true
+	return h, nil
+}
+
+// field gives the values of all fields of a name, folded: decoded, and as they stand where that differs.
+func (e *evaluation) field(name string) ([]string, error) {
+	name = strings.ToLower(name)
+	if values, ok := e.fields[name]; ok {
+		return values, nil
+	}
+	header, err := e.getHeader()
+	if err != nil {
+		return nil, err
+	}
+	var values []string
+	for f := range message.EachHeader(header) {
+		if f.Is(name) {
+			values = append(values, fieldTexts(f)...)
+		}
+	}
+	if e.fields == nil {
+		e.fields = make(map[string][]string)
+	}
+	e.fields[name] = values
+	return values, nil
+}
+
+// fieldTexts gives the texts of a field's value that a search looks at: at least one.
+func fieldTexts(f message.Field) []string {
+	decoded := normal(text.DecodeHeader(f.Value))
+	if raw := normal(string(message.Unfold(f.Value))); raw != decoded {
+		return []string{decoded, raw}
+	}
+	return []string{decoded}
+}
+
+// header is the key HEADER, and FROM, TO, CC, BCC and SUBJECT. Without a value the field has to be there.
+type header struct{ name, value string }
+
+func (header) needs() Needs { return NeedsHeader }
+
+func (h header) match(e *evaluation) (bool, error) {
+	values, err := e.field(h.name)
+	if err != nil {
+		return false, err
+	}
+	for _, v := range values {
+		if strings.Contains(v, h.value) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// contains is the key BODY or TEXT: the place of its needle in the program.
+type contains int
+
+func (contains) needs() Needs { return NeedsBody }
+
+func (c contains) match(e *evaluation) (bool, error) {
+	if e.texts == nil {
+		m := newMatcher(e.program.needles)
+		if err := m.message(e); err != nil {
+			return false, err
+		}
+		e.texts = m
+	}
+	return e.texts.found[c], nil
+}
+
+// sentDate compares the day that the Date field names, whatever its zone (RFC 9051 section 6.4.4, SENTON).
+type sentDate struct{ days *storagev1.SearchCriteria_TimeRange }
+
+// maxZone is further than any zone that message.ParseDate accepts is from UTC, in seconds.
+const maxZone = 25 * 3600
+
+// needs: the date in UTC decides nearly always; only near an end of the range the zone matters.
+func (sentDate) needs() Needs { return NeedsStructure }
+
+func (s sentDate) match(e *evaluation) (bool, error) {
+	utc := e.message.SentUnix()
+	if utc == 0 {
+		return false, nil
+	}
+	early, late := inRange(s.days, utc-maxZone), inRange(s.days, utc+maxZone)
+	before, from := s.days.GetBeforeUnix(), s.days.GetFromUnix()
+	switch {
+	case early && late:
+		return true, nil
+	case from != 0 && utc+maxZone < from, before != 0 && utc-maxZone >= before:
+		return false, nil
+	}
+	structure, err := e.getStructure()
+	if err != nil {
+		return false, err
+	}
+	sent, ok := message.ParseDate(structure.GetEnvelope().GetDate())
+	if !ok {
+		return false, nil
+	}
+	day := time.Date(sent.Year(), sent.Month(), sent.Day(), 0, 0, 0, 0, time.UTC)
+	return inRange(s.days, day.Unix()), nil
+}
+
+// inRange holds from <= x < before; 0 is open.
+func inRange(r *storagev1.SearchCriteria_TimeRange, x int64) bool {
+	return (r.GetFromUnix() == 0 || x >= r.GetFromUnix()) && (r.GetBeforeUnix() == 0 || x < r.GetBeforeUnix())
+}

@@ -1,0 +1,254 @@
+// Package search evaluates the search keys of RFC 9051 section 6.4.4 against one message. Keys are ordered by what
+// they need to read, so that the header and the body of a message are only read if its state does not decide.
+//
+// Text is compared decoded: encoded words, transfer encodings and charsets undone, HTML without tags, then folded
+// (text.Fold) with each run of white space as one space. A line break between two Chinese, Japanese or Korean
+// characters counts as nothing, because writers of these languages break lines inside words.
+package search
+
+import (
+	"context"
+	"io"
+	"slices"
+	"strings"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/yubin-mail/yubin/pkg/fault"
+	mailv1 "github.com/yubin-mail/yubin/proto/yubin/mail/v1"
+	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
+	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
+	"github.com/yubin-mail/yubin/services/storage/internal/uidset"
+)
+
+const (
+	// MaxDepth of nested criteria.
+	MaxDepth = 64
+	// MaxNodes of criteria.
+	MaxNodes = 1024
+	// MaxText is the sum of the octets of all texts that are searched for.
+	MaxText = 64 << 10
+)
+
+// Candidate is a message that may match. A method is only called if a key needs it, and the costly ones (Structure, Header, Open)
+// at most once a match.
+type Candidate interface {
+	State() *storagev1.MessageState
+	EmailID() string
+	ThreadID() string
+	// SentUnix is Structure.sent_unix: 0 if the message has no usable date.
+	SentUnix() int64
+	Structure() (*mailv1.Structure, error)
+	// Header is the message header as it stands in the message.
+	Header() ([]byte, error)
+	// Open gives the whole message, at the offsets of the structure. Whoever implements it closes it.
+	Open() (io.ReaderAt, error)
+}
+
+// Needs tells what a program may have to read of a message.
+type Needs int
+
+// What a program may have to read, from the cheapest on: each includes those before it.
+const (
+	// NeedsState is the state, ids and the sent date.
+	NeedsState Needs = iota
+	// NeedsStructure also wants the structure: of few messages, to know the time zone of a date.
+	NeedsStructure
+	// NeedsHeader also wants the header.
+	NeedsHeader
+	// NeedsBody wants the whole message.
+	NeedsBody
+)
+
+// Program is a compiled search. It may be used by several goroutines.
+type Program struct {
+	root    key
+	needles []needle
+}
+
+// Compile checks criteria and prepares them. Nil and empty criteria match every message. It fails with REASON_INVALID if a limit is
+// exceeded or a UID range is none.
+func Compile(criteria *storagev1.SearchCriteria) (*Program, error) {
+	c := compiler{needles: make(map[needle]int)}
+	root, err := c.compile(criteria, 1)
+	if err != nil {
+		return nil, err
+	}
+	return &Program{root: root, needles: c.order}, nil
+}
+
+// Needs is the most that Match may read of a message.
+func (p *Program) Needs() Needs { return p.root.needs() }
+
+// Match tells whether a message matches. Its errors are those of the candidate, of reading the message, and of the context.
+func (p *Program) Match(ctx context.Context, m Candidate) (bool, error) {
+	return p.root.match(&evaluation{ctx: ctx, program: p, message: m})
+}
+
+// key is one node of a program.
+type key interface {
+	needs() Needs
+	match(e *evaluation) (bool, error)
+}
+
+// allOf holds its keys cheapest first.
+type allOf []key
+
+func (a allOf) needs() Needs { return mostOf(a) }
+
+func (a allOf) match(e *evaluation) (bool, error) {
+	for _, k := range a {
+		if ok, err := k.match(e); !ok || err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// anyOf holds its keys cheapest first.
+type anyOf []key
+
+func (a anyOf) needs() Needs { return mostOf(a) }
+
+func (a anyOf) match(e *evaluation) (bool, error) {
+	for _, k := range a {
+		if ok, err := k.match(e); ok || err != nil {
+			return ok, err
+		}
+	}
+	return false, nil
+}
+
+func mostOf(keys []key) Needs {
+	most := NeedsState
+	for _, k := range keys {
+		most = max(most, k.needs())
+	}
+	return most
+}
+
+type not struct{ key key }
+
+func (n not) needs() Needs { return n.key.needs() }
+
+func (n not) match(e *evaluation) (bool, error) {
+	ok, err := n.key.match(e)
+	return !ok && err == nil, err
+}
+
+// cheap is a key that the state decides.
+type cheap func(m Candidate) bool
+
+func (cheap) needs() Needs { return NeedsState }
+
+func (c cheap) match(e *evaluation) (bool, error) { return c(e.message), nil }
+
+// compiler counts what the limits bound, and gathers the texts, so that a message is scanned once for all.
+type compiler struct {
+	nodes   int
+	text    int
+	order   []needle
+	needles map[needle]int
+}
+
+func (c *compiler) compile(criteria *storagev1.SearchCriteria, depth int) (key, error) {
+	if c.nodes++; c.nodes > MaxNodes {
+		return nil, fault.Newf(codes.InvalidArgument, rpcv1.Reason_REASON_INVALID, "search has more than %d keys", MaxNodes)
+	}
+	if depth > MaxDepth {
+		return nil, fault.Newf(codes.InvalidArgument, rpcv1.Reason_REASON_INVALID, "search is nested deeper than %d", MaxDepth)
+	}
+	switch k := criteria.GetKey().(type) {
+	case nil:
+		return allOf(nil), nil
+	case *storagev1.SearchCriteria_AllOf:
+		keys, err := c.list(k.AllOf, depth)
+		return allOf(keys), err
+	case *storagev1.SearchCriteria_AnyOf:
+		keys, err := c.list(k.AnyOf, depth)
+		return anyOf(keys), err
+	case *storagev1.SearchCriteria_Not:
+		inner, err := c.compile(k.Not, depth+1)
+		return not{inner}, err
+	case *storagev1.SearchCriteria_Uids:
+		set, err := uidset.FromProto(k.Uids.GetUids())
+		return cheap(func(m Candidate) bool { return set.Contains(m.State().GetUid()) }), err
+	case *storagev1.SearchCriteria_Header_:
+		return c.header(k.Header)
+	case *storagev1.SearchCriteria_Body:
+		return c.contains(k.Body, false)
+	case *storagev1.SearchCriteria_Text:
+		return c.contains(k.Text, true)
+	case *storagev1.SearchCriteria_SentDate:
+		return sentDate{k.SentDate}, nil
+	}
+	return stateKey(criteria)
+}
+
+// stateKey compiles the keys that have neither parts nor texts.
+func stateKey(criteria *storagev1.SearchCriteria) (key, error) {
+	switch k := criteria.GetKey().(type) {
+	case *storagev1.SearchCriteria_Flags:
+		return cheap(func(m Candidate) bool { return m.State().GetFlags()&k.Flags == k.Flags }), nil
+	case *storagev1.SearchCriteria_Keyword:
+		return cheap(func(m Candidate) bool {
+			return slices.ContainsFunc(m.State().GetKeywords(), func(s string) bool { return strings.EqualFold(s, k.Keyword) })
+		}), nil
+	case *storagev1.SearchCriteria_InternalDate:
+		return cheap(func(m Candidate) bool { return inRange(k.InternalDate, m.State().GetInternalUnix()) }), nil
+	case *storagev1.SearchCriteria_SavedDate:
+		return cheap(func(m Candidate) bool { return inRange(k.SavedDate, m.State().GetSavedUnix()) }), nil
+	case *storagev1.SearchCriteria_Larger:
+		return cheap(func(m Candidate) bool { return m.State().GetSize() > k.Larger }), nil
+	case *storagev1.SearchCriteria_Smaller:
+		return cheap(func(m Candidate) bool { return m.State().GetSize() < k.Smaller }), nil
+	case *storagev1.SearchCriteria_Modseq:
+		return cheap(func(m Candidate) bool { return m.State().GetModseq() >= k.Modseq }), nil
+	case *storagev1.SearchCriteria_EmailId:
+		return cheap(func(m Candidate) bool { return m.EmailID() == k.EmailId }), nil
+	case *storagev1.SearchCriteria_ThreadId:
+		return cheap(func(m Candidate) bool { return m.ThreadID() == k.ThreadId }), nil
+	}
+	return nil, fault.New(codes.InvalidArgument, rpcv1.Reason_REASON_INVALID, "unknown search key")
+}
+
+func (c *compiler) list(list *storagev1.SearchCriteria_List, depth int) ([]key, error) {
+	keys := make([]key, 0, min(len(list.GetCriteria()), MaxNodes))
+	for _, criteria := range list.GetCriteria() {
+		k, err := c.compile(criteria, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, k)
+	}
+	slices.SortStableFunc(keys, func(a, b key) int { return int(a.needs() - b.needs()) })
+	return keys, nil
+}
+
+// fold prepares a text that is searched for.
+func (c *compiler) fold(s string) (string, error) {
+	if c.text += len(s); c.text > MaxText {
+		return "", fault.Newf(codes.InvalidArgument, rpcv1.Reason_REASON_INVALID, "search has more than %d octets of text", MaxText)
+	}
+	return normal(s), nil
+}
+
+func (c *compiler) header(h *storagev1.SearchCriteria_Header) (key, error) {
+	value, err := c.fold(h.GetValue())
+	return header{name: h.GetName(), value: value}, err
+}
+
+func (c *compiler) contains(s string, everywhere bool) (key, error) {
+	s, err := c.fold(s)
+	if err != nil || s == "" {
+		return allOf(nil), err
+	}
+	n := needle{text: s, everywhere: everywhere}
+	i, ok := c.needles[n]
+	if !ok {
+		i = len(c.order)
+		c.needles[n] = i
+		c.order = append(c.order, n)
+	}
+	return contains(i), nil
+}
