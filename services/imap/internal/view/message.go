@@ -72,3 +72,6 @@ func (m Message) Has(flags storagev1.Flag) bool {
 func (m Message) sameFlags(o Message) bool {
 	return m.Flags == o.Flags && m.keywords == o.keywords
 }
+
+// KeywordSet gives all keywords as one string, to be compared.
+func (m Message) KeywordSet() string { return m.keywords.Value() }

@@ -1,0 +1,102 @@
+package session
+
+import (
+	"context"
+
+	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
+	"github.com/yubin-mail/yubin/services/imap/internal/wire"
+)
+
+// COPY and UID COPY: RFC 9051 section 6.4.7; MOVE and UID MOVE: section 6.4.8, RFC 6851.
+func init() {
+	register(extension{
+		capabilities: []capability{{name: "MOVE", when: whenLoggedIn}},
+		commands: []command{
+			{name: "COPY", states: selectedState, run: func(ctx context.Context, s *session) (reply, error) { return runCopy(ctx, s, false) }},
+			{name: "UID COPY", states: selectedState, run: func(ctx context.Context, s *session) (reply, error) { return runCopy(ctx, s, true) }},
+			{name: "MOVE", states: selectedState, run: func(ctx context.Context, s *session) (reply, error) { return runMove(ctx, s, false) }},
+			{name: "UID MOVE", states: selectedState, run: func(ctx context.Context, s *session) (reply, error) { return runMove(ctx, s, true) }},
+		},
+	})
+}
+
+// copyArgs reads the arguments and finds the messages.
+func (s *session) copyArgs(uid bool) (spans []span, target string, err error) {
+	args, err := s.dec.CopyArgs()
+	if err != nil {
+		return nil, "", err
+	}
+	spans, err = s.box.resolve(args.Set, uid)
+	return spans, canonical(args.Mailbox), err
+}
+
+func runCopy(ctx context.Context, s *session, uid bool) (reply, error) {
+	spans, target, err := s.copyArgs(uid)
+	if err != nil || len(spans) == 0 {
+		return reply{}, err
+	}
+	call, cancel := s.rpc(ctx)
+	defer cancel()
+	answer, err := s.Storage.Copy(call, &storagev1.CopyRequest{
+		AccountId: s.accountID(), MailboxId: s.box.id, Uids: s.box.uidRanges(spans), ToMailbox: target,
+	})
+	if err != nil {
+		return reply{}, tryCreate(err)
+	}
+	s.seeTarget(ctx, answer.GetMapping())
+	return reply{code: copyUID(answer.GetMapping())}, nil
+}
+
+func runMove(ctx context.Context, s *session, uid bool) (reply, error) {
+	spans, target, err := s.copyArgs(uid)
+	if err != nil || len(spans) == 0 {
+		return reply{}, err
+	}
+	if s.box.readOnly {
+		return reply{}, errReadOnly
+	}
+	call, cancel := s.rpc(ctx)
+	defer cancel()
+	answer, err := s.Storage.Move(call, &storagev1.MoveRequest{
+		AccountId: s.accountID(), MailboxId: s.box.id, Uids: s.box.uidRanges(spans), ToMailbox: target,
+	})
+	if err != nil {
+		return reply{}, tryCreate(err)
+	}
+	// RFC 6851 section 4.3: COPYUID comes before the EXPUNGE responses.
+	if code := copyUID(answer.GetMapping()); code != "" {
+		s.enc.Untagged(wire.StatusOK, code, "moved")
+	}
+	s.await(ctx, answer.GetHighestModseq())
+	s.seeTarget(ctx, answer.GetMapping())
+	return reply{}, nil
+}
+
+// seeTarget has the copies seen where a session of this gateway has the target selected.
+func (s *session) seeTarget(ctx context.Context, m *storagev1.UidMapping) {
+	if m.GetMailboxId() == s.box.id {
+		s.refresh(ctx)
+		return
+	}
+	s.Views.Touch(s.accountID(), m.GetMailboxId())
+}
+
+// copyUID gives the COPYUID code (RFC 4315 section 3), "" if nothing was copied.
+func copyUID(m *storagev1.UidMapping) string {
+	if len(m.GetSource()) == 0 {
+		return ""
+	}
+	code := []byte("COPYUID " + itoa(uint64(m.GetUidValidity())) + " ")
+	code = wire.AppendRanges(code, rangesOf(m.GetSource()))
+	code = append(code, ' ')
+	return string(wire.AppendRanges(code, rangesOf(m.GetDestination())))
+}
+
+// rangesOf keeps the order of the numbers: the two sets of COPYUID correspond.
+func rangesOf(numbers []uint32) []wire.Range {
+	var out []wire.Range
+	for _, n := range numbers {
+		out = wire.AppendNum(out, n)
+	}
+	return out
+}

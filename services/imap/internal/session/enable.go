@@ -1,0 +1,33 @@
+package session
+
+import "context"
+
+// ENABLE: RFC 5161, RFC 9051 section 6.3.1.
+func init() {
+	register(extension{
+		capabilities: []capability{{name: "ENABLE"}},
+		commands:     []command{{name: "ENABLE", states: loggedIn, run: runEnable}},
+		enable: map[string]func(s *session){
+			"IMAP4REV2": func(s *session) {
+				s.rev2 = true
+				s.enc.UTF8, s.dec.UTF8 = true, true
+			},
+		},
+	})
+}
+
+func runEnable(_ context.Context, s *session) (reply, error) {
+	names, err := s.dec.EnableArgs()
+	if err != nil {
+		return reply{}, err
+	}
+	s.enc.Star().Raw("ENABLED")
+	for _, name := range names {
+		if fn, ok := registered.enable[name]; ok {
+			fn(s)
+			s.enc.SP().Raw(name)
+		}
+	}
+	s.enc.CRLF()
+	return reply{}, nil
+}

@@ -1,0 +1,102 @@
+package session
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/yubin-mail/yubin/pkg/listen"
+	directoryv1 "github.com/yubin-mail/yubin/proto/yubin/directory/v1"
+	quotav1 "github.com/yubin-mail/yubin/proto/yubin/quota/v1"
+	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
+	"github.com/yubin-mail/yubin/services/imap/internal/view"
+	"github.com/yubin-mail/yubin/services/imap/internal/wire"
+)
+
+// Limits of sessions. All must be positive.
+type Limits struct {
+	// LoginTimeout is how long a client may take to log in, Idle how long it may be silent afterwards (RFC 9051
+	// section 5.4: at least 30 minutes), Command how long one command may take to arrive, Stall how long a client that
+	// sends a command or a message may pause, and Write how long one write may take.
+	LoginTimeout, Idle, Command, Stall, Write time.Duration
+	// RPC bounds one call to another service.
+	RPC time.Duration
+	// MessageSize is the largest message that APPEND takes, in octets (RFC 7889 APPENDLIMIT).
+	MessageSize int64
+	// AccountSessions is how many sessions one account may have on this gateway.
+	AccountSessions int
+	// LoginFailures and BadCommands in a row end a session.
+	LoginFailures, BadCommands int
+}
+
+// Options of an Engine.
+type Options struct {
+	Log        *slog.Logger
+	Registerer prometheus.Registerer // may be nil
+	Now        func() time.Time
+	Storage    storagev1.StorageServiceClient
+	Directory  directoryv1.DirectoryServiceClient
+	Quota      quotav1.QuotaServiceClient
+	Views      *view.Manager
+	// Sessions is the register by which they are drained.
+	Sessions *listen.Sessions
+	// TLS is offered by STARTTLS and spoken at once on implicit TLS listeners; nil: neither.
+	TLS *tls.Config
+	// InsecureAuth takes passwords on connections without TLS.
+	InsecureAuth bool
+	// Hostname is told in the greeting, Version by ID.
+	Hostname string
+	Version  string
+	Limits   Limits
+}
+
+// Engine has what all sessions share.
+type Engine struct {
+	Options
+	grammar *wire.Grammar
+	metrics *metrics
+
+	mu       sync.Mutex
+	accounts map[string]int // sessions by account id
+}
+
+// New makes an engine.
+func New(opts Options) *Engine {
+	return &Engine{
+		Options:  opts,
+		grammar:  newGrammar(),
+		metrics:  newMetrics(opts.Registerer),
+		accounts: map[string]int{},
+	}
+}
+
+// Serve speaks IMAP on a connection until it ends, and closes it. With implicitTLS the handshake comes first.
+func (e *Engine) Serve(ctx context.Context, conn net.Conn, implicitTLS bool) {
+	s := newSession(e, conn)
+	defer e.Sessions.Add(s)()
+	s.serve(ctx, implicitTLS)
+}
+
+// acquire counts a session of an account; false if it has too many.
+func (e *Engine) acquire(accountID string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.accounts[accountID] >= e.Limits.AccountSessions {
+		return false
+	}
+	e.accounts[accountID]++
+	return true
+}
+
+func (e *Engine) release(accountID string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.accounts[accountID]--; e.accounts[accountID] <= 0 {
+		delete(e.accounts, accountID)
+	}
+}

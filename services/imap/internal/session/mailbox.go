@@ -1,0 +1,203 @@
+package session
+
+import (
+	"context"
+	"sort"
+	"strings"
+
+	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
+	"github.com/yubin-mail/yubin/services/imap/internal/view"
+	"github.com/yubin-mail/yubin/services/imap/internal/wire"
+)
+
+// mailbox is the selected one.
+type mailbox struct {
+	id       uint64
+	readOnly bool
+	view     *view.Handle
+	// told is what the client was told last: its map of sequence numbers.
+	told *view.Snapshot
+	// saved are the UIDs of the search result variable $ (RFC 9051 section 6.4.4.1).
+	saved []wire.Range
+}
+
+// unselect leaves the selected mailbox, if there is one.
+func (s *session) unselect() {
+	if s.box == nil {
+		return
+	}
+	s.box.view.Close()
+	s.box = nil
+	s.to(authenticated)
+}
+
+// tell sends what changed in the mailbox since the client was told last. Expunges only where they are allowed.
+// In answers to UID commands each FETCH carries the UID (RFC 9051 section 7.5.2).
+func (s *session) tell(expunge, uid bool) error {
+	b := s.box
+	if b.view.Dead() {
+		// RFC 2180 section 3.3: the sessions of a deleted mailbox are disconnected.
+		return &byeError{"", "selected mailbox was deleted"}
+	}
+	u := view.Diff(b.told, b.view.Snapshot(), expunge)
+	b.told = u.Told
+	for _, seq := range u.Expunged {
+		s.enc.Star().Num(uint64(seq)).Raw(" EXPUNGE").CRLF()
+	}
+	if u.Exists > 0 {
+		s.enc.Star().Num(uint64(u.Exists)).Raw(" EXISTS").CRLF()
+	}
+	for _, c := range u.Changed {
+		s.sendFlags(c.Seq, c.Message, uid)
+	}
+	return nil
+}
+
+// sendFlags sends a FETCH response with the flags.
+func (s *session) sendFlags(seq uint32, m view.Message, uid bool) {
+	s.enc.Star().Num(uint64(seq)).Raw(" FETCH (")
+	if uid {
+		s.enc.Raw("UID ").Num(uint64(m.UID)).SP()
+	}
+	s.enc.Raw("FLAGS ").Flags(flagNames(m)).Close().CRLF()
+}
+
+// await waits until the view has a change that this session made. That fails only with the storage; then the
+// client hears of the change later, as of any other.
+func (s *session) await(ctx context.Context, modseq uint64) {
+	ctx, cancel := s.rpc(ctx)
+	defer cancel()
+	if err := s.box.view.Await(ctx, modseq); err != nil {
+		s.Log.Warn("view is behind", "error", err)
+	}
+}
+
+// refresh asks storage for changes of the selected mailbox.
+func (s *session) refresh(ctx context.Context) {
+	ctx, cancel := s.rpc(ctx)
+	defer cancel()
+	if err := s.box.view.Refresh(ctx); err != nil {
+		s.Log.Warn("view is behind", "error", err)
+	}
+}
+
+func isUID(name string) bool { return strings.HasPrefix(name, "UID ") }
+
+// span is a run of messages: from <= index < to, in the snapshot that the client was told.
+type span struct{ from, to int }
+
+var errSequence = bad("no such message sequence number")
+
+// resolve finds the messages of a set, ascending and without overlap. UIDs without a message are no
+// error, sequence numbers are (RFC 9051 section 6.4.9 and section 2.3.1.2).
+func (b *mailbox) resolve(set wire.NumSet, uid bool) ([]span, error) {
+	told := b.told
+	if set.SearchRes {
+		return b.uidSpans(b.saved), nil
+	}
+	if uid {
+		return b.uidSpans(set.Resolve(told.LastUID())), nil
+	}
+	total := uint32(told.Len()) // #nosec G115 -- UIDs are 32 bits
+	for _, r := range set.Ranges {
+		// "n:*" is fine for any n; a number that stands for itself must exist.
+		if r.Start != 0 && r.Stop != 0 && max(r.Start, r.Stop) > total {
+			return nil, errSequence
+		}
+	}
+	var out []span
+	for _, r := range set.Resolve(total) {
+		out = append(out, span{int(r.Start) - 1, int(min(r.Stop, total))})
+	}
+	return out, nil
+}
+
+func (b *mailbox) uidSpans(ranges []wire.Range) []span {
+	var out []span
+	for _, r := range ranges {
+		from, to := b.told.Seek(r.Start), b.told.Len()
+		if r.Stop < ^uint32(0) {
+			to = b.told.Seek(r.Stop + 1)
+		}
+		if from < to {
+			out = append(out, span{from, to})
+		}
+	}
+	return out
+}
+
+// uidRanges gives the UIDs of the messages. UIDs inside a range that are no longer there do no harm.
+func (b *mailbox) uidRanges(spans []span) []*storagev1.UidRange {
+	out := make([]*storagev1.UidRange, len(spans))
+	for i, sp := range spans {
+		out[i] = &storagev1.UidRange{Start: b.told.At(sp.from).UID, Stop: b.told.At(sp.to - 1).UID}
+	}
+	return out
+}
+
+// numbers turns UIDs into ranges of what a response counts in: UIDs, or sequence numbers. UIDs that the client does not know are left out.
+func (b *mailbox) numbers(uids []*storagev1.UidRange, uid bool) []wire.Range {
+	var out []wire.Range
+	for _, r := range uids {
+		for _, sp := range b.uidSpans([]wire.Range{{Start: r.GetStart(), Stop: r.GetStop()}}) {
+			for i, m := range b.told.Range(sp.from, sp.to) {
+				n := m.UID
+				if !uid {
+					n = uint32(i + 1) // #nosec G115 -- UIDs are 32 bits
+				}
+				out = wire.AppendNum(out, n)
+			}
+		}
+	}
+	return out
+}
+
+// flagBits are the system flags in the order in which they are shown.
+var flagBits = []struct {
+	bit  storagev1.Flag
+	name string
+}{
+	{storagev1.Flag_FLAG_ANSWERED, `\Answered`},
+	{storagev1.Flag_FLAG_FLAGGED, `\Flagged`},
+	{storagev1.Flag_FLAG_DELETED, `\Deleted`},
+	{storagev1.Flag_FLAG_SEEN, `\Seen`},
+	{storagev1.Flag_FLAG_DRAFT, `\Draft`},
+}
+
+func flagNames(m view.Message) []string {
+	keywords := m.Keywords()
+	out := make([]string, 0, len(flagBits)+len(keywords))
+	for _, f := range flagBits {
+		if m.Has(f.bit) {
+			out = append(out, f.name)
+		}
+	}
+	return append(out, keywords...)
+}
+
+func flagBit(name string) (storagev1.Flag, bool) {
+	for _, f := range flagBits {
+		if strings.EqualFold(f.name, name) {
+			return f.bit, true
+		}
+	}
+	return 0, false
+}
+
+// splitFlags separates system flags from keywords. \Recent is the server's and is ignored (RFC 3501 section 2.3.2).
+func splitFlags(names []string) (bits uint32, keywords []string, err error) {
+	for _, name := range names {
+		bit, ok := flagBit(name)
+		switch {
+		case ok:
+			bits |= uint32(bit) // #nosec G115 -- a flag's bit
+		case strings.EqualFold(name, `\Recent`):
+		case strings.HasPrefix(name, `\`):
+			return 0, nil, bad("unknown system flag")
+		default:
+			keywords = append(keywords, name)
+		}
+	}
+	sort.Strings(keywords)
+	return bits, keywords, nil
+}

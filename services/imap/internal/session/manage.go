@@ -1,0 +1,134 @@
+package session
+
+import (
+	"context"
+	"strings"
+
+	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
+	"github.com/yubin-mail/yubin/services/imap/internal/wire"
+)
+
+// CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE: RFC 9051 section 6.3.4 to 6.3.8; CREATE-SPECIAL-USE: RFC 6154.
+func init() {
+	register(extension{
+		capabilities: []capability{{name: "CREATE-SPECIAL-USE", when: whenLoggedIn}},
+		commands: []command{
+			{name: "CREATE", states: loggedIn, run: runCreate},
+			{name: "DELETE", states: loggedIn, run: runDelete},
+			{name: "RENAME", states: loggedIn, run: runRename},
+			{name: "SUBSCRIBE", states: loggedIn, run: func(ctx context.Context, s *session) (reply, error) { return setSubscribed(ctx, s, true) }},
+			{name: "UNSUBSCRIBE", states: loggedIn, run: func(ctx context.Context, s *session) (reply, error) { return setSubscribed(ctx, s, false) }},
+		},
+	})
+}
+
+var specialUses = []struct {
+	use  storagev1.SpecialUse
+	attr string
+}{
+	{storagev1.SpecialUse_SPECIAL_USE_ALL, `\All`},
+	{storagev1.SpecialUse_SPECIAL_USE_ARCHIVE, `\Archive`},
+	{storagev1.SpecialUse_SPECIAL_USE_DRAFTS, `\Drafts`},
+	{storagev1.SpecialUse_SPECIAL_USE_FLAGGED, `\Flagged`},
+	{storagev1.SpecialUse_SPECIAL_USE_JUNK, `\Junk`},
+	{storagev1.SpecialUse_SPECIAL_USE_SENT, `\Sent`},
+	{storagev1.SpecialUse_SPECIAL_USE_TRASH, `\Trash`},
+}
+
+func specialUseAttrs(m *storagev1.Mailbox) []string {
+	for _, u := range specialUses {
+		if u.use == m.GetSpecialUse() {
+			return []string{u.attr}
+		}
+	}
+	return nil
+}
+
+// specialUseOf reads the USE parameter. A mailbox has one use at most; \All and \Flagged are views of
+// others in their standard meaning, which storage does not make (RFC 6154 section 3).
+func specialUseOf(attrs []string) (storagev1.SpecialUse, error) {
+	if len(attrs) == 0 {
+		return storagev1.SpecialUse_SPECIAL_USE_UNSPECIFIED, nil
+	}
+	if len(attrs) > 1 {
+		return 0, no("USEATTR", "a mailbox has one special use at most")
+	}
+	for _, u := range specialUses {
+		virtual := u.use == storagev1.SpecialUse_SPECIAL_USE_ALL || u.use == storagev1.SpecialUse_SPECIAL_USE_FLAGGED
+		if strings.EqualFold(u.attr, attrs[0]) && !virtual {
+			return u.use, nil
+		}
+	}
+	return 0, no("USEATTR", "special use is not supported")
+}
+
+func runCreate(ctx context.Context, s *session) (reply, error) {
+	args, err := s.dec.CreateArgs()
+	if err != nil {
+		return reply{}, err
+	}
+	attrs, _ := wire.Arg[[]string](args.Params, "USE")
+	use, err := specialUseOf(attrs)
+	if err != nil {
+		return reply{}, err
+	}
+	ctx, cancel := s.rpc(ctx)
+	defer cancel()
+	// A separator at the end announces that children will follow (RFC 9051 section 6.3.4).
+	name := strings.TrimSuffix(canonical(args.Mailbox), "/")
+	_, err = s.Storage.CreateMailbox(ctx, &storagev1.CreateMailboxRequest{AccountId: s.accountID(), Name: name, SpecialUse: use})
+	return reply{}, err
+}
+
+func runDelete(ctx context.Context, s *session) (reply, error) {
+	name, err := s.dec.MailboxArg()
+	if err != nil {
+		return reply{}, err
+	}
+	call, cancel := s.rpc(ctx)
+	defer cancel()
+	var own bool
+	if s.box != nil {
+		info, err := s.mailboxNamed(call, name)
+		if err != nil {
+			return reply{}, err
+		}
+		own = info.GetMailboxId() == s.box.id
+	}
+	if _, err := s.Storage.DeleteMailbox(call, &storagev1.DeleteMailboxRequest{AccountId: s.accountID(), Name: canonical(name)}); err != nil {
+		return reply{}, err
+	}
+	if own {
+		s.Views.Touch(s.accountID(), s.box.id)
+		s.unselect()
+		s.enc.Untagged(wire.StatusOK, "CLOSED", "the selected mailbox was deleted")
+	}
+	return reply{}, nil
+}
+
+func runRename(ctx context.Context, s *session) (reply, error) {
+	from, to, err := s.dec.RenameArgs()
+	if err != nil {
+		return reply{}, err
+	}
+	call, cancel := s.rpc(ctx)
+	defer cancel()
+	_, err = s.Storage.RenameMailbox(call, &storagev1.RenameMailboxRequest{
+		AccountId: s.accountID(), From: canonical(from), To: strings.TrimSuffix(canonical(to), "/"),
+	})
+	if err == nil && s.box != nil {
+		s.refresh(ctx) // renaming INBOX moves its messages away (RFC 9051 section 6.3.6)
+	}
+	return reply{}, err
+}
+
+func setSubscribed(ctx context.Context, s *session, subscribed bool) (reply, error) {
+	name, err := s.dec.MailboxArg()
+	if err != nil {
+		return reply{}, err
+	}
+	ctx, cancel := s.rpc(ctx)
+	defer cancel()
+	_, err = s.Storage.SetSubscribed(ctx, &storagev1.SetSubscribedRequest{AccountId: s.accountID(), Name: canonical(name), Subscribed: subscribed})
+	return reply{}, err
+}

@@ -1,0 +1,91 @@
+package session
+
+import (
+	"context"
+
+	quotav1 "github.com/yubin-mail/yubin/proto/yubin/quota/v1"
+)
+
+// quotaRoot is the one root of an account.
+const quotaRoot = "User quota"
+
+// quotaUnit of STORAGE is 1,024 octets (RFC 9208 section 5.1).
+const quotaUnit = 1024
+
+// QUOTA: RFC 9208. Limits are set by the operator.
+func init() {
+	register(extension{
+		capabilities: []capability{
+			{name: "QUOTA", when: whenLoggedIn},
+			{name: "QUOTA=RES-STORAGE", when: whenLoggedIn},
+			{name: "QUOTA=RES-MESSAGE", when: whenLoggedIn},
+		},
+		commands: []command{
+			{name: "GETQUOTA", states: loggedIn, run: runGetQuota},
+			{name: "GETQUOTAROOT", states: loggedIn, run: runGetQuotaRoot},
+			{name: "SETQUOTA", states: loggedIn, run: runSetQuota},
+		},
+	})
+}
+
+func runGetQuota(ctx context.Context, s *session) (reply, error) {
+	root, err := s.dec.AStringArg()
+	if err != nil {
+		return reply{}, err
+	}
+	if root != quotaRoot {
+		return reply{}, no("NONEXISTENT", "no such quota root")
+	}
+	return reply{}, s.sendQuota(ctx)
+}
+
+func runGetQuotaRoot(ctx context.Context, s *session) (reply, error) {
+	name, err := s.dec.MailboxArg()
+	if err != nil {
+		return reply{}, err
+	}
+	call, cancel := s.rpc(ctx)
+	defer cancel()
+	info, err := s.mailboxNamed(call, name)
+	if err != nil {
+		return reply{}, err
+	}
+	s.enc.Star().Raw("QUOTAROOT ").Mailbox(info.GetName()).SP().String(quotaRoot).CRLF()
+	return reply{}, s.sendQuota(ctx)
+}
+
+func runSetQuota(_ context.Context, s *session) (reply, error) {
+	if _, err := s.dec.SetQuotaArgs(); err != nil {
+		return reply{}, err
+	}
+	return reply{}, no("NOPERM", "quota is set by the operator")
+}
+
+// sendQuota shows the resources that have a limit. Usage is rounded up and the limit down, so
+// that what a client computes as free does fit.
+func (s *session) sendQuota(ctx context.Context) error {
+	ctx, cancel := s.rpc(ctx)
+	defer cancel()
+	answer, err := s.Quota.GetUsage(ctx, &quotav1.GetUsageRequest{AccountId: s.accountID()})
+	if err != nil {
+		return err
+	}
+	usage := answer.GetUsage()
+	s.enc.Star().Raw("QUOTA ").String(quotaRoot).SP().Open()
+	bytes := usage.GetLimitBytes() >= 0
+	if bytes {
+		s.enc.Raw("STORAGE ").Num(kib(usage.GetUsedBytes() + quotaUnit - 1)).SP().Num(kib(usage.GetLimitBytes()))
+	}
+	if usage.GetLimitMessages() >= 0 {
+		if bytes {
+			s.enc.SP()
+		}
+		s.enc.Raw("MESSAGE ").Num(atLeast0(usage.GetUsedMessages())).SP().Num(atLeast0(usage.GetLimitMessages()))
+	}
+	s.enc.Close().CRLF()
+	return nil
+}
+
+func kib(octets int64) uint64 { return atLeast0(octets) / quotaUnit }
+
+func atLeast0(n int64) uint64 { return uint64(max(n, 0)) } // #nosec G115 -- not negative

@@ -1,0 +1,229 @@
+package session
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
+	"github.com/yubin-mail/yubin/services/imap/internal/wire"
+)
+
+// SEARCH and UID SEARCH: RFC 9051 section 6.4.4, ESEARCH RFC 4731, SEARCHRES RFC 5182.
+func init() {
+	register(extension{
+		capabilities: []capability{{name: "ESEARCH"}, {name: "SEARCHRES"}},
+		commands: []command{
+			{name: "SEARCH", states: selectedState, numbered: true, run: func(ctx context.Context, s *session) (reply, error) { return runSearch(ctx, s, false) }},
+			{name: "UID SEARCH", states: selectedState, run: func(ctx context.Context, s *session) (reply, error) { return runSearch(ctx, s, true) }},
+		},
+	})
+}
+
+func runSearch(ctx context.Context, s *session, uid bool) (reply, error) {
+	args, err := s.dec.SearchArgs()
+	if err != nil {
+		return reply{}, err
+	}
+	save := wire.Has(args.Return, "SAVE")
+	if err := s.tell(uid, uid); err != nil {
+		return reply{}, err
+	}
+	uids, err := s.search(ctx, args.Key)
+	if err != nil {
+		if save { // RFC 5182 section 2.1: a failed search that saves empties the variable
+			s.box.saved = nil
+		}
+		return reply{}, err
+	}
+	found := s.box.numbers(uids, uid)
+	if save {
+		s.box.saved = s.box.savedResult(s.box.numbers(uids, true), args.Return)
+	}
+	if args.Extended || s.rev2 {
+		s.sendESearch(args, found, uid)
+		return reply{}, nil
+	}
+	s.enc.Star().Raw("SEARCH")
+	for n := range numbersIn(found) {
+		s.enc.SP().Num(uint64(n))
+	}
+	s.enc.CRLF()
+	return reply{}, nil
+}
+
+// numbersIn yields the numbers of resolved ranges.
+func numbersIn(ranges []wire.Range) func(yield func(uint32) bool) {
+	return func(yield func(uint32) bool) {
+		for _, r := range ranges {
+			for n := r.Start; ; n++ {
+				if !yield(n) {
+					return
+				}
+				if n == r.Stop {
+					break
+				}
+			}
+		}
+	}
+}
+
+// savedResult is what SAVE keeps: with MIN or MAX alone, only those (RFC 5182 section 2.4).
+func (b *mailbox) savedResult(uids []wire.Range, options []wire.Item) []wire.Range {
+	low, high := wire.Has(options, "MIN"), wire.Has(options, "MAX")
+	if wire.Has(options, "ALL") || wire.Has(options, "COUNT") || !low && !high || len(uids) == 0 {
+		return uids
+	}
+	var out []wire.Range
+	first, last := uids[0].Start, uids[len(uids)-1].Stop
+	if low {
+		out = wire.AppendNum(out, first)
+	}
+	if high && (!low || last != first) {
+		out = wire.AppendNum(out, last)
+	}
+	return out
+}
+
+// sendESearch sends an ESEARCH response (RFC 9051 section 7.3.4).
+func (s *session) sendESearch(args wire.SearchArgs, found []wire.Range, uid bool) {
+	s.enc.Star().Raw("ESEARCH (TAG ").String(s.tag).Close()
+	if uid {
+		s.enc.Raw(" UID")
+	}
+	all := wire.Has(args.Return, "ALL") || len(args.Return) == 0
+	if len(found) > 0 {
+		if wire.Has(args.Return, "MIN") {
+			s.enc.Raw(" MIN ").Num(uint64(found[0].Start))
+		}
+		if wire.Has(args.Return, "MAX") {
+			s.enc.Raw(" MAX ").Num(uint64(found[len(found)-1].Stop))
+		}
+		if all {
+			s.enc.Raw(" ALL ").Ranges(found)
+		}
+	}
+	if wire.Has(args.Return, "COUNT") {
+		var count uint64
+		for _, r := range found {
+			count += uint64(r.Stop-r.Start) + 1
+		}
+		s.enc.Raw(" COUNT ").Num(count)
+	}
+	s.enc.CRLF()
+}
+
+// search gives the UIDs that match: from the view where it knows enough, else from storage.
+func (s *session) search(ctx context.Context, key wire.SearchKey) ([]*storagev1.UidRange, error) {
+	criteria, err := s.box.criteria(key)
+	if err != nil {
+		return nil, err
+	}
+	if match := stateMatcher(criteria); match != nil {
+		var found []wire.Range
+		for _, m := range s.box.told.All() {
+			if match(m) {
+				found = wire.AppendNum(found, m.UID)
+			}
+		}
+		return protoRanges(found), nil
+	}
+	ctx, cancel := s.rpc(ctx)
+	defer cancel()
+	answer, err := s.Storage.Search(ctx, &storagev1.SearchRequest{AccountId: s.accountID(), MailboxId: s.box.id, Criteria: criteria})
+	return answer.GetUids(), err
+}
+
+func protoRanges(ranges []wire.Range) []*storagev1.UidRange {
+	out := make([]*storagev1.UidRange, len(ranges))
+	for i, r := range ranges {
+		out[i] = &storagev1.UidRange{Start: r.Start, Stop: r.Stop}
+	}
+	return out
+}
+
+func matchAll() *storagev1.SearchCriteria { return &storagev1.SearchCriteria{} }
+
+func matchNot(c *storagev1.SearchCriteria) *storagev1.SearchCriteria {
+	return &storagev1.SearchCriteria{Key: &storagev1.SearchCriteria_Not{Not: c}}
+}
+
+// criteria translates a search key; sequence numbers become UIDs.
+func (b *mailbox) criteria(k wire.SearchKey) (*storagev1.SearchCriteria, error) {
+	keys, err := b.criteriaList(k.Keys)
+	if err != nil {
+		return nil, err
+	}
+	switch k.Op {
+	case wire.SearchAll:
+		return matchAll(), nil
+	case wire.SearchAnd:
+		return &storagev1.SearchCriteria{Key: &storagev1.SearchCriteria_AllOf{AllOf: &storagev1.SearchCriteria_List{Criteria: keys}}}, nil
+	case wire.SearchOr:
+		return &storagev1.SearchCriteria{Key: &storagev1.SearchCriteria_AnyOf{AnyOf: &storagev1.SearchCriteria_List{Criteria: keys}}}, nil
+	case wire.SearchNot:
+		return matchNot(keys[0]), nil
+	case wire.SearchSeq, wire.SearchUID:
+		return b.setCriteria(k)
+	case wire.SearchFlag:
+		return flagCriteria(k.Value), nil
+	case wire.SearchHeader:
+		return &storagev1.SearchCriteria{Key: &storagev1.SearchCriteria_Header_{Header: &storagev1.SearchCriteria_Header{Name: k.Name, Value: k.Value}}}, nil
+	case wire.SearchBody:
+		return &storagev1.SearchCriteria{Key: &storagev1.SearchCriteria_Body{Body: k.Value}}, nil
+	case wire.SearchText:
+		return &storagev1.SearchCriteria{Key: &storagev1.SearchCriteria_Text{Text: k.Value}}, nil
+	case wire.SearchBefore, wire.SearchOn, wire.SearchSince:
+		return &storagev1.SearchCriteria{Key: &storagev1.SearchCriteria_InternalDate{InternalDate: days(k)}}, nil
+	case wire.SearchSentBefore, wire.SearchSentOn, wire.SearchSentSince:
+		return &storagev1.SearchCriteria{Key: &storagev1.SearchCriteria_SentDate{SentDate: days(k)}}, nil
+	case wire.SearchLarger:
+		return &storagev1.SearchCriteria{Key: &storagev1.SearchCriteria_Larger{Larger: k.Num}}, nil
+	case wire.SearchSmaller:
+		return &storagev1.SearchCriteria{Key: &storagev1.SearchCriteria_Smaller{Smaller: k.Num}}, nil
+	}
+	return nil, bad("unknown search key")
+}
+
+func (b *mailbox) criteriaList(keys []wire.SearchKey) ([]*storagev1.SearchCriteria, error) {
+	out := make([]*storagev1.SearchCriteria, len(keys))
+	for i, k := range keys {
+		c, err := b.criteria(k)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = c
+	}
+	return out, nil
+}
+
+func (b *mailbox) setCriteria(k wire.SearchKey) (*storagev1.SearchCriteria, error) {
+	spans, err := b.resolve(k.Set, k.Op == wire.SearchUID)
+	if err != nil {
+		return nil, err
+	}
+	return &storagev1.SearchCriteria{Key: &storagev1.SearchCriteria_Uids{Uids: &storagev1.SearchCriteria_UidSet{Uids: b.uidRanges(spans)}}}, nil
+}
+
+// flagCriteria tests for a flag. No message has \Recent.
+func flagCriteria(name string) *storagev1.SearchCriteria {
+	if strings.EqualFold(name, `\Recent`) {
+		return matchNot(matchAll())
+	}
+	if bit, ok := flagBit(name); ok {
+		return &storagev1.SearchCriteria{Key: &storagev1.SearchCriteria_Flags{Flags: uint32(bit)}} // #nosec G115 -- a flag's bit
+	}
+	return &storagev1.SearchCriteria{Key: &storagev1.SearchCriteria_Keyword{Keyword: name}}
+}
+
+// days turns a comparison with a day into a range of seconds.
+func days(k wire.SearchKey) *storagev1.SearchCriteria_TimeRange {
+	day, next := k.Date.Unix(), k.Date.Add(24*time.Hour).Unix()
+	switch k.Op {
+	case wire.SearchBefore, wire.SearchSentBefore:
+		return &storagev1.SearchCriteria_TimeRange{BeforeUnix: day}
+	case wire.SearchSince, wire.SearchSentSince:
+		return &storagev1.SearchCriteria_TimeRange{FromUnix: day}
+	}
+	return &storagev1.SearchCriteria_TimeRange{FromUnix: day, BeforeUnix: next}
+}

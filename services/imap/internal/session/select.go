@@ -1,0 +1,118 @@
+package session
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
+	"github.com/yubin-mail/yubin/services/imap/internal/view"
+	"github.com/yubin-mail/yubin/services/imap/internal/wire"
+)
+
+// SELECT and EXAMINE: RFC 9051 section 6.3.2 and 6.3.3.
+func init() {
+	register(extension{commands: []command{
+		{name: "SELECT", states: loggedIn, run: func(ctx context.Context, s *session) (reply, error) { return runSelect(ctx, s, false) }},
+		{name: "EXAMINE", states: loggedIn, run: func(ctx context.Context, s *session) (reply, error) { return runSelect(ctx, s, true) }},
+	}})
+}
+
+func runSelect(ctx context.Context, s *session, readOnly bool) (reply, error) {
+	args, err := s.dec.SelectArgs()
+	if err != nil {
+		return reply{}, err
+	}
+	if s.box != nil {
+		s.unselect()
+		s.enc.Untagged(wire.StatusOK, "CLOSED", "previous mailbox is closed")
+	}
+	ctx, cancel := s.rpc(ctx)
+	defer cancel()
+	info, err := s.mailboxNamed(ctx, args.Mailbox)
+	if err != nil {
+		return reply{}, err
+	}
+	handle, err := s.Views.Open(ctx, s.accountID(), info.GetMailboxId())
+	if err != nil {
+		return reply{}, err
+	}
+	s.box = &mailbox{id: info.GetMailboxId(), readOnly: readOnly, view: handle, told: handle.Snapshot()}
+	s.to(selectedState)
+	s.describe(info)
+	if readOnly {
+		return reply{code: "READ-ONLY"}, nil
+	}
+	return reply{code: "READ-WRITE"}, nil
+}
+
+// describe sends what a client learns on SELECT.
+func (s *session) describe(info *storagev1.Mailbox) {
+	told := s.box.told
+	s.enc.Star().Num(uint64(told.Len())).Raw(" EXISTS").CRLF() // #nosec G115 -- a count
+	if !s.rev2 {
+		s.enc.Star().Raw("0 RECENT").CRLF() // RFC 3501 section 7.3.2; \Recent is not kept
+	}
+	flags, firstUnseen := survey(told)
+	s.enc.Star().Raw("FLAGS ").Flags(flags).CRLF()
+	permanent := "()"
+	if !s.box.readOnly {
+		permanent = "(" + strings.Join(append(flags, `\*`), " ") + ")"
+	}
+	s.enc.Untagged(wire.StatusOK, "PERMANENTFLAGS "+permanent, "flags that are kept")
+	if firstUnseen > 0 && !s.rev2 {
+		s.enc.Untagged(wire.StatusOK, "UNSEEN "+itoa(uint64(firstUnseen)), "first unseen message")
+	}
+	s.enc.Untagged(wire.StatusOK, "UIDVALIDITY "+itoa(uint64(told.UIDValidity)), "UIDs are valid")
+	s.enc.Untagged(wire.StatusOK, "UIDNEXT "+itoa(uint64(told.UIDNext)), "next UID")
+	if s.rev2 {
+		s.sendList(listLine{attrs: specialUseAttrs(info), name: info.GetName()})
+	}
+}
+
+// survey finds all flags in use and the sequence number of the first message without \Seen, 0 if there is none.
+func survey(snapshot *view.Snapshot) (flags []string, firstUnseen uint32) {
+	for _, f := range flagBits {
+		flags = append(flags, f.name)
+	}
+	known := map[string]bool{}
+	last := ""
+	for i, m := range snapshot.All() {
+		if firstUnseen == 0 && !m.Has(storagev1.Flag_FLAG_SEEN) {
+			firstUnseen = uint32(i + 1) // #nosec G115 -- UIDs are 32 bits
+		}
+		if set := m.KeywordSet(); set != last {
+			last = set
+			for _, k := range m.Keywords() {
+				known[k] = true
+			}
+		}
+	}
+	keywords := make([]string, 0, len(known))
+	for k := range known {
+		keywords = append(keywords, k)
+	}
+	slices.Sort(keywords)
+	return append(flags, keywords...), firstUnseen
+}
+
+// mailboxNamed asks storage for a mailbox.
+func (s *session) mailboxNamed(ctx context.Context, name string) (*storagev1.Mailbox, error) {
+	answer, err := s.Storage.GetMailbox(ctx, &storagev1.GetMailboxRequest{
+		AccountId: s.accountID(), Key: &storagev1.GetMailboxRequest_Name{Name: canonical(name)},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return answer.GetMailbox(), nil
+}
+
+// canonical gives a mailbox name as storage has it: INBOX in upper case in whatever case it came (RFC 9051 section 5.1).
+func canonical(name string) string {
+	const inbox = "INBOX"
+	if len(name) >= len(inbox) && strings.EqualFold(name[:len(inbox)], inbox) &&
+		(len(name) == len(inbox) || name[len(inbox)] == '/') {
+		return inbox + name[len(inbox):]
+	}
+	return name
+}

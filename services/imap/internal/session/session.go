@@ -1,0 +1,348 @@
+package session
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	directoryv1 "github.com/yubin-mail/yubin/proto/yubin/directory/v1"
+	"github.com/yubin-mail/yubin/services/imap/internal/wire"
+)
+
+// session is one client's connection. Its methods run on one goroutine, but Leave and Close.
+type session struct {
+	*Engine
+	conn   *timedConn
+	remote string // the client's address without port
+	dec    *wire.Decoder
+	enc    *wire.Encoder
+	cancel context.CancelFunc
+
+	state    state
+	tls      bool
+	rev2     bool // IMAP4rev2 was enabled
+	account  *directoryv1.Account
+	box      *mailbox // in selectedState
+	loginBy  time.Time
+	failures int // logins refused
+	bads     int // BAD in a row
+	tag      string
+
+	mu     sync.Mutex // guards reason and cancel
+	reason string     // why to leave; "" while the session may stay
+}
+
+func newSession(e *Engine, conn net.Conn) *session {
+	s := &session{
+		Engine: e,
+		conn:   &timedConn{conn: conn, now: e.Now, writeTimeout: e.Limits.Write},
+		remote: remoteIP(conn.RemoteAddr()),
+		cancel: func() {},
+		state:  notAuthenticated,
+	}
+	s.dec = wire.NewDecoder(s.conn, e.grammar, loginLimits())
+	s.dec.Continue = s.goAhead
+	s.enc = wire.NewEncoder(s.conn)
+	return s
+}
+
+func remoteIP(addr net.Addr) string {
+	host, _, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		return addr.String()
+	}
+	return host
+}
+
+// Leave implements listen.Session: the session ends between two commands, or in IDLE.
+func (s *session) Leave(reason string) {
+	s.mu.Lock()
+	first := s.reason == ""
+	if first {
+		s.reason = reason
+	}
+	s.mu.Unlock()
+	if first {
+		s.conn.interrupt()
+	}
+}
+
+// Close implements listen.Session: the session ends now.
+func (s *session) Close() error {
+	s.mu.Lock()
+	cancel := s.cancel
+	s.mu.Unlock()
+	cancel()
+	return s.conn.inner().Close()
+}
+
+func (s *session) leaving() (reason string, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reason, s.reason != ""
+}
+
+// goAhead sends the continuation request for a literal.
+func (s *session) goAhead() error {
+	s.enc.Continue("OK")
+	return s.enc.Flush()
+}
+
+// serve runs the session and cleans up after it.
+func (s *session) serve(ctx context.Context, implicitTLS bool) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s.mu.Lock()
+	s.cancel = cancel
+	s.mu.Unlock()
+	s.metrics.sessions.WithLabelValues(s.state.String()).Inc()
+	s.loginBy = s.Now().Add(s.Limits.LoginTimeout)
+	err := s.guarded(ctx, implicitTLS)
+	s.end(err)
+}
+
+// guarded makes an error of a panic: a bug in one session must not end the others.
+func (s *session) guarded(ctx context.Context, implicitTLS bool) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+			s.Log.Error("session panicked", "panic", p, "stack", string(debug.Stack()))
+			s.enc.Untagged(wire.StatusBye, "SERVERBUG", "internal error")
+		}
+	}()
+	if implicitTLS {
+		if err := s.handshake(ctx); err != nil {
+			return err
+		}
+	}
+	s.enc.Untagged(wire.StatusOK, "CAPABILITY "+s.capabilityList(), s.Hostname+" Yubin ready")
+	return s.loop(ctx)
+}
+
+// handshake begins TLS on the connection.
+func (s *session) handshake(ctx context.Context) error {
+	ctx, cancel := context.WithDeadline(ctx, s.loginBy)
+	defer cancel()
+	plain := s.conn.inner()
+	if err := plain.SetDeadline(time.Time{}); err != nil {
+		return &brokenError{err}
+	}
+	conn := tls.Server(plain, s.TLS)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return &brokenError{fmt.Errorf("TLS handshake: %w", err)}
+	}
+	s.conn.replace(conn)
+	s.tls = true
+	return nil
+}
+
+// end says goodbye where that is possible and closes everything.
+func (s *session) end(err error) {
+	cause := "logout"
+	if bye, ok := errors.AsType[*byeError](err); ok {
+		cause = "bye"
+		s.enc.Untagged(wire.StatusBye, bye.code, bye.text)
+	} else if bye, ok := errors.AsType[*wire.ByeError](err); ok {
+		cause = "bye"
+		s.enc.Untagged(wire.StatusBye, "", bye.Text)
+	} else if err != nil {
+		cause = "broken"
+		s.Log.Debug("session broke", "error", err)
+	}
+	_ = s.enc.Flush() // the client may have gone
+	s.unselect()
+	if s.account != nil {
+		s.release(s.account.GetAccountId())
+	}
+	_ = s.conn.inner().Close()
+	s.metrics.sessions.WithLabelValues(s.state.String()).Dec()
+	s.metrics.ends.WithLabelValues(cause).Inc()
+}
+
+var (
+	// errLogout ends the loop after LOGOUT.
+	errLogout = errors.New("logout")
+	// errSent is of a command that sent its tagged OK itself.
+	errSent = errors.New("the tagged response is sent")
+)
+
+// loop reads and runs commands, one after the other: pipelined ones wait.
+func (s *session) loop(ctx context.Context) error {
+	for {
+		if err := s.next(ctx); errors.Is(err, errLogout) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+}
+
+// next waits for one command and runs it. An error ends the session.
+func (s *session) next(ctx context.Context) error {
+	if err := s.wait(); err != nil {
+		return err
+	}
+	begun := s.Now()
+	s.conn.limit(s.commandEnd(begun), s.Limits.Stall)
+	tag, name, err := s.dec.Command()
+	s.tag = tag
+	var c *command
+	if err == nil {
+		c, err = s.lookup(name)
+	}
+	label := "unknown"
+	var r reply
+	if c != nil {
+		label = c.name
+		if c.stream {
+			s.conn.limit(time.Time{}, s.Limits.Stall)
+		}
+		if err == nil {
+			r, err = c.run(ctx, s)
+		}
+	}
+	result, err := s.finish(c, name, r, err)
+	s.metrics.commands.WithLabelValues(label, result).Inc()
+	s.metrics.seconds.WithLabelValues(label).Observe(s.Now().Sub(begun).Seconds())
+	return err
+}
+
+// commandEnd is when a command that begins now must have arrived.
+func (s *session) commandEnd(begun time.Time) time.Time {
+	end := begun.Add(s.Limits.Command)
+	if s.state == notAuthenticated && s.loginBy.Before(end) {
+		return s.loginBy
+	}
+	return end
+}
+
+// wait blocks until a command begins to arrive.
+func (s *session) wait() error {
+	if reason, ok := s.leaving(); ok {
+		return &byeError{"", reason}
+	}
+	if s.dec.Buffered() == 0 { // else more commands are here, and their responses go together
+		if err := s.enc.Flush(); err != nil {
+			return &brokenError{err}
+		}
+	}
+	until := s.loginBy
+	if s.state&loggedIn != 0 {
+		until = s.Now().Add(s.Limits.Idle)
+	}
+	s.conn.await(until)
+	return s.waited(s.dec.Wait())
+}
+
+// waited explains how a wait for the client ended.
+func (s *session) waited(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, errInterrupted):
+		reason, _ := s.leaving()
+		return &byeError{"", reason}
+	case timedOut(err) && s.state == notAuthenticated:
+		return &byeError{"", "login timeout"}
+	case timedOut(err):
+		return &byeError{"", "idle for too long"}
+	case errors.Is(err, io.EOF):
+		return &brokenError{io.EOF}
+	}
+	return &brokenError{err}
+}
+
+// lookup finds a command that is valid in the session's state.
+func (s *session) lookup(name string) (*command, error) {
+	c, ok := registered.commands[name]
+	switch {
+	case !ok:
+		return nil, bad("unknown command")
+	case c.states&s.state != 0:
+		return c, nil
+	case s.state == notAuthenticated:
+		return c, bad("log in first")
+	case c.states == selectedState:
+		return c, bad("no mailbox is selected")
+	}
+	return c, bad("not possible in this state")
+}
+
+// finish skips what is left of the command, tells of changes in the mailbox, and sends the tagged response.
+func (s *session) finish(c *command, name string, r reply, err error) (result string, fatalErr error) {
+	if errors.Is(err, errLogout) {
+		s.enc.Tagged(s.tag, wire.StatusOK, "", "LOGOUT completed")
+		return "ok", errLogout
+	}
+	if fatal(err) {
+		return "bye", err
+	}
+	s.conn.limit(time.Time{}, s.Limits.Stall)
+	if discardErr := s.dec.Discard(); discardErr != nil {
+		if _, ok := errors.AsType[*wire.ByeError](discardErr); ok {
+			return "bye", discardErr
+		}
+		if timedOut(discardErr) {
+			return "bye", &byeError{"", "command timeout"}
+		}
+		return "bye", &brokenError{discardErr}
+	}
+	if s.box != nil {
+		if tellErr := s.tell(c == nil || !c.numbered, c != nil && isUID(c.name)); tellErr != nil {
+			return "bye", tellErr
+		}
+	}
+	if encErr := s.enc.Err(); encErr != nil {
+		return "bye", &brokenError{encErr}
+	}
+	if err == nil {
+		s.bads = 0
+		if r.text == "" {
+			r.text = name + " completed"
+		}
+		s.enc.Tagged(s.tag, wire.StatusOK, r.code, r.text)
+		return "ok", nil
+	}
+	if errors.Is(err, errSent) {
+		return "ok", nil
+	}
+	a, bug := answerFor(err)
+	if bug {
+		s.Log.Error("command failed", "command", name, "error", err)
+	} else if a.code == "UNAVAILABLE" {
+		s.Log.Warn("command failed", "command", name, "error", err)
+	}
+	if s.tag == "" {
+		s.enc.Untagged(a.status, a.code, a.text)
+	} else {
+		s.enc.Tagged(s.tag, a.status, a.code, a.text)
+	}
+	if a.status != wire.StatusBAD {
+		s.bads = 0
+		return "no", nil
+	}
+	if s.bads++; s.bads >= s.Limits.BadCommands {
+		return "bad", &byeError{"", "too many bad commands"}
+	}
+	return "bad", nil
+}
+
+// to changes the state.
+func (s *session) to(next state) {
+	s.metrics.sessions.WithLabelValues(s.state.String()).Dec()
+	s.metrics.sessions.WithLabelValues(next.String()).Inc()
+	s.state = next
+}
+
+// rpc gives a context for one call to another service.
+func (s *session) rpc(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, s.Limits.RPC)
+}
+
+func (s *session) accountID() string { return s.account.GetAccountId() }

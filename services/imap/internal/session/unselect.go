@@ -1,0 +1,81 @@
+package session
+
+import (
+	"context"
+
+	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
+)
+
+// CLOSE, UNSELECT, EXPUNGE, UID EXPUNGE: RFC 9051 section 6.4.1 to 6.4.3 and 6.4.9. CHECK: RFC 3501 section 6.4.1.
+func init() {
+	register(extension{
+		capabilities: []capability{{name: "UNSELECT"}, {name: "UIDPLUS"}},
+		commands: []command{
+			{name: "CHECK", states: selectedState, run: runNoop},
+			{name: "CLOSE", states: selectedState, run: runClose},
+			{name: "UNSELECT", states: selectedState, run: runUnselect},
+			{name: "EXPUNGE", states: selectedState, run: runExpunge},
+			{name: "UID EXPUNGE", states: selectedState, run: runUIDExpunge},
+		},
+	})
+}
+
+func runClose(ctx context.Context, s *session) (reply, error) {
+	if err := s.dec.End(); err != nil {
+		return reply{}, err
+	}
+	if !s.box.readOnly {
+		ctx, cancel := s.rpc(ctx)
+		defer cancel()
+		if _, err := s.Storage.Expunge(ctx, &storagev1.ExpungeRequest{AccountId: s.accountID(), MailboxId: s.box.id}); err != nil {
+			return reply{}, err
+		}
+		s.Views.Touch(s.accountID(), s.box.id)
+	}
+	s.unselect()
+	return reply{}, nil
+}
+
+func runUnselect(_ context.Context, s *session) (reply, error) {
+	if err := s.dec.End(); err != nil {
+		return reply{}, err
+	}
+	s.unselect()
+	return reply{}, nil
+}
+
+func runExpunge(ctx context.Context, s *session) (reply, error) {
+	if err := s.dec.End(); err != nil {
+		return reply{}, err
+	}
+	return s.expunge(ctx, nil)
+}
+
+func runUIDExpunge(ctx context.Context, s *session) (reply, error) {
+	set, err := s.dec.SetArg()
+	if err != nil {
+		return reply{}, err
+	}
+	spans, err := s.box.resolve(set, true)
+	if err != nil || len(spans) == 0 {
+		return reply{}, err
+	}
+	return s.expunge(ctx, s.box.uidRanges(spans))
+}
+
+var errReadOnly = no("CANNOT", "the mailbox is selected read-only")
+
+// expunge removes messages with \Deleted; no uids: all of them.
+func (s *session) expunge(ctx context.Context, uids []*storagev1.UidRange) (reply, error) {
+	if s.box.readOnly {
+		return reply{}, errReadOnly
+	}
+	call, cancel := s.rpc(ctx)
+	defer cancel()
+	answer, err := s.Storage.Expunge(call, &storagev1.ExpungeRequest{AccountId: s.accountID(), MailboxId: s.box.id, Uids: uids})
+	if err != nil {
+		return reply{}, err
+	}
+	s.await(ctx, answer.GetHighestModseq())
+	return reply{}, nil
+}

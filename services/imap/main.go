@@ -1,0 +1,54 @@
+// Command imap is Yubin's IMAP gateway. It holds nothing that a restart loses but its connections; scale it freely.
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/yubin-mail/yubin/pkg/service"
+	directoryv1 "github.com/yubin-mail/yubin/proto/yubin/directory/v1"
+	quotav1 "github.com/yubin-mail/yubin/proto/yubin/quota/v1"
+	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
+	"github.com/yubin-mail/yubin/services/imap/server"
+)
+
+type config struct {
+	server.Config
+	directory, quota, storage string
+}
+
+func (c *config) Flags(fs *pflag.FlagSet) {
+	c.Config.Flags(fs)
+	service.TargetVar(fs, &c.directory, "directory")
+	service.TargetVar(fs, &c.quota, "quota")
+	service.TargetVar(fs, &c.storage, "storage")
+}
+
+func main() { service.Main("imap", &config{}, run) }
+
+func run(ctx context.Context, s *service.Service, cfg *config) error {
+	directory, err := s.Dial(cfg.directory, "directory")
+	if err != nil {
+		return err
+	}
+	quota, err := s.Dial(cfg.quota, "quota")
+	if err != nil {
+		return err
+	}
+	storage, err := s.Dial(cfg.storage, "storage")
+	if err != nil {
+		return err
+	}
+	imap, err := server.New(ctx, cfg.Config, server.Deps{
+		Directory: directoryv1.NewDirectoryServiceClient(directory),
+		Quota:     quotav1.NewQuotaServiceClient(quota),
+		Storage:   storagev1.NewStorageServiceClient(storage),
+		Log:       s.Log, Registerer: s.Registry, Now: time.Now, Version: s.Version,
+	})
+	if err != nil {
+		return err
+	}
+	return s.Run(ctx, imap.Components()...)
+}
