@@ -1,0 +1,59 @@
+package body
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/yubin-mail/yubin/pkg/telemetry"
+)
+
+type metrics struct {
+	frames     prometheus.Histogram
+	bytes      prometheus.Histogram
+	bodyBytes  *prometheus.CounterVec
+	cacheReads *prometheus.CounterVec
+	cacheBytes prometheus.Gauge
+	corrupt    prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	return &metrics{
+		frames: telemetry.Register(reg, prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "yubin_storage_pack_frames",
+			Help:    "Bodies in each pack written.",
+			Buckets: prometheus.ExponentialBuckets(1, 2, 12),
+		})),
+		bytes: telemetry.Register(reg, prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "yubin_storage_pack_bytes",
+			Help:    "Octets of each pack written.",
+			Buckets: prometheus.ExponentialBuckets(1<<10, 4, 10),
+		})),
+		bodyBytes: telemetry.Register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "yubin_storage_body_bytes_total",
+			Help: "Octets of bodies written: as received, and as stored in frames.",
+		}, []string{"form"})),
+		cacheReads: telemetry.Register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "yubin_storage_body_cache_reads_total",
+			Help: "Chunks and tables looked for in the read cache.",
+		}, []string{"result"})),
+		cacheBytes: telemetry.Register(reg, prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "yubin_storage_body_cache_bytes",
+			Help: "Memory of the read cache.",
+		})),
+		corrupt: telemetry.Register(reg, prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "yubin_storage_body_corrupt_total",
+			Help: "Reads that failed because a body is damaged or missing.",
+		})),
+	}
+}
+
+func (m *metrics) packed(locations []Location, group []int, size int64) {
+	m.frames.Observe(float64(len(group)))
+	m.bytes.Observe(float64(size))
+	var received, stored int64
+	for _, i := range group {
+		received += locations[i].Size
+		stored += locations[i].Stored
+	}
+	m.bodyBytes.WithLabelValues("received").Add(float64(received))
+	m.bodyBytes.WithLabelValues("stored").Add(float64(stored))
+}
