@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	mailv1 "github.com/yubin-mail/yubin/proto/yubin/mail/v1"
+	"github.com/yubin-mail/yubin/services/imap/internal/wire"
 )
 
 // AppendBody appends BODYSTRUCTURE, or BODY, which has no extension data, if not extended (RFC 9051 section 7.5.2).
@@ -149,11 +150,12 @@ func (w bodyWriter) languages(dst []byte, tags []string) []byte {
 func (w bodyWriter) params(dst []byte, params []*mailv1.Param) []byte {
 	start := len(dst)
 	for _, p := range params {
-		if p.GetName() == "" {
+		name := readable([]byte(p.GetName()), w.utf8)
+		if len(name) == 0 {
 			continue
 		}
 		dst = append(dst, ' ')
-		dst = w.text(dst, p.GetName())
+		dst = wire.AppendString(dst, name, w.utf8)
 		dst = append(dst, ' ')
 		dst = appendText(dst, p.GetValue(), w.utf8)
 	}

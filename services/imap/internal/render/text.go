@@ -3,7 +3,6 @@ package render
 import (
 	"bytes"
 	"mime"
-	"strings"
 	"unicode/utf8"
 
 	"golang.org/x/net/idna"
@@ -16,9 +15,6 @@ const maxDomain = 255
 
 // appendText appends a header value as a string.
 func appendText(dst, value []byte, allowUTF8 bool) []byte {
-	if isPlain(value) {
-		return wire.AppendString(dst, value, allowUTF8)
-	}
 	return wire.AppendString(dst, readable(value, allowUTF8), allowUTF8)
 }
 
@@ -40,10 +36,13 @@ func isPlain(b []byte) bool {
 	return true
 }
 
-// readable makes a header value that is not plain fit for a string: raw octets become encoded words or UTF-8, controls spaces.
-func readable(value []byte, allowUTF8 bool) string {
+// readable makes a header value fit for a string: raw octets become encoded words or UTF-8, controls spaces.
+func readable(value []byte, allowUTF8 bool) []byte {
+	if isPlain(value) {
+		return value
+	}
 	words := bytes.FieldsFunc(value, func(r rune) bool { return r == ' ' || r < 0x20 && r != 0x1b || r == 0x7f })
-	var out strings.Builder
+	var out bytes.Buffer
 	for i := 0; i < len(words); {
 		if i > 0 {
 			out.WriteByte(' ')
@@ -72,10 +71,12 @@ func readable(value []byte, allowUTF8 bool) string {
 		}
 		i = end
 	}
-	return out.String()
+	return out.Bytes()
 }
 
-func isEncodedWord(b []byte) bool { return bytes.HasPrefix(b, []byte("=?")) && bytes.HasSuffix(b, []byte("?=")) }
+func isEncodedWord(b []byte) bool {
+	return bytes.HasPrefix(b, []byte("=?")) && bytes.HasSuffix(b, []byte("?="))
+}
 
 // encodeWords encodes s as encoded words of at most 75 characters, in the shorter of the two encodings.
 func encodeWords(s string) string {
@@ -85,7 +86,8 @@ func encodeWords(s string) string {
 			high++
 		}
 	}
-	if high*3 > len(s) {
+	// Q takes three characters for an octet above 127, B four for any three octets.
+	if high*6 > len(s) {
 		return mime.BEncoding.Encode("utf-8", s)
 	}
 	return mime.QEncoding.Encode("utf-8", s)
