@@ -3,6 +3,7 @@
 package resolve
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -90,15 +91,11 @@ func (w *walk) follow(ctx context.Context, addr address.Address, detail string, 
 		w.result.Disabled = true
 		return nil
 	}
-	base, tag := addr.SplitDetail()
-	if tag != "" {
-		detail = tag
-	}
 	if found, err := w.exact(ctx, addr, detail, depth); found || err != nil {
 		return err
 	}
-	if !domain.NoSubaddress && base != addr {
-		if found, err := w.exact(ctx, base, detail, depth); found || err != nil {
+	if base, tag := addr.SplitDetail(); base != addr && !domain.NoSubaddress {
+		if found, err := w.exact(ctx, base, cmp.Or(tag, detail), depth); found || err != nil {
 			return err
 		}
 	}
