@@ -116,7 +116,9 @@ func (c contains) match(e *evaluation) (bool, error) {
 }
 
 // sentDate compares the day that the Date field names, whatever its zone (RFC 9051 section 6.4.4, SENTON).
-type sentDate struct{ days *storagev1.SearchCriteria_TimeRange }
+type sentDate struct {
+	days *storagev1.SearchCriteria_TimeRange
+}
 
 // maxZone is further than any zone that message.ParseDate accepts is from UTC, in seconds.
 const maxZone = 25 * 3600
