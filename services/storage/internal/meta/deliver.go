@@ -34,7 +34,8 @@ type Row struct {
 // Size is what the row counts, in octets.
 func (r *Row) Size() int64 { return int64(len(r.Prefix)) + r.Content.Location.Size }
 
-func (r *Row) key() DeliveryKey { return DeliveryKey{r.AccountID, r.DeliveryID, r.Mailbox} }
+// Key names the row for idempotence.
+func (r *Row) Key() DeliveryKey { return DeliveryKey{r.AccountID, r.DeliveryID, r.Mailbox} }
 
 // DeliveryKey names a row for idempotence.
 type DeliveryKey struct{ AccountID, DeliveryID, Mailbox string }
@@ -155,11 +156,11 @@ func (in *insertion) admit(u *Unit) error {
 	}
 	for _, e := range entries {
 		if e.DeliveryID != "" {
-			if first, ok := in.fresh[e.key()]; ok {
+			if first, ok := in.fresh[e.Key()]; ok {
 				in.repeats = append(in.repeats, repeat{e.placed, first})
 				continue
 			}
-			earlier, ok, err := in.delivered(e.key())
+			earlier, ok, err := in.delivered(e.Key())
 			if err != nil {
 				return err
 			}
@@ -167,7 +168,7 @@ func (in *insertion) admit(u *Unit) error {
 				*e.placed = earlier
 				continue
 			}
-			in.fresh[e.key()] = e
+			in.fresh[e.Key()] = e
 		}
 		in.entries = append(in.entries, e)
 	}

@@ -1,0 +1,115 @@
+package api
+
+import (
+	"context"
+
+	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
+	"github.com/yubin-mail/yubin/services/storage/internal/meta"
+	"github.com/yubin-mail/yubin/services/storage/internal/uidset"
+)
+
+// maxFlagKeywords bounds the keywords of one request.
+const maxFlagKeywords = 64
+
+// StoreFlags implements storagev1.StorageServiceServer.
+func (s *Service) StoreFlags(ctx context.Context, r *storagev1.StoreFlagsRequest) (*storagev1.StoreFlagsResponse, error) {
+	set, err := accountAndSet(r)
+	if err != nil {
+		return nil, err
+	}
+	switch r.GetOperation() {
+	case storagev1.StoreFlagsRequest_OPERATION_SET, storagev1.StoreFlagsRequest_OPERATION_ADD, storagev1.StoreFlagsRequest_OPERATION_REMOVE:
+	default:
+		return nil, invalid("no flag operation")
+	}
+	if len(r.GetKeywords()) > maxFlagKeywords {
+		return nil, invalid("more than %d keywords", maxFlagKeywords)
+	}
+	out, err := s.Meta.StoreFlags(ctx, r.GetAccountId(), r.GetMailboxId(), set, meta.FlagChange{
+		Operation: r.GetOperation(), Flags: r.GetFlags(), Keywords: r.GetKeywords(), UnchangedSince: r.UnchangedSince,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &storagev1.StoreFlagsResponse{States: out.States, Modified: out.Modified.Proto(), HighestModseq: out.HighestModseq}, nil
+}
+
+// accountAndSet checks what the requests on messages have in common.
+func accountAndSet(r interface {
+	GetAccountId() string
+	GetUids() []*storagev1.UidRange
+}) (uidset.Set, error) {
+	if err := checkAccount(r.GetAccountId()); err != nil {
+		return nil, err
+	}
+	return uidset.FromProto(r.GetUids())
+}
+
+// Expunge implements storagev1.StorageServiceServer.
+func (s *Service) Expunge(ctx context.Context, r *storagev1.ExpungeRequest) (*storagev1.ExpungeResponse, error) {
+	set, err := accountAndSet(r)
+	if err != nil {
+		return nil, err
+	}
+	if len(set) == 0 {
+		set = uidset.All
+	}
+	expunged, modseq, err := s.Meta.Expunge(ctx, r.GetAccountId(), r.GetMailboxId(), set)
+	if err != nil {
+		return nil, err
+	}
+	return &storagev1.ExpungeResponse{Expunged: expunged.Proto(), HighestModseq: modseq}, nil
+}
+
+// Move implements storagev1.StorageServiceServer.
+func (s *Service) Move(ctx context.Context, r *storagev1.MoveRequest) (*storagev1.MoveResponse, error) {
+	set, err := accountAndSet(r)
+	if err != nil {
+		return nil, err
+	}
+	to, err := existing(r.GetToMailbox())
+	if err != nil {
+		return nil, err
+	}
+	out, err := s.Meta.Move(ctx, r.GetAccountId(), r.GetMailboxId(), set, to)
+	if err != nil {
+		return nil, err
+	}
+	return &storagev1.MoveResponse{Mapping: out.Mapping, HighestModseq: out.HighestModseq}, nil
+}
+
+// Copy implements storagev1.StorageServiceServer.
+func (s *Service) Copy(ctx context.Context, r *storagev1.CopyRequest) (*storagev1.CopyResponse, error) {
+	set, err := accountAndSet(r)
+	if err != nil {
+		return nil, err
+	}
+	to, err := existing(r.GetToMailbox())
+	if err != nil {
+		return nil, err
+	}
+	target, err := s.Meta.MailboxNamed(ctx, r.GetAccountId(), to)
+	if err != nil {
+		return nil, err
+	}
+	out := &meta.Moved{Mapping: &storagev1.UidMapping{MailboxId: target.GetMailboxId(), UidValidity: target.GetUidValidity()}}
+	err = s.withReservation(ctx, r.GetAccountId(), false,
+		func(ctx context.Context) (bytes, messages int64, err error) {
+			return s.Meta.CopySize(ctx, r.GetAccountId(), r.GetMailboxId(), set, to)
+		},
+		func(ctx context.Context, reserved meta.Reserved) error {
+			moved, err := s.Meta.Copy(ctx, r.GetAccountId(), r.GetMailboxId(), set, to, reserved)
+			if err != nil {
+				return err
+			}
+			if len(moved.Mapping.GetSource()) == 0 { // gone meanwhile: no event settles it
+				s.Capacity.Release(reserved.ID)
+			}
+			out = moved
+			return nil
+		})
+	if err != nil {
+		return nil, err
+	}
+	return &storagev1.CopyResponse{Mapping: out.Mapping}, nil
+}

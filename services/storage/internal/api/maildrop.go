@@ -1,0 +1,63 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc"
+
+	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
+	"github.com/yubin-mail/yubin/services/storage/internal/meta"
+	"github.com/yubin-mail/yubin/services/storage/internal/names"
+	"github.com/yubin-mail/yubin/services/storage/internal/uidset"
+)
+
+// heartbeatEvery is how often an open maildrop's stream shows that it lives.
+const heartbeatEvery = 20 * time.Second
+
+// OpenMaildrop implements storagev1.StorageServiceServer.
+func (s *Service) OpenMaildrop(r *storagev1.OpenMaildropRequest, stream grpc.ServerStreamingServer[storagev1.OpenMaildropResponse]) error {
+	ctx := stream.Context()
+	if err := checkAccount(r.GetAccountId()); err != nil {
+		return err
+	}
+	id, lost, release, err := s.Leases.Acquire(ctx, r.GetAccountId())
+	if err != nil {
+		return err
+	}
+	defer release()
+	inbox, err := s.Meta.MailboxNamed(ctx, r.GetAccountId(), names.Inbox)
+	if err != nil {
+		return err
+	}
+	if err := stream.Send(&storagev1.OpenMaildropResponse{LeaseId: id, Mailbox: inbox}); err != nil {
+		return err
+	}
+	heartbeat := time.NewTicker(heartbeatEvery)
+	defer heartbeat.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-lost:
+			return meta.ErrLeaseLost
+		case <-heartbeat.C:
+			if err := stream.Send(&storagev1.OpenMaildropResponse{LeaseId: id}); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// CommitMaildrop implements storagev1.StorageServiceServer.
+func (s *Service) CommitMaildrop(ctx context.Context, r *storagev1.CommitMaildropRequest) (*storagev1.CommitMaildropResponse, error) {
+	if err := checkAccount(r.GetAccountId()); err != nil {
+		return nil, err
+	}
+	set, err := uidset.FromProto(r.GetUids())
+	if err != nil {
+		return nil, err
+	}
+	lease := meta.Lease{AccountID: r.GetAccountId(), ID: r.GetLeaseId()}
+	return &storagev1.CommitMaildropResponse{}, s.Meta.CommitMaildrop(ctx, lease, set, r.GetAction())
+}

@@ -1,0 +1,114 @@
+// Package api answers the calls of StorageService and StorageAdminService.
+package api
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"golang.org/x/sync/semaphore"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+
+	"github.com/yubin-mail/yubin/pkg/fault"
+	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
+	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
+	"github.com/yubin-mail/yubin/services/storage/internal/body"
+	"github.com/yubin-mail/yubin/services/storage/internal/capacity"
+	"github.com/yubin-mail/yubin/services/storage/internal/delivery"
+	"github.com/yubin-mail/yubin/services/storage/internal/feed"
+	"github.com/yubin-mail/yubin/services/storage/internal/maildrop"
+	"github.com/yubin-mail/yubin/services/storage/internal/meta"
+)
+
+// Deps of the services.
+type Deps struct {
+	Meta          *meta.Store
+	Bodies        *body.Store
+	Writer        *delivery.Writer
+	Capacity      *capacity.Reserver
+	Feed          feed.Bus
+	Leases        *maildrop.Keeper
+	Log           *slog.Logger
+	MaxRecipients int
+}
+
+const (
+	// maxAccountID bounds an account id, maxID a delivery id or an append id.
+	maxAccountID = 255
+	maxID        = 64
+	// maxChunk is the largest chunk of a stream that is taken, chunkSize what is sent.
+	maxChunk  = 1 << 20
+	chunkSize = 256 << 10
+	// statesAtOnce bounds the states of one answer of Sync.
+	statesAtOnce = 2000
+	// statesInMemory bounds the states that all calls of Sync hold together.
+	statesInMemory = 4 << 20
+)
+
+// Service implements both services.
+type Service struct {
+	storagev1.UnimplementedStorageServiceServer
+	Deps
+	states *semaphore.Weighted
+	search *semaphore.Weighted
+}
+
+// New makes a Service.
+func New(deps Deps) *Service {
+	return &Service{Deps: deps, states: semaphore.NewWeighted(statesInMemory), search: semaphore.NewWeighted(searchesAtOnce)}
+}
+
+// Register adds both services to a server.
+func (s *Service) Register(r grpc.ServiceRegistrar) {
+	storagev1.RegisterStorageServiceServer(r, s)
+	storagev1.RegisterStorageAdminServiceServer(r, &admin{s: s})
+}
+
+func invalid(format string, args ...any) error {
+	return fault.Newf(codes.InvalidArgument, rpcv1.Reason_REASON_INVALID, format, args...)
+}
+
+func checkAccount(id string) error {
+	if id == "" || len(id) > maxAccountID {
+		return invalid("the account id is empty or too long")
+	}
+	return nil
+}
+
+// withReservation reserves what size tells and runs write with it. It tries again if there was more to write by then.
+func (s *Service) withReservation(
+	ctx context.Context, account string, exempt bool,
+	size func(context.Context) (bytes, messages int64, err error),
+	write func(context.Context, meta.Reserved) error,
+) error {
+	const tries = 3
+	ctx, cancel := context.WithTimeout(ctx, capacity.HoldTime)
+	defer cancel()
+	for try := 1; ; try++ {
+		err := s.reserveAndWrite(ctx, account, exempt, size, write)
+		if !errors.Is(err, meta.ErrReservationShort) || try == tries {
+			return err
+		}
+	}
+}
+
+func (s *Service) reserveAndWrite(
+	ctx context.Context, account string, exempt bool,
+	size func(context.Context) (bytes, messages int64, err error),
+	write func(context.Context, meta.Reserved) error,
+) error {
+	bytes, messages, err := size(ctx)
+	if err != nil || messages == 0 {
+		return err
+	}
+	reserved := meta.Reserved{ID: capacity.NewID(), Bytes: bytes, Messages: messages}
+	if err := s.Capacity.ReserveOne(ctx, account, reserved.ID, bytes, messages, exempt); err != nil {
+		return err
+	}
+	if err := write(ctx, reserved); err != nil {
+		s.Capacity.Release(reserved.ID)
+		return err
+	}
+	return nil
+}

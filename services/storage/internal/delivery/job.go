@@ -1,0 +1,142 @@
+package delivery
+
+import (
+	"slices"
+	"strconv"
+
+	"google.golang.org/protobuf/proto"
+
+	quotav1 "github.com/yubin-mail/yubin/proto/yubin/quota/v1"
+	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
+	"github.com/yubin-mail/yubin/services/storage/internal/capacity"
+	"github.com/yubin-mail/yubin/services/storage/internal/meta"
+)
+
+// job is a request in the group commit.
+type job struct {
+	Request
+	rows     []*meta.Row // one a target
+	outcomes []Outcome   // one a target
+	accepted []bool      // by target: holds a reservation and will be stored
+	prepared bool
+	settled  bool // the commit settled the reservations, or they were released
+	err      error
+}
+
+func (w *Writer) newJob(r Request) *job {
+	j := &job{
+		Request: r, rows: make([]*meta.Row, len(r.Targets)),
+		outcomes: make([]Outcome, len(r.Targets)), accepted: make([]bool, len(r.Targets)),
+	}
+	messages := j.messages()
+	for i, t := range r.Targets {
+		id := r.ID
+		if id != "" { // a request may bring several messages into one mailbox
+			id += "/" + strconv.Itoa(slices.Index(messages, t.Message))
+		}
+		if t.InternalUnix == 0 {
+			t.InternalUnix = w.now().Unix()
+		}
+		// The size is known from the spool before the body has a location.
+		t.Message.content.Location.Size = t.Message.Size()
+		j.rows[i] = &meta.Row{
+			AccountID: t.AccountID, Mailbox: t.Mailbox, Fallback: t.Fallback, Content: t.Message.content, Prefix: t.Prefix,
+			Flags: t.Flags, Keywords: t.Keywords, InternalUnix: t.InternalUnix, DeliveryID: id,
+		}
+	}
+	return j
+}
+
+// size gives the octets that the job still has to write.
+func (j *job) size() (n int64) {
+	for _, m := range j.messages() {
+		if !m.stored {
+			n += m.Size()
+		}
+	}
+	return n
+}
+
+// rowWeight is what a row counts in a group besides the octets of its body.
+const rowWeight = 2 << 10
+
+// weight is what the job adds to a group.
+func (j *job) weight() int64 { return j.size() + rowWeight*int64(len(j.Targets)) }
+
+// messages gives each message of the job once.
+func (j *job) messages() []*Message {
+	var out []*Message
+	seen := map[*Message]bool{}
+	for _, t := range j.Targets {
+		if !seen[t.Message] {
+			seen[t.Message] = true
+			out = append(out, t.Message)
+		}
+	}
+	return out
+}
+
+func (w *Writer) anyLarge(j *job) bool {
+	for _, m := range j.messages() {
+		if w.bodies.Large(m.Size()) {
+			return true
+		}
+	}
+	return false
+}
+
+// open tells whether a target is yet to be decided.
+func (j *job) open(i int) bool { return !j.accepted[i] && j.outcomes[i] == Outcome{} }
+
+// reservations makes those of the open targets.
+func (j *job) reservations() []*quotav1.Reservation {
+	var out []*quotav1.Reservation
+	for i, row := range j.rows {
+		if !j.open(i) {
+			continue
+		}
+		row.ReservationID = capacity.NewID()
+		out = append(out, &quotav1.Reservation{
+			ReservationId: row.ReservationID, AccountId: row.AccountID,
+			Bytes: row.Size(), Messages: 1, Exempt: j.Exempt,
+		})
+	}
+	return out
+}
+
+// unsettled takes the reservations that must be released.
+func (j *job) unsettled() []string {
+	if j.settled {
+		return nil
+	}
+	j.settled = true
+	var ids []string
+	for i, row := range j.rows {
+		if j.accepted[i] {
+			ids = append(ids, row.ReservationID)
+		}
+	}
+	return ids
+}
+
+// maxRecoveryBytes bounds what a pack says of a message's recipients.
+const maxRecoveryBytes = 256 << 10
+
+// recovery is what the pack says of a message, so that it can be put back without the database: a marshalled
+// storagev1.DeliverRequest.Header with those recipients that are stored.
+func (j *job) recovery(m *Message) ([]byte, error) {
+	header := &storagev1.DeliverRequest_Header{DeliveryId: j.ID}
+	size := 0
+	for i, t := range j.Targets {
+		if t.Message != m || !j.accepted[i] {
+			continue
+		}
+		if size += len(t.Prefix) + len(t.AccountID) + len(t.Mailbox); size > maxRecoveryBytes {
+			break
+		}
+		header.Recipients = append(header.Recipients, &storagev1.DeliverRequest_Recipient{
+			AccountId: t.AccountID, Prefix: t.Prefix, Mailbox: t.Mailbox,
+		})
+	}
+	return proto.Marshal(header)
+}

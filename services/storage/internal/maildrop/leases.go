@@ -1,0 +1,106 @@
+// Package maildrop keeps the exclusive POP3 leases of this process alive (RFC 1939 section 8). A lease is a row that
+// expires by itself, so that a crash does not lock a maildrop for good.
+package maildrop
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/yubin-mail/yubin/services/storage/internal/meta"
+)
+
+const (
+	// ttl is how long a lease outlives its process, renewEvery how often it is renewed.
+	ttl        = 45 * time.Second
+	renewEvery = 10 * time.Second
+	// releaseTimeout bounds the release of a lease; what fails expires.
+	releaseTimeout = 5 * time.Second
+)
+
+// Table is where leases are kept.
+type Table interface {
+	AcquireLease(ctx context.Context, lease meta.Lease, ttl time.Duration) error
+	RenewLeases(ctx context.Context, leases []meta.Lease, ttl time.Duration) (lost []meta.Lease, err error)
+	ReleaseLease(ctx context.Context, lease meta.Lease) error
+}
+
+// Keeper renews the leases of this process.
+type Keeper struct {
+	table Table
+	log   *slog.Logger
+
+	mu   sync.Mutex
+	held map[meta.Lease]chan struct{} // closed when the lease is lost
+}
+
+// New makes a Keeper.
+func New(table Table, log *slog.Logger) *Keeper {
+	return &Keeper{table: table, log: log, held: map[meta.Lease]chan struct{}{}}
+}
+
+// Acquire takes the maildrop of an account. lost is closed if the lease is lost before release is called.
+// Errors: MAILDROP_IN_USE.
+func (k *Keeper) Acquire(ctx context.Context, account string) (id string, lost <-chan struct{}, release func(), err error) {
+	lease := meta.Lease{AccountID: account, ID: rand.Text()}
+	if err := k.table.AcquireLease(ctx, lease, ttl); err != nil {
+		return "", nil, nil, err
+	}
+	gone := make(chan struct{})
+	k.mu.Lock()
+	k.held[lease] = gone
+	k.mu.Unlock()
+	return lease.ID, gone, func() { k.release(lease) }, nil
+}
+
+func (k *Keeper) release(lease meta.Lease) {
+	k.mu.Lock()
+	delete(k.held, lease)
+	k.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), releaseTimeout)
+	defer cancel()
+	if err := k.table.ReleaseLease(ctx, lease); err != nil {
+		k.log.Warn("maildrop lease not released, it will expire", "error", err)
+	}
+}
+
+// Run renews until ctx ends.
+func (k *Keeper) Run(ctx context.Context) error {
+	ticker := time.NewTicker(renewEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+			k.renew(ctx)
+		}
+	}
+}
+
+func (k *Keeper) renew(ctx context.Context) {
+	k.mu.Lock()
+	leases := make([]meta.Lease, 0, len(k.held))
+	for lease := range k.held {
+		leases = append(leases, lease)
+	}
+	k.mu.Unlock()
+	if len(leases) == 0 {
+		return
+	}
+	lost, err := k.table.RenewLeases(ctx, leases, ttl)
+	if err != nil {
+		k.log.Warn("maildrop leases not renewed, will try again", "count", len(leases), "error", err)
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, lease := range lost {
+		if gone, held := k.held[lease]; held {
+			delete(k.held, lease)
+			close(gone)
+		}
+	}
+}

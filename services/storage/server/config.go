@@ -1,0 +1,84 @@
+// Package server wires the storage service.
+package server
+
+import (
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/yubin-mail/yubin/pkg/config"
+)
+
+// Config of the storage service.
+type Config struct {
+	// Dir is the data directory: storage.db, bodies and temporary files are made in it. It has no flag here: the process decides.
+	Dir string
+
+	retention        time.Duration
+	maxMessageSize   config.Size
+	maxRecipients    int
+	maxMailboxes     int
+	maxKeywords      int
+	spoolMemory      config.Size
+	spoolTotalMemory config.Size
+	readCache        config.Size
+	largeBody        config.Size
+	groupWait        time.Duration
+}
+
+// Flags declares the settings.
+func (c *Config) Flags(fs *pflag.FlagSet) {
+	c.maxMessageSize, c.spoolMemory, c.spoolTotalMemory = 50*config.MB, config.MiB, 256*config.MiB
+	c.readCache, c.largeBody = 64*config.MiB, config.MiB
+	fs.DurationVar(&c.retention, "storage-retention", 14*24*time.Hour, "how long deleted messages can be restored by the operator; they do not count")
+	config.SizeVar(fs, &c.maxMessageSize, "storage-max-message-size", c.maxMessageSize, "largest message that is taken")
+	fs.IntVar(&c.maxRecipients, "storage-max-recipients", 1000, "most recipients of one delivery")
+	fs.IntVar(&c.maxMailboxes, "storage-max-mailboxes", 10_000, "most mailboxes of an account")
+	fs.IntVar(&c.maxKeywords, "storage-max-keywords", 256, "most different keywords of an account")
+	config.SizeVar(fs, &c.spoolMemory, "storage-spool-memory", c.spoolMemory, "memory for one incoming message; more goes to a temporary file")
+	config.SizeVar(fs, &c.spoolTotalMemory, "storage-spool-total-memory", c.spoolTotalMemory, "memory for all incoming messages together")
+	config.SizeVar(fs, &c.readCache, "storage-read-cache", c.readCache, "memory for bodies that are read again")
+	config.SizeVar(fs, &c.largeBody, "storage-large-body", c.largeBody, "size above which a body becomes an object of its own")
+	fs.DurationVar(&c.groupWait, "storage-group-wait", 2*time.Millisecond, "how long a group of deliveries waits for more under load; a lone one does not wait")
+}
+
+// Validate tells all that is wrong.
+func (c *Config) Validate() []error {
+	var errs []error
+	if c.retention < 0 {
+		errs = append(errs, config.Errorf("storage-retention", "%v: must not be negative", c.retention))
+	}
+	for _, size := range []struct {
+		flag       string
+		value, min config.Size
+	}{
+		{"storage-max-message-size", c.maxMessageSize, 64 * config.KiB},
+		{"storage-spool-memory", c.spoolMemory, 4 * config.KiB},
+		{"storage-spool-total-memory", c.spoolTotalMemory, config.MiB},
+		{"storage-read-cache", c.readCache, config.MiB},
+		{"storage-large-body", c.largeBody, 64 * config.KiB},
+	} {
+		if size.value < size.min {
+			errs = append(errs, config.Errorf(size.flag, "%v: must be at least %v", size.value, size.min))
+		}
+	}
+	if c.largeBody > 8*config.MiB {
+		errs = append(errs, config.Errorf("storage-large-body", "%v: must be at most 8MiB, as a group of smaller ones is made in memory", c.largeBody))
+	}
+	for _, count := range []struct {
+		flag       string
+		value, min int
+	}{
+		{"storage-max-recipients", c.maxRecipients, 1},
+		{"storage-max-mailboxes", c.maxMailboxes, 16},
+		{"storage-max-keywords", c.maxKeywords, 16},
+	} {
+		if count.value < count.min {
+			errs = append(errs, config.Errorf(count.flag, "%d: must be at least %d", count.value, count.min))
+		}
+	}
+	if c.groupWait < 0 || c.groupWait > time.Second {
+		errs = append(errs, config.Errorf("storage-group-wait", "%v: must be between 0s and 1s", c.groupWait))
+	}
+	return errs
+}

@@ -1,0 +1,166 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+
+	"github.com/yubin-mail/yubin/pkg/health"
+	"github.com/yubin-mail/yubin/pkg/lifecycle"
+	"github.com/yubin-mail/yubin/pkg/sqldb"
+	quotav1 "github.com/yubin-mail/yubin/proto/yubin/quota/v1"
+	"github.com/yubin-mail/yubin/services/storage/internal/api"
+	"github.com/yubin-mail/yubin/services/storage/internal/body"
+	"github.com/yubin-mail/yubin/services/storage/internal/capacity"
+	"github.com/yubin-mail/yubin/services/storage/internal/delivery"
+	"github.com/yubin-mail/yubin/services/storage/internal/feed"
+	"github.com/yubin-mail/yubin/services/storage/internal/maildrop"
+	"github.com/yubin-mail/yubin/services/storage/internal/meta"
+	"github.com/yubin-mail/yubin/services/storage/internal/object"
+	"github.com/yubin-mail/yubin/services/storage/internal/reclaim"
+	"github.com/yubin-mail/yubin/services/storage/internal/settle"
+)
+
+// Deps is what the storage service needs.
+type Deps struct {
+	Log        *slog.Logger
+	Registerer prometheus.Registerer // may be nil
+	Health     *health.Checks        // may be nil
+	Now        func() time.Time      // nil: time.Now
+	Quota      quotav1.QuotaServiceClient
+}
+
+// closeTimeout bounds the storing of what waits when the service stops.
+const closeTimeout = 20 * time.Second
+
+// Server is the storage service.
+type Server struct {
+	db        *sqldb.DB
+	objects   *object.Dir
+	capacity  *capacity.Reserver
+	writer    *delivery.Writer
+	settler   *settle.Settler
+	leases    *maildrop.Keeper
+	reclaimer *reclaim.Reclaimer
+	service   *api.Service
+}
+
+// New opens the stores in cfg.Dir, which is made if need be. Components must be run to close them. Quota is not called before that.
+func New(ctx context.Context, cfg Config, deps Deps) (_ *Server, err error) {
+	if deps.Now == nil {
+		deps.Now = time.Now
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make data directory: %w", err)
+	}
+	s := &Server{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	// Locks the directory, so that no second process follows on the same stores.
+	if s.objects, err = object.OpenDir(filepath.Join(cfg.Dir, "bodies")); err != nil {
+		return nil, err
+	}
+	s.db, err = sqldb.OpenSQLite(filepath.Join(cfg.Dir, "storage.db"), sqldb.Options{Registerer: deps.Registerer, Service: "storage", Readers: 8})
+	if err != nil {
+		return nil, err
+	}
+	if err := s.assemble(ctx, cfg, deps); err != nil {
+		return nil, err
+	}
+	if deps.Health != nil {
+		deps.Health.Set("storage", nil)
+	}
+	return s, nil
+}
+
+func (s *Server) assemble(ctx context.Context, cfg Config, deps Deps) error {
+	bus := feed.NewMemory(deps.Registerer)
+	store, err := meta.New(ctx, s.db, meta.Options{
+		Limits:    meta.Limits{Mailboxes: cfg.maxMailboxes, Keywords: cfg.maxKeywords},
+		Retention: cfg.retention,
+		Now:       deps.Now,
+		Committed: func(c meta.Commit) {
+			bus.Publish(c.Changes)
+			if c.Events {
+				s.settler.Wake()
+			}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	s.settler = settle.New(store, deps.Quota, deps.Log, deps.Registerer)
+	// This process is the only one on the embedded database: leases are of one that has died.
+	if err := store.ForgetLeases(ctx); err != nil {
+		return fmt.Errorf("end old maildrop leases: %w", err)
+	}
+	bodies, err := body.NewStore(body.Config{
+		Objects: s.objects, CacheBytes: int64(cfg.readCache), LargeBytes: int64(cfg.largeBody), Now: deps.Now, Registerer: deps.Registerer,
+	})
+	if err != nil {
+		return err
+	}
+	spools, err := body.OpenSpools(body.SpoolConfig{
+		Dir: filepath.Join(cfg.Dir, "tmp"), Memory: int64(cfg.spoolMemory), TotalMemory: int64(cfg.spoolTotalMemory), Registerer: deps.Registerer,
+	})
+	if err != nil {
+		return err
+	}
+	s.capacity = capacity.New(deps.Quota, deps.Log)
+	s.writer = delivery.New(delivery.Config{MaxMessageSize: int64(cfg.maxMessageSize), Wait: cmp.Or(cfg.groupWait, -1)}, delivery.Deps{
+		Meta: store, Bodies: bodies, Spools: spools, Capacity: s.capacity, Log: deps.Log, Registerer: deps.Registerer, Now: deps.Now,
+	})
+	s.leases = maildrop.New(store, deps.Log)
+	s.reclaimer = reclaim.New(store, s.objects, deps.Now, deps.Log, deps.Registerer)
+	s.service = api.New(api.Deps{
+		Meta: store, Bodies: bodies, Writer: s.writer, Capacity: s.capacity, Feed: bus, Leases: s.leases,
+		Log: deps.Log, MaxRecipients: cfg.maxRecipients,
+	})
+	return nil
+}
+
+func (s *Server) close() error {
+	var errs []error
+	if s.db != nil {
+		errs = append(errs, s.db.Close())
+	}
+	if s.objects != nil {
+		errs = append(errs, s.objects.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Register adds the services to a gRPC server or an in-process transport.
+func (s *Server) Register(r grpc.ServiceRegistrar) { s.service.Register(r) }
+
+// Components are the stores, which are closed when all that is listed later has stopped, and the loops over them.
+func (s *Server) Components() []lifecycle.Component {
+	return []lifecycle.Component{
+		{Name: "storage stores", Run: func(ctx context.Context) error {
+			<-ctx.Done()
+			return s.close()
+		}},
+		{Name: "storage settler", Run: s.settler.Run},
+		{Name: "storage maildrop leases", Run: s.leases.Run},
+		{Name: "storage reclaimer", Run: s.reclaimer.Run},
+		{Name: "storage writer", Run: func(ctx context.Context) error {
+			<-ctx.Done()
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+			defer cancel()
+			err := s.writer.Close(last)
+			s.capacity.Wait()
+			return err
+		}},
+	}
+}
