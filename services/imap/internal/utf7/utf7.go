@@ -79,7 +79,7 @@ func Decode(s string) (string, error) {
 			s = s[1:]
 			continue
 		}
-		end := strings.IndexByte(s, '-')
+		end := shiftEnd(s)
 		if end < 0 {
 			return "", ErrInvalid
 		}
@@ -105,7 +105,7 @@ func DecodeTolerant(s string) string {
 	out := make([]byte, 0, len(s))
 	for len(s) > 0 {
 		if s[0] == '&' {
-			if end := strings.IndexByte(s, '-'); end > 0 {
+			if end := shiftEnd(s); end > 0 {
 				if text, ok := shifted(s[1:end]); ok {
 					out = append(out, text...)
 					s = s[end+1:]
@@ -121,6 +121,21 @@ func DecodeTolerant(s string) string {
 		s = s[next:]
 	}
 	return string(out)
+}
+
+// shiftEnd is where the "-" of the run that s begins with is, -1 if the run has none. It looks at the run only, so
+// that a name full of "&" takes linear time.
+func shiftEnd(s string) int {
+	for i := 1; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '-':
+			return i
+		case c == '+', c == ',', c >= '0' && c <= '9', c >= 'A' && c <= 'Z', c >= 'a' && c <= 'z':
+		default:
+			return -1
+		}
+	}
+	return -1
 }
 
 // shifted decodes what stands between "&" and "-".

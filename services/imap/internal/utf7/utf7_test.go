@@ -2,6 +2,7 @@ package utf7
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"unicode/utf8"
 )
@@ -56,6 +57,14 @@ func TestDecodeInvalid(t *testing.T) {
 		if got := DecodeTolerant(tt.coded); got != tt.tolerant {
 			t.Errorf("DecodeTolerant(%q) = %q, want %q", tt.coded, got, tt.tolerant)
 		}
+	}
+}
+
+// A name full of shifts that never end does not cost a decode for each.
+func TestDecodeTolerantIsLinear(t *testing.T) {
+	name := strings.Repeat("&", 60000) + "-"
+	if got := testing.AllocsPerRun(1, func() { DecodeTolerant(name) }); got > 10 {
+		t.Errorf("%v allocations", got)
 	}
 }
 

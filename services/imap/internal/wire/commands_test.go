@@ -137,6 +137,7 @@ func TestListArgs(t *testing.T) {
 		"", ` ""`, ` "" `, ` "" ()`, ` "" * RETURN`, ` "" * RETURN (FOO)`, ` (FOO) "" *`, ` "" * (CHILDREN)`,
 		` (RECURSIVEMATCH) "" *`, ` (RECURSIVEMATCH REMOTE) "" *`, ` "" * RETURN (STATUS)`, ` "" * RETURN (STATUS ())`,
 		` "" (a`, ` "" (a (b))`,
+		` "" ` + strings.Repeat("*a", maxPattern), ` "" (` + strings.Repeat("a ", maxPatterns) + `a)`,
 	} {
 		_, err := args(t, in+"\r\n").ListArgs()
 		wantSyntax(t, in, err)

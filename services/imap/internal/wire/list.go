@@ -1,5 +1,11 @@
 package wire
 
+const (
+	// maxPatterns and maxPattern bound what one LIST costs for each mailbox.
+	maxPatterns = 100
+	maxPattern  = 1024
+)
+
 // ListArgs are the arguments of LIST (RFC 9051 section 6.3.9) and LSUB.
 type ListArgs struct {
 	Reference string
@@ -39,8 +45,8 @@ func (d *Decoder) ListArgs() (ListArgs, error) {
 	if d.Peek() == '(' {
 		a.Extended = true
 		d.List(func() { a.Patterns = append(a.Patterns, d.ListMailbox()) })
-		if len(a.Patterns) == 0 {
-			d.Fail("no mailbox pattern")
+		if n := len(a.Patterns); n == 0 || n > maxPatterns {
+			d.Fail("need 1 to %d mailbox patterns", maxPatterns)
 		}
 	} else {
 		a.Patterns = []string{d.ListMailbox()}

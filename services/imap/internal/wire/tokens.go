@@ -208,11 +208,18 @@ func (d *Decoder) Mailbox() string {
 
 // ListMailbox reads a mailbox name with LIST wildcards.
 func (d *Decoder) ListMailbox() string {
+	var pattern string
 	switch d.Peek() {
 	case '"', '{':
-		return d.mailboxName(d.String())
+		pattern = d.mailboxName(d.String())
+	default:
+		pattern = d.mailboxName(d.require(isListChar, d.lim.Line, "mailbox pattern"))
 	}
-	return d.mailboxName(d.require(isListChar, d.lim.Line, "mailbox pattern"))
+	if len(pattern) > maxPattern {
+		d.Fail("mailbox pattern too long")
+		return ""
+	}
+	return pattern
 }
 
 func (d *Decoder) mailboxName(s string) string {
