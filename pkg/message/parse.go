@@ -141,13 +141,17 @@ func (p *parser) eolLen(piece []byte) uint64 {
 
 // line takes the start of a line; whole tells that it is all of the line.
 func (p *parser) line(piece []byte, whole bool) {
-	if whole && !p.sealed && len(piece) > 2 && piece[0] == '-' && piece[1] == '-' {
-		if at, last, ok := p.boundary(piece); ok && p.atBoundary(at, last, uint64(len(piece))) {
+	for {
+		if whole && !p.sealed && len(piece) > 2 && piece[0] == '-' && piece[1] == '-' {
+			if at, last, ok := p.boundary(piece); ok && p.atBoundary(at, last, uint64(len(piece))) {
+				return
+			}
+		}
+		if !p.inHeader || p.headerLine(piece, whole) {
 			return
 		}
-	}
-	for p.inHeader && !p.headerLine(piece, whole) {
-		// The line is not of the header that it ended: it may be of the header of an embedded message.
+		// The line is not of the header that it ended. It may be of the header of an embedded message, or a boundary
+		// that this header named.
 	}
 }
 
@@ -234,10 +238,11 @@ func (p *parser) headerLine(piece []byte, whole bool) bool {
 		p.keepHeader(piece)
 		return true
 	}
+	isDelimiter := bytes.HasPrefix(piece, []byte("--"))
 	before := len(p.header)
 	p.keepHeader(piece)
 	next, _ := p.in.Peek(maxFieldName) // an error comes back from the next read
-	if whole && (startsField(next) || len(next) > 0 && isSpace(next[0])) {
+	if whole && !isDelimiter && (startsField(next) || len(next) > 0 && isSpace(next[0])) {
 		return true // a torn line between fields
 	}
 	p.headerBudget += len(p.header) - before

@@ -149,6 +149,11 @@ func TestParseStructure(t *testing.T) {
 			"Content-Type: multipart/mixed; boundary=b\n\n--b\nhello\n--b--\n",
 			"multipart/mixed 3\n text/plain 0 \"hello\"\n",
 		},
+		{
+			"boundary without a blank line before it",
+			"Content-Type: multipart/mixed; boundary=b\n--b\nContent-Type: text/html\n\none\n--b--\n",
+			"multipart/mixed 5\n text/html 0 \"one\"\n",
+		},
 		{"no boundary parameter", "Content-Type: multipart/mixed\n\n--b\n\none\n--b--\n", "text/plain 4 \"--b\\r\\n\\r\\none\\r\\n--b--\\r\\n\"\n"},
 		{"empty boundary", "Content-Type: multipart/mixed; boundary=\"\"\n\n--\n\none\n----\n", "text/plain 4 \"--\\r\\n\\r\\none\\r\\n----\\r\\n\"\n"},
 		{"boundary that never comes", "Content-Type: multipart/mixed; boundary=b\n\none\n", "text/plain 1 \"one\\r\\n\"\n"},
