@@ -27,6 +27,7 @@ type system struct {
 	t        *testing.T
 	registry *prometheus.Registry
 	clock    *clock
+	in       *rpc.Inproc
 	gateway  directoryv1.DirectoryServiceClient
 	admin    directoryv1.DirectoryAdminServiceClient
 }
@@ -79,10 +80,10 @@ func open(t *testing.T, dir string, flags ...string) *system {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := rpc.NewInproc(log, s.registry)
-	srv.Register(in)
-	s.gateway = directoryv1.NewDirectoryServiceClient(in.Client("smtp"))
-	s.admin = directoryv1.NewDirectoryAdminServiceClient(in.Client("admin"))
+	s.in = rpc.NewInproc(log, s.registry)
+	srv.Register(s.in)
+	s.gateway = directoryv1.NewDirectoryServiceClient(s.in.Client("smtp"))
+	s.admin = directoryv1.NewDirectoryAdminServiceClient(s.in.Client("admin"))
 	t.Cleanup(func() {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()

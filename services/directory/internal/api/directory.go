@@ -74,7 +74,7 @@ func (d *Directory) AuthorizeSender(ctx context.Context, req *directoryv1.Author
 		return nil, invalid("%v", err)
 	}
 	// A catch-all does not make the addresses that nobody has its owner's.
-	result, err := d.resolve(ctx, addr, resolve.Options{NoCatchAll: true})
+	result, err := d.resolve(ctx, addr, resolve.Options{Postmaster: d.o.Postmaster, NoCatchAll: true})
 	if err != nil {
 		return nil, err
 	}
