@@ -2,6 +2,7 @@ package sasl
 
 import (
 	"encoding/base64"
+	"strings"
 )
 
 // MaxLine is the longest line in octets that carries a SASL message, without its CRLF (RFC 4954 section 4.5 asks for 12,288 with it).
@@ -25,7 +26,7 @@ func Decode(line string) ([]byte, error) {
 		return nil, malformed("authentication message is too long")
 	}
 	response, err := base64.StdEncoding.Strict().DecodeString(line)
-	if err != nil {
+	if err != nil || strings.ContainsAny(line, "\r\n") { // which the decoder ignores
 		return nil, malformed("authentication message is not valid base64")
 	}
 	return response, nil
