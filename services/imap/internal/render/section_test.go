@@ -72,6 +72,8 @@ part 4.2.2.2
 --A--
 `, "\n", "\r\n")
 
+const rootHeader = "Subject: root\r\nContent-Type: multipart/mixed; boundary=A\r\n\r\n"
+
 func parse(t *testing.T, msg string) *mailv1.Part {
 	t.Helper()
 	s, err := message.Parse(strings.NewReader(msg), int64(len(msg)), message.Limits{})
@@ -94,8 +96,8 @@ func TestLocate(t *testing.T) {
 		ok   bool
 	}{
 		{rfcMessage, nil, "", rfcMessage, true},
-		{rfcMessage, nil, "HEADER", "Subject: root\r\nContent-Type: multipart/mixed; boundary=A\r\n\r\n", true},
-		{rfcMessage, nil, "TEXT", rfcMessage[strings.Index(rfcMessage, "--A"):], true},
+		{rfcMessage, nil, "HEADER", rootHeader, true},
+		{rfcMessage, nil, "TEXT", strings.TrimPrefix(rfcMessage, rootHeader), true},
 		{rfcMessage, []int{1}, "", "part 1", true},
 		{rfcMessage, []int{1}, "MIME", "Content-Type: text/plain\r\n\r\n", true},
 		{rfcMessage, []int{2}, "", "part 2", true},

@@ -223,7 +223,7 @@ func (e *Encoder) Literal8(size int64, r io.Reader) error {
 }
 
 func (e *Encoder) literal(prefix string, size int64, r io.Reader) error {
-	e.Raw(prefix).Raw("{").Num(uint64(max(size, 0))).Raw("}\r\n") //nolint:gosec // not negative
+	e.Raw(prefix).Raw("{").Num(uint64(max(size, 0))).Raw("}\r\n")
 	if e.err != nil {
 		return e.err
 	}

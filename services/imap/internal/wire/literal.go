@@ -26,7 +26,7 @@ func (d *Decoder) announcement() {
 	}
 	d.active = true
 	d.line = 0
-	d.lit = literal{pending: true, sync: sync, left: int64(n)} //nolint:gosec // Number64 has 63 bits.
+	d.lit = literal{pending: true, sync: sync, left: int64(n)}
 }
 
 // accept asks the client for a literal that waits to be asked for.
@@ -264,6 +264,6 @@ func (d *Decoder) announced() (ended bool, err error) {
 		// The client waits for leave to send it, which it will not get.
 		return true, nil
 	}
-	d.lit = literal{pending: true, left: int64(n)} //nolint:gosec // at most 18 digits
+	d.lit = literal{pending: true, left: int64(n)}
 	return false, nil
 }

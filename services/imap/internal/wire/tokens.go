@@ -162,7 +162,7 @@ func (d *Decoder) NString() (s string, ok bool) {
 }
 
 // Number reads an unsigned 32-bit number.
-func (d *Decoder) Number() uint32 { return uint32(d.number(1<<32 - 1)) } //nolint:gosec // bounded
+func (d *Decoder) Number() uint32 { return uint32(d.number(1<<32 - 1)) }
 
 // NzNumber reads an unsigned 32-bit number that is not zero.
 func (d *Decoder) NzNumber() uint32 {
