@@ -43,11 +43,10 @@ func Parse(r io.ReaderAt, size int64, limits Limits) (*mailv1.Structure, error) 
 	p.fields.describe(s)
 	s.HasAttachment = hasAttachment(s.Root)
 	s.Degraded = p.degraded || p.budget.exceeded
-	preview, err := preview(r, s.Root, limits.PreviewBytes)
-	if err != nil {
+	var err error
+	if s.Preview, err = preview(r, s.Root, limits.PreviewBytes); err != nil {
 		return nil, fmt.Errorf("read preview: %w", err)
 	}
-	s.Preview = preview
 	return s, nil
 }
 
@@ -106,7 +105,6 @@ func (p *parser) scan() error {
 		} else if p.inHeader {
 			p.keepHeader(piece)
 		}
-		// piece is not valid any more: a look ahead may have moved the buffer.
 		p.off += uint64(n)
 		atStart = eol > 0
 		if atStart {
@@ -147,7 +145,10 @@ func (p *parser) line(piece []byte, whole bool) {
 				return
 			}
 		}
-		if !p.inHeader || p.headerLine(piece, whole) {
+		if !p.inHeader {
+			return
+		}
+		if piece = p.headerLine(piece, whole); piece == nil {
 			return
 		}
 		// The line is not of the header that it ended. It may be of the header of an embedded message, or a boundary
@@ -221,34 +222,28 @@ func (p *parser) keepHeader(b []byte) {
 	p.headerBudget -= len(b)
 }
 
-// headerLine takes a line of the header. It is false if the header ended before this line.
-func (p *parser) headerLine(piece []byte, whole bool) bool {
+// headerLine takes a line of the header. It gives the line back if the header ended before it.
+func (p *parser) headerLine(piece []byte, whole bool) []byte {
 	top := p.stack[len(p.stack)-1].part
-	end := p.off + uint64(len(piece))
-	if isBlank(piece) && (whole || piece[len(piece)-1] == '\n') {
-		p.endHeader(end, p.lines+1)
-		return true
+	if isBlank(piece) {
+		p.endHeader(p.off+uint64(len(piece)), p.lines+1)
+		return nil
 	}
 	first := p.off == top.HeaderOffset
 	switch {
-	case startsField(piece), !first && isSpace(piece[0]):
+	case startsField(piece), !first && isSpace(piece[0]), first && bytes.HasPrefix(piece, []byte("From ")):
 		p.keepHeader(piece)
-		return true
-	case first && bytes.HasPrefix(piece, []byte("From ")):
-		p.keepHeader(piece)
-		return true
+		return nil
 	}
-	isDelimiter := bytes.HasPrefix(piece, []byte("--"))
-	before := len(p.header)
-	p.keepHeader(piece)
+	piece = bytes.Clone(piece)         // looking ahead may move the buffer
 	next, _ := p.in.Peek(maxFieldName) // an error comes back from the next read
-	if whole && !isDelimiter && (startsField(next) || len(next) > 0 && isSpace(next[0])) {
-		return true // a torn line between fields
+	isTorn := startsField(next) || len(next) > 0 && isSpace(next[0])
+	if whole && isTorn && !bytes.HasPrefix(piece, []byte("--")) {
+		p.keepHeader(piece)
+		return nil
 	}
-	p.headerBudget += len(p.header) - before
-	p.header = p.header[:before]
 	p.endHeader(p.off, p.lines)
-	return false
+	return piece
 }
 
 // startsField tells whether a line begins with a field name and a colon (RFC 5322 section 2.2; white space before the

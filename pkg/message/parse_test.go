@@ -196,6 +196,17 @@ func TestParseStructure(t *testing.T) {
 	}
 }
 
+// TestParseLookAhead moves the line that ends a header over the end of the read buffer.
+func TestParseLookAhead(t *testing.T) {
+	for fill := bufferBytes - 120; fill < bufferBytes; fill++ {
+		msg := "Content-Type: multipart/mixed; boundary=b\r\nX: " + strings.Repeat("x", fill-60) +
+			"\r\n--b\r\nContent-Type: text/html\r\n\r\n" + strings.Repeat("y", bufferBytes) + "\r\n--b--\r\n"
+		if n := countParts(parse(t, msg, Limits{}).GetRoot()); n != 2 {
+			t.Fatalf("%d parts with %d octets before", n, fill)
+		}
+	}
+}
+
 func TestParseLimits(t *testing.T) {
 	nested := crlf("Content-Type: multipart/mixed; boundary=a\n\n--a\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\none\n--b--\n--a\n\ntwo\n--a--\n")
 	forward := crlf("Content-Type: message/rfc822\n\nContent-Type: message/rfc822\n\nSubject: x\n\none\n")

@@ -3,6 +3,7 @@ package text
 import (
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"io"
 	"strings"
 	"testing"
@@ -91,7 +92,7 @@ func TestTransferDecode(t *testing.T) {
 			}
 		}
 	}
-	if _, err := io.ReadAll(TransferDecode(iotest.ErrReader(io.ErrClosedPipe), "base64")); err != io.ErrClosedPipe {
+	if _, err := io.ReadAll(TransferDecode(iotest.ErrReader(io.ErrClosedPipe), "base64")); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("error %v", err)
 	}
 }
