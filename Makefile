@@ -5,7 +5,7 @@ export CGO_ENABLED ?= 0
 MODULES  := proto pkg services tests
 SERVICES := smtp pop3 imap storage quota directory yubin
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-LDFLAGS  := -s -w -X github.com/yubin-mail/yubin/pkg/service.Version=$(VERSION)
+LDFLAGS  := -s -w -X github.com/yubin-mail/yubin/pkg/service.version=$(VERSION)
 DATA     ?= ./data
 PACKAGES := $(foreach m,$(MODULES),./$(m)/...)
 
