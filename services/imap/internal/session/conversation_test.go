@@ -222,7 +222,7 @@ func TestFetch(t *testing.T) {
 	// \Seen is set by what is no PEEK, in the same response.
 	k.expect("FETCH 1 BODY[TEXT]", "* 1 FETCH (BODY[TEXT] {13}", "First body.", ` FLAGS (\Seen))`, "OK")
 	k.expect("FETCH 1 (FLAGS BODY[TEXT])", `* 1 FETCH (FLAGS (\Seen) BODY[TEXT] {13}`, "First body.", ")", "OK")
-	k.expect("UID FETCH 2 RFC822.HEADER", "* 2 FETCH (UID 2 RFC822.HEADER {116}", "From: Carol <carol@example.test>", "Subject: two",
+	k.expect("UID FETCH 2 RFC822.HEADER", "* 2 FETCH (UID 2 RFC822.HEADER {112}", "From: Carol <carol@example.test>", "Subject: two",
 		"MIME-Version: 1.0", "Content-Type: multipart/mixed; boundary=x", "", ")", "OK")
 	k.expect("FETCH 2 FLAGS", "* 2 FETCH (FLAGS ())", "OK")
 }

@@ -132,13 +132,13 @@ func (c *client) hear(t *testing.T, u Update) {
 // TestDiffAgainstModel lets many clients follow a mailbox that changes at random; each is told at
 // random moments, with or without expunges.
 func TestDiffAgainstModel(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range uint64(20) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		m := &truth{uidNext: 1, modseq: 1}
 		current := newSnapshot(nil)
 		const clients = 3
 		told, known := [clients]*Snapshot{current, current, current}, [clients]client{}
-		for range 120 {
+		for range 80 {
 			changed, vanished := m.step(r)
 			current = m.apply(t, current, changed, vanished)
 			if r.IntN(10) == 0 {
