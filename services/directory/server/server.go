@@ -76,9 +76,9 @@ func newServer(ctx context.Context, cfg Config, deps Deps, db *sqldb.DB) (*Serve
 		return nil, fmt.Errorf("parse postmaster: %w", err)
 	}
 	hasher := password.NewHasher(password.Params{
-		Memory:  uint32(cfg.argon2Memory / config.KiB), //nolint:gosec // Validate bounds these
-		Time:    uint32(cfg.argon2Time),                //nolint:gosec
-		Threads: uint8(cfg.argon2Threads),              //nolint:gosec
+		Memory:  uint32(cfg.argon2Memory / config.KiB),
+		Time:    uint32(cfg.argon2Time),
+		Threads: uint8(cfg.argon2Threads),
 	}, cfg.argon2Parallel, cfg.argon2Wait, deps.Registerer)
 	return &Server{store: st, api: api.Options{
 		Log: deps.Log, Registerer: deps.Registerer, Now: deps.Now, Store: st, Hasher: hasher, Keys: keys,

@@ -74,6 +74,7 @@ func New(o Options) *Login {
 
 // subject is who somebody says they are.
 type subject struct {
+	name    string // normalised, if it is an address
 	key     throttle.Account
 	client  Client
 	account store.Account // the zero Account for an unknown name
@@ -85,7 +86,7 @@ func (l *Login) find(ctx context.Context, name string, client Client) (*subject,
 	if err == nil {
 		name = addr.String()
 	}
-	s := &subject{key: sha256.Sum256([]byte(name)), client: client}
+	s := &subject{name: name, key: sha256.Sum256([]byte(name)), client: client}
 	s.account, err = l.o.Store.Account(ctx, addr)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, err
@@ -117,17 +118,14 @@ func (l *Login) Password(ctx context.Context, client Client, name, typed string)
 		}
 	}
 	l.cached.WithLabelValues(verdict.label()).Inc()
-	switch verdict {
-	case right, cachedRight:
+	if verdict == right || verdict == cachedRight {
 		return l.admit(s)
-	case wrong:
-		l.o.Throttle.Fail(s.key, client.IP)
 	}
-	// The same wrong password again is no guess: it comes from a program whose owner has changed the password.
 	return store.Account{}, ErrFailed
 }
 
-// verify computes what the cache does not know.
+// verify computes what the cache does not know, and counts a failure. So a wrong password is counted once: the same again is no guess, it comes
+// from a program whose owner has changed the password.
 func (l *Login) verify(ctx context.Context, s *subject, tag [sha256.Size]byte, typed string) (verdict, error) {
 	slot, err := l.acquire(ctx)
 	if err != nil {
@@ -148,6 +146,7 @@ func (l *Login) verify(ctx context.Context, s *subject, tag [sha256.Size]byte, t
 	}
 	l.cache.put(tag, ok, l.o.Now())
 	if !ok {
+		l.o.Throttle.Fail(s.key, s.client.IP) // before the slot is given to the next
 		return wrong, nil
 	}
 	if outdated {

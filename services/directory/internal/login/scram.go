@@ -7,7 +7,6 @@ import (
 
 	"github.com/xdg-go/scram"
 
-	"github.com/yubin-mail/yubin/pkg/address"
 	"github.com/yubin-mail/yubin/services/directory/internal/password"
 	"github.com/yubin-mail/yubin/services/directory/internal/store"
 )
@@ -27,9 +26,6 @@ func (l *Login) OffersScram() bool { return l.o.Keys.scram }
 
 // Scram finds the keys of a name. An unknown name, and an account that has none, get a key that nobody has.
 func (l *Login) Scram(ctx context.Context, client Client, name string) (*Scram, error) {
-	if addr, err := address.Parse(name); err == nil {
-		name = addr.String()
-	}
 	s, err := l.find(ctx, name, client)
 	if err != nil {
 		return nil, err
@@ -41,7 +37,7 @@ func (l *Login) Scram(ctx context.Context, client Client, name string) (*Scram, 
 	if err != nil {
 		return nil, err
 	}
-	factors := l.o.Keys.factors(name)
+	factors := l.o.Keys.factors(s.name)
 	out := &Scram{Keys: []scram.StoredCredentials{nobodys(factors)}, login: l, subject: s}
 	if own, ok := stored(s.account.Scram, factors); ok {
 		out.Keys[0] = own

@@ -115,7 +115,7 @@ func (s *Slot) Verify(phc, password string) (ok, outdated bool, err error) {
 func (s *Slot) compute(password string, salt []byte, p Params, size int) []byte {
 	begun := time.Now()
 	defer func() { s.h.seconds.Observe(time.Since(begun).Seconds()) }()
-	return argon2.IDKey([]byte(prepare(password)), salt, p.Time, p.Memory, p.Threads, uint32(size)) //nolint:gosec // a key has few octets
+	return argon2.IDKey([]byte(prepare(password)), salt, p.Time, p.Memory, p.Threads, uint32(size))
 }
 
 // errPHC is a stored hash that cannot be read.

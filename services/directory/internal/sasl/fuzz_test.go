@@ -66,7 +66,7 @@ func FuzzMechanisms(f *testing.F) {
 	client := login.Client{IP: netip.MustParseAddr("192.0.2.1"), Protocol: "imap"}
 	names := []string{"PLAIN", "LOGIN", "SCRAM-SHA-256"}
 	f.Fuzz(func(t *testing.T, which int, script string) {
-		name := names[uint(which)%uint(len(names))] //nolint:gosec // any number will do
+		name := names[uint(which)%uint(len(names))]
 		mechanism, err := New(name, l, client)
 		if err != nil {
 			t.Fatal(err)
