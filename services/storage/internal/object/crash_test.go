@@ -57,7 +57,7 @@ func contentOf(key string) string {
 	for _, c := range []byte(key) {
 		n = n*31 + int(c)
 	}
-	return strings.Repeat(key+"\n", 1+n%40_000)
+	return strings.Repeat(key+"\n", 1+n%4000)
 }
 
 // writer puts objects until it is killed, and tells each that is durable.
@@ -92,7 +92,7 @@ func writer(dir, round string) error {
 func TestDirSurvivesKill(t *testing.T) {
 	dir := t.TempDir()
 	acknowledged := make(map[string]bool)
-	rounds := 12
+	const rounds = 8
 	for round := range rounds {
 		cmd := process(t, "writer", dir, "YUBIN_TEST_ROUND="+strconv.Itoa(round))
 		out, err := cmd.StdoutPipe()

@@ -386,7 +386,7 @@ func (e *endless) Read(p []byte) (int, error) {
 }
 
 func testConcurrent(t *testing.T, s object.Store) {
-	const workers, each = 8, 25
+	const workers, each = 8, 15
 	var wg sync.WaitGroup
 	for w := range workers {
 		wg.Go(func() {
