@@ -85,16 +85,16 @@ func (f rootFields) describe(s *mailv1.Structure) {
 
 func readRootFields(header []byte, e *mailv1.Envelope) rootFields {
 	var f rootFields
-	if ids := MessageIDs(e.GetMessageId()); len(ids) > 0 {
+	if ids := messageIDs(e.GetMessageId()); len(ids) > 0 {
 		f.messageID = ids[0]
 	}
 	for h := range EachHeader(header) {
 		if h.Is("References") {
-			f.references = MessageIDs(Unfold(h.Value))
+			f.references = messageIDs(Unfold(h.Value))
 			break
 		}
 	}
-	for _, id := range MessageIDs(e.GetInReplyTo()) {
+	for _, id := range messageIDs(e.GetInReplyTo()) {
 		if !slices.Contains(f.references, id) {
 			f.references = append(f.references, id)
 		}
@@ -109,9 +109,9 @@ func readRootFields(header []byte, e *mailv1.Envelope) rootFields {
 	return f
 }
 
-// MessageIDs gives the last 32 message ids of a field (RFC 5322 section 3.6.4), without angle brackets. A value that has no angle
+// messageIDs gives the last 32 message ids of a field (RFC 5322 section 3.6.4), without angle brackets. A value that has no angle
 // brackets at all is one id, if it has no white space.
-func MessageIDs(value []byte) []string {
+func messageIDs(value []byte) []string {
 	var ids []string
 	add := func(id []byte) {
 		id = bytes.TrimSpace(id)

@@ -221,11 +221,11 @@ func TestMessageIDs(t *testing.T) {
 		{"<" + strings.Repeat("x", 999) + ">", nil},
 	}
 	for _, tt := range tests {
-		if got := MessageIDs([]byte(tt.in)); !slices.Equal(got, tt.want) {
+		if got := messageIDs([]byte(tt.in)); !slices.Equal(got, tt.want) {
 			t.Errorf("%q: got %q, want %q", tt.in, got, tt.want)
 		}
 	}
-	if ids := MessageIDs([]byte(strings.Repeat("<a@b>", 99) + "<z@z>")); len(ids) != 32 || ids[31] != "z@z" {
+	if ids := messageIDs([]byte(strings.Repeat("<a@b>", 99) + "<z@z>")); len(ids) != 32 || ids[31] != "z@z" {
 		t.Errorf("kept %d ids", len(ids))
 	}
 }

@@ -179,10 +179,10 @@ func (m *matcher) stream(e *evaluation, r io.Reader) error {
 		}
 		n, err := r.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
-		if err != nil && !errors.Is(err, io.EOF) {
+		end := errors.Is(err, io.EOF)
+		if err != nil && !end {
 			return err
 		}
-		end := err != nil
 		if !end && len(buf) < cap(buf) {
 			continue // gather a whole chunk: folding and looking have their cost each time
 		}
@@ -193,7 +193,7 @@ func (m *matcher) stream(e *evaluation, r io.Reader) error {
 		window = fold.append(window, text.Fold(string(buf[:cut])))
 		m.check(string(window), true)
 		if end {
-			return nil
+			break
 		}
 		buf = buf[:copy(buf, buf[cut:])]
 		if keep := m.longest - 1; len(window) > keep {
