@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"slices"
+	"strings"
 
 	mailv1 "github.com/yubin-mail/yubin/proto/yubin/mail/v1"
 )
@@ -44,6 +45,6 @@ func (t *tx) thread(account string, s *mailv1.Structure, own string) (string, er
 }
 
 func threadHash(messageID, baseSubject string) []byte {
-	sum := sha256.Sum256([]byte(messageID + "\x00" + baseSubject))
+	sum := sha256.Sum256([]byte(messageID + "\x00" + strings.ToLower(baseSubject)))
 	return sum[:16]
 }
