@@ -86,12 +86,11 @@ func New[T, R any](cfg Config, size func(T) int64, flush Flush[T, R]) *Batcher[T
 	cfg.MaxQueue = cmp.Or(cfg.MaxQueue, 4096)
 	cfg.Wait = cmp.Or(cfg.Wait, 2*time.Millisecond)
 	cfg.FlushTimeout = cmp.Or(cfg.FlushTimeout, time.Minute)
-	b := &Batcher[T, R]{
+	base, cancel := context.WithCancel(context.Background()) //nolint:gosec // Close cancels it
+	return &Batcher[T, R]{
 		cfg: cfg, size: size, flush: flush, metrics: newMetrics(cfg.Registerer, cfg.Name),
-		more: make(chan struct{}, 1), idle: make(chan struct{}),
+		base: base, cancel: cancel, more: make(chan struct{}, 1), idle: make(chan struct{}),
 	}
-	b.base, b.cancel = context.WithCancel(context.Background())
-	return b
 }
 
 // Submit queues item and waits for its result. If ctx ends before the flush of the item has begun, the item is withdrawn and nothing was

@@ -158,11 +158,11 @@ func (s *Store) putLarge(ctx context.Context, body *Pending) (Location, error) {
 			err = buffered.Flush()
 		}
 		size = pw.Size()
-		w.CloseWithError(err) // io.EOF if nil
+		_ = w.CloseWithError(err) // never fails; nil is io.EOF
 	}()
 	err := s.objects.Put(ctx, key, r, object.SizeUnknown)
 	// Ends the packing if Put has not read to the end.
-	r.CloseWithError(io.ErrClosedPipe)
+	_ = r.CloseWithError(io.ErrClosedPipe)
 	<-packed
 	if err != nil {
 		return Location{}, err

@@ -198,7 +198,7 @@ func copySized(ctx context.Context, w io.Writer, r io.Reader, size int64) error 
 		if _, err := w.Write(buf[:m]); err != nil {
 			return err
 		}
-		if err == io.EOF { //nolint:errorlint // io.Reader: EOF itself, not wrapped
+		if err == io.EOF {
 			break
 		}
 		if err != nil {

@@ -32,7 +32,7 @@ func readFull(r io.ReaderAt, b []byte, off int64) error {
 	if n == len(b) {
 		return nil
 	}
-	if err == io.EOF { //nolint:errorlint // io.ReaderAt: EOF itself, not wrapped
+	if err == io.EOF {
 		return corrupt("ends at %d, within %d octets at %d", off+int64(n), len(b), off)
 	}
 	return fmt.Errorf("read pack: %w", err)

@@ -12,7 +12,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// ErrIndexFull: the pack's index has no room for another frame; put it into another pack.
+// ErrIndexFull says that the pack's index has no room for another frame: put it into another pack.
 var ErrIndexFull = errors.New("index of the pack is full")
 
 // buffers hold the content of a chunk.

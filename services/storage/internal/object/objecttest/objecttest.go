@@ -159,12 +159,12 @@ func testRanges(t *testing.T, s object.Store) {
 
 func testMissing(t *testing.T, s object.Store) {
 	put(t, s, "packs/day/there", "x")
-	for _, key := range []string{"packs/day/missing", "packs/day", "packs", "packs/day/there/below", "packs/day/ther"} {
+	for _, key := range []string{"packs/day/missing", "packs/day", "packs", "packs/day/there/below", "packs/day/the"} {
 		for _, n := range []int64{-1, 0, 1} {
 			if r, err := s.GetRange(t.Context(), key, 0, n); !errors.Is(err, object.ErrNotFound) {
 				t.Errorf("GetRange(%s, 0, %d): %v, want ErrNotFound", key, n, err)
 				if err == nil {
-					r.Close()
+					_ = r.Close()
 				}
 			}
 		}
@@ -226,7 +226,7 @@ func testKeys(t *testing.T, s object.Store) {
 		if r, err := s.GetRange(t.Context(), key, 0, -1); !errors.Is(err, object.ErrKey) {
 			t.Errorf("GetRange(%q): %v, want ErrKey", key, err)
 			if err == nil {
-				r.Close()
+				_ = r.Close()
 			}
 		}
 		if err := s.Delete(t.Context(), key); !errors.Is(err, object.ErrKey) {
