@@ -151,7 +151,7 @@ func TestRev2(t *testing.T) {
 	k := g.login()
 	k.ok(`CREATE "&ZeVnLIqe-"`)
 	k.expect(`LIST "" &ZeVnLIqe-`, `* LIST (\HasNoChildren) "/" &ZeVnLIqe-`, "OK")
-	k.expect("ENABLE IMAP4rev2 X-UNKNOWN", "* ENABLED IMAP4REV2", "OK")
+	k.expect("ENABLE IMAP4rev2 X-UNKNOWN", "* ENABLED IMAP4rev2", "OK")
 	k.expect(`LIST "" "日本語"`, `* LIST (\HasNoChildren) "/" "日本語"`, "OK")
 	lines := k.ok("SELECT INBOX")
 	joined := strings.Join(lines, "\n")
@@ -319,7 +319,7 @@ func TestSearch(t *testing.T) {
 	k.expect("EXPUNGE", "* 1 EXPUNGE", "OK")
 	k.expect("UID SEARCH RETURN (MIN MAX COUNT ALL) UNDELETED", `* ESEARCH (TAG "`+k.nextTag()+`") UID MIN 2 MAX 3 ALL 2:3 COUNT 2`, "OK")
 	k.expect("SEARCH RETURN (COUNT) SUBJECT none", `* ESEARCH (TAG "`+k.nextTag()+`") COUNT 0`, "OK")
-	k.expect("SEARCH RETURN (SAVE) SUBJECT two", `* ESEARCH (TAG "`+k.nextTag()+`")`, "OK")
+	k.expect("SEARCH RETURN (SAVE) SUBJECT two", "OK")
 	k.expect("FETCH $ UID", "* 1 FETCH (UID 2)", "OK")
 	k.expect("SEARCH UID $", "* SEARCH 1", "OK")
 	k.expect("SEARCH RETURN (SAVE MAX) ALL", `* ESEARCH (TAG "`+k.nextTag()+`") MAX 2`, "OK")
@@ -407,7 +407,7 @@ func TestTwoSessions(t *testing.T) {
 	a.ok("EXPUNGE")
 	// No EXPUNGE in answers to commands with sequence numbers; the numbers are as they were.
 	b.expect("FETCH 3 UID", "* 3 FETCH (UID 3)", "OK")
-	b.expect("STORE 1 +FLAGS (\\Flagged)", "OK")
+	b.expect("STORE 1 +FLAGS (\\Flagged)", "NO [EXPUNGEISSUED]")
 	b.expect("FETCH 1 BODY.PEEK[]", "NO [EXPUNGEISSUED]")
 	b.expect("FETCH 1:2 ENVELOPE", `* 2 FETCH (ENVELOPE ("Mon, 1 Jan 2024 10:00:00 +0000" "one" (("Bob" NIL "bob" "example.test")) (("Bob" NIL "bob" "example.test")) `+
 		`(("Bob" NIL "bob" "example.test")) ((NIL NIL "alice" "example.test")) NIL NIL NIL "<1@example.test>"))`, "NO [EXPUNGEISSUED]")
@@ -522,7 +522,9 @@ func TestDrain(t *testing.T) {
 }
 
 func TestTimeouts(t *testing.T) {
-	g := newGateway(t, func(o *Options) { o.Limits.LoginTimeout, o.Limits.Idle, o.Limits.Stall = 200*time.Millisecond, 200*time.Millisecond, 100*time.Millisecond })
+	g := newGateway(t, func(o *Options) {
+		o.Limits.LoginTimeout, o.Limits.Idle, o.Limits.Stall = 200*time.Millisecond, 200*time.Millisecond, 100*time.Millisecond
+	})
 	k := g.connect()
 	if line := k.line(); line != "* BYE login timeout" {
 		t.Errorf("got %q", line)

@@ -7,12 +7,10 @@ func init() {
 	register(extension{
 		capabilities: []capability{{name: "ENABLE"}},
 		commands:     []command{{name: "ENABLE", states: loggedIn, run: runEnable}},
-		enable: map[string]func(s *session){
-			"IMAP4REV2": func(s *session) {
-				s.rev2 = true
-				s.enc.UTF8, s.dec.UTF8 = true, true
-			},
-		},
+		enables: []enable{{name: "IMAP4rev2", run: func(s *session) {
+			s.rev2 = true
+			s.enc.UTF8, s.dec.UTF8 = true, true
+		}}},
 	})
 }
 
@@ -23,9 +21,9 @@ func runEnable(_ context.Context, s *session) (reply, error) {
 	}
 	s.enc.Star().Raw("ENABLED")
 	for _, name := range names {
-		if fn, ok := registered.enable[name]; ok {
-			fn(s)
-			s.enc.SP().Raw(name)
+		if e, ok := registered.enables[name]; ok {
+			e.run(s)
+			s.enc.SP().Raw(e.name)
 		}
 	}
 	s.enc.CRLF()

@@ -58,14 +58,19 @@ type capability struct {
 	value func(s *session) string // goes behind the name and "="; nil: none
 }
 
+// enable is what ENABLE (RFC 5161) can switch on.
+type enable struct {
+	name string
+	run  func(s *session)
+}
+
 // extension is what one file adds to the engine.
 type extension struct {
 	capabilities []capability
 	commands     []command
 	fetchItems   []fetchItem
 	statusItems  []statusItem
-	// enable has names for ENABLE (RFC 5161) and what happens then.
-	enable map[string]func(s *session)
+	enables      []enable
 	// grammar adds to the parser; may be nil.
 	grammar func(g *wire.Grammar)
 }
@@ -76,7 +81,7 @@ type table struct {
 	commands     map[string]*command
 	fetchItems   map[string]*fetchItem
 	statusItems  map[string]*statusItem
-	enable       map[string]func(s *session)
+	enables      map[string]*enable
 	grammars     []func(g *wire.Grammar)
 }
 
@@ -85,7 +90,7 @@ var registered = table{
 	commands:    map[string]*command{},
 	fetchItems:  map[string]*fetchItem{},
 	statusItems: map[string]*statusItem{},
-	enable:      map[string]func(s *session){},
+	enables:     map[string]*enable{},
 }
 
 func register(e extension) {
@@ -99,8 +104,8 @@ func register(e extension) {
 	for _, i := range e.statusItems {
 		add(registered.statusItems, i.name, &i)
 	}
-	for name, fn := range e.enable {
-		add(registered.enable, name, fn)
+	for _, n := range e.enables {
+		add(registered.enables, strings.ToUpper(n.name), &n)
 	}
 	if e.grammar != nil {
 		registered.grammars = append(registered.grammars, e.grammar)

@@ -378,6 +378,11 @@ func (s *memory) Watch(stream grpc.BidiStreamingServer[storagev1.WatchRequest, s
 			s.mu.Lock()
 			for _, k := range req.Subscribe {
 				w.keys[k.MailboxId] = true
+				if b := s.boxes[k.MailboxId]; b != nil {
+					w.changes <- &storagev1.WatchResponse{Changes: []*storagev1.WatchResponse_Change{{
+						AccountId: "alice", MailboxId: k.MailboxId, Modseq: b.info.HighestModseq,
+					}}}
+				}
 			}
 			for _, k := range req.Unsubscribe {
 				delete(w.keys, k.MailboxId)

@@ -94,8 +94,7 @@ func runFetch(ctx context.Context, s *session, uid bool) (reply, error) {
 	case f.failure != nil:
 		return reply{}, f.failure
 	case f.missing && !uid:
-		// RFC 9051 section 7.1: messages that were expunged are left out.
-		return reply{}, no("EXPUNGEISSUED", "some of the messages no longer exist")
+		return reply{}, errExpungeIssued
 	}
 	return reply{}, nil
 }
@@ -229,10 +228,7 @@ func (f *fetcher) batch(ctx context.Context, spans []span) error {
 	if err != nil {
 		return err
 	}
-	want := 0
-	for _, sp := range spans {
-		want += sp.to - sp.from
-	}
+	want := count(spans)
 	for {
 		answer, err := recv(stream, f.s.Limits.RPC, cancel)
 		if errors.Is(err, io.EOF) {

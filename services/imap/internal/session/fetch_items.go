@@ -98,26 +98,24 @@ func sectionLabel(item wire.Item) []byte {
 	return label
 }
 
-// maxFilteredHeader bounds the header that HEADER.FIELDS filters in memory; storage bounds the
-// message's own header alike.
+// maxFilteredHeader bounds the header that HEADER.FIELDS filters in memory. Of a longer one the first octets are filtered.
 const maxFilteredHeader = 1 << 20
 
 func openSection(ctx context.Context, s *session, m *fetched, item wire.Item) (*part, error) {
 	section := sectionOf(item)
 	label := sectionLabel(item)
 	filtered := len(section.Fields) > 0
-	if topHeader(section) {
-		header := m.info.GetHeader()
-		if filtered {
-			return bytesPart(label, render.FilterHeader(header, section.Fields, section.Specifier == "HEADER.FIELDS.NOT"), section), nil
-		}
-		if uint64(len(header)) >= m.info.GetHeaderSize() {
+	extent := render.Extent{Size: m.state.Size}
+	switch {
+	case topHeader(section):
+		if header := m.info.GetHeader(); uint64(len(header)) == m.info.GetHeaderSize() {
+			if filtered {
+				header = render.FilterHeader(header, section.Fields, section.Specifier == "HEADER.FIELDS.NOT")
+			}
 			return bytesPart(label, header, section), nil
 		}
-		return s.openExtent(ctx, m, label, render.Clip(render.Extent{Size: m.info.GetHeaderSize()}, section.Partial))
-	}
-	extent := render.Extent{Size: m.state.Size}
-	if len(section.Path) > 0 || section.Specifier != "" {
+		extent.Size = m.info.GetHeaderSize() // it is too long for Fetch
+	case len(section.Path) > 0 || section.Specifier != "":
 		var ok bool
 		if extent, ok = render.Locate(m.info.GetStructure(), section); !ok {
 			return &part{label: label, absent: true}, nil

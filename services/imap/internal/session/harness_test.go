@@ -89,7 +89,7 @@ func newGateway(t testing.TB, change ...func(*Options)) *gateway {
 	directoryv1.RegisterDirectoryServiceServer(in, directory{})
 	quotav1.RegisterQuotaServiceServer(in, quota{})
 	conn := in.Client("imap")
-	views := view.NewManager(storagev1.NewStorageServiceClient(conn), view.Options{Log: log, SettleDelay: time.Millisecond, MaxBackoff: 50 * time.Millisecond})
+	views := view.NewManager(storagev1.NewStorageServiceClient(conn), view.Options{Log: log, MaxBackoff: 50 * time.Millisecond})
 	opts := Options{
 		Log: log, Now: time.Now, Hostname: "imap.example.test", Version: "test",
 		Storage: storagev1.NewStorageServiceClient(conn), Directory: directoryv1.NewDirectoryServiceClient(conn), Quota: quotav1.NewQuotaServiceClient(conn),

@@ -109,7 +109,10 @@ func (s *session) loggedIn(account *directoryv1.Account, err error) (reply, erro
 	s.metrics.logins.WithLabelValues("ok").Inc()
 	s.account = account
 	s.to(authenticated)
-	s.dec.SetLimits(wire.DefaultLimits())
+	limits := wire.DefaultLimits()
+	// A message that is refused may be on its way already (RFC 7888): skipping it keeps the session.
+	limits.Discard = max(limits.Discard, s.Limits.MessageSize+int64(limits.Line))
+	s.dec.SetLimits(limits)
 	return reply{"CAPABILITY " + s.capabilityList(), "logged in"}, nil
 }
 

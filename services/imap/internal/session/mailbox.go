@@ -86,6 +86,18 @@ func isUID(name string) bool { return strings.HasPrefix(name, "UID ") }
 // span is a run of messages: from <= index < to, in the snapshot that the client was told.
 type span struct{ from, to int }
 
+// count is how many messages the spans have.
+func count(spans []span) int {
+	n := 0
+	for _, sp := range spans {
+		n += sp.to - sp.from
+	}
+	return n
+}
+
+// errExpungeIssued answers a command with sequence numbers of messages that another session expunged (RFC 5530).
+var errExpungeIssued = no("EXPUNGEISSUED", "some of the messages no longer exist")
+
 var errSequence = bad("no such message sequence number")
 
 // resolve finds the messages of a set, ascending and without overlap. UIDs without a message are no

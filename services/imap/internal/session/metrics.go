@@ -21,7 +21,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "yubin_imap_commands_total", Help: "Commands by name and result: ok, no, bad, or bye for those that ended the session.",
 		}, []string{"command", "result"})),
 		seconds: telemetry.Register(reg, prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "yubin_imap_command_duration_seconds", Help: "Time from a command's first octet to its tagged response; IDLE and what the client waits for included.",
+			Name: "yubin_imap_command_duration_seconds", Help: "Time from a command's first octet to its tagged response; without IDLE; with the time the client takes to send and to read.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 4, 9),
 		}, []string{"command"})),
 		sessions: telemetry.Register(reg, prometheus.NewGaugeVec(prometheus.GaugeOpts{

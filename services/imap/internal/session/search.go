@@ -31,7 +31,8 @@ func runSearch(ctx context.Context, s *session, uid bool) (reply, error) {
 	}
 	uids, err := s.search(ctx, args.Key)
 	if err != nil {
-		if save { // RFC 5182 section 2.1: a failed search that saves empties the variable
+		// RFC 9051 section 6.4.4.1: a search that is answered by NO empties the variable, one by BAD does not.
+		if a, _ := answerFor(err); save && a.status == wire.StatusNO {
 			s.box.saved = nil
 		}
 		return reply{}, err
@@ -39,6 +40,9 @@ func runSearch(ctx context.Context, s *session, uid bool) (reply, error) {
 	found := s.box.numbers(uids, uid)
 	if save {
 		s.box.saved = s.box.savedResult(s.box.numbers(uids, true), args.Return)
+	}
+	if save && len(args.Return) == 1 {
+		return reply{}, nil // nothing but to save was asked for (RFC 9051 section 6.4.4.1)
 	}
 	if args.Extended || s.rev2 {
 		s.sendESearch(args, found, uid)

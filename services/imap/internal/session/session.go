@@ -209,7 +209,9 @@ func (s *session) next(ctx context.Context) error {
 	}
 	result, err := s.finish(c, name, r, err)
 	s.metrics.commands.WithLabelValues(label, result).Inc()
-	s.metrics.seconds.WithLabelValues(label).Observe(s.Now().Sub(begun).Seconds())
+	if label != "IDLE" { // it lasts as long as the client likes
+		s.metrics.seconds.WithLabelValues(label).Observe(s.Now().Sub(begun).Seconds())
+	}
 	return err
 }
 

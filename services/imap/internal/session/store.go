@@ -49,13 +49,13 @@ func runStore(ctx context.Context, s *session, uid bool) (reply, error) {
 	s.await(ctx, answer.GetHighestModseq())
 	// What the client is told here, or silently knows, the update after the command need not tell again.
 	s.box.told = s.box.told.Replace(answer.GetStates())
-	if args.Silent {
-		return reply{}, nil
-	}
 	for _, state := range answer.GetStates() {
-		if m, i, ok := s.box.told.Find(state.GetUid()); ok {
+		if m, i, ok := s.box.told.Find(state.GetUid()); ok && !args.Silent {
 			s.sendFlags(uint32(i+1), m, uid) // #nosec G115 -- UIDs are 32 bits
 		}
+	}
+	if !uid && len(answer.GetStates()) < count(spans) {
+		return reply{}, errExpungeIssued // RFC 2180 section 4.2
 	}
 	return reply{}, nil
 }

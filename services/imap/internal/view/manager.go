@@ -28,9 +28,6 @@ type Options struct {
 	// PollInterval is how often views are synced while the notices do not come; default 30 s.
 	// While they do come, it is ten times that: a notice that got lost costs latency only.
 	PollInterval time.Duration
-	// SettleDelay is when a view is synced again after it was opened or subscribed: a change may have come
-	// between its sync and the moment the subscription took effect. Default 250 ms.
-	SettleDelay time.Duration
 	// MaxBackoff bounds the pause before the stream of notices is opened again; default 5 s.
 	MaxBackoff time.Duration
 	// Syncs is how many run at once because of notices; default 16.
@@ -40,7 +37,6 @@ type Options struct {
 func (o *Options) setDefaults() {
 	setDefault(&o.SyncTimeout, time.Minute)
 	setDefault(&o.PollInterval, 30*time.Second)
-	setDefault(&o.SettleDelay, 250*time.Millisecond)
 	setDefault(&o.MaxBackoff, 5*time.Second)
 	if o.Syncs <= 0 {
 		o.Syncs = 16

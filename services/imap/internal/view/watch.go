@@ -74,26 +74,13 @@ func (m *Manager) watch(ctx context.Context) error {
 	go func() { received <- m.receive(stream) }()
 	poll := time.NewTicker(10 * m.opts.PollInterval)
 	defer poll.Stop()
-	settle := time.NewTimer(m.opts.SettleDelay)
-	defer settle.Stop()
-	var fresh []key // subscribed since settle was set
 	for {
 		select {
 		case <-m.wake:
-			added, err := m.sendPending(stream)
-			if err != nil {
+			if err := m.sendPending(stream); err != nil {
 				cancel()
 				return errors.Join(err, <-received)
 			}
-			if fresh = append(fresh, added...); len(added) > 0 {
-				settle.Reset(m.opts.SettleDelay)
-			}
-		case <-settle.C:
-			m.metrics.watching.Set(1)
-			for _, k := range fresh {
-				m.Touch(k.account, k.mailbox)
-			}
-			fresh = nil
 		case <-poll.C:
 			m.poll()
 		case err := <-received:
@@ -118,32 +105,31 @@ func (m *Manager) subscribeAll() {
 	}
 }
 
-// sendPending sends the waiting (un)subscriptions and gives the keys subscribed.
-func (m *Manager) sendPending(stream watchStream) ([]key, error) {
+// sendPending sends the waiting (un)subscriptions. Storage answers each subscription by the mailbox's present
+// modseq, so that a change between the view's last sync and the subscription is not missed.
+func (m *Manager) sendPending(stream watchStream) error {
 	m.mu.Lock()
 	pending := m.pending
 	m.pending = map[key]bool{}
 	m.mu.Unlock()
-	var added []key
 	request, n := &storagev1.WatchRequest{}, 0
 	for k, on := range pending {
 		if on {
 			request.Subscribe = append(request.Subscribe, k.proto())
-			added = append(added, k)
 		} else {
 			request.Unsubscribe = append(request.Unsubscribe, k.proto())
 		}
 		if n++; n%maxKeys == 0 {
 			if err := stream.Send(request); err != nil {
-				return added, err
+				return err
 			}
 			request = &storagev1.WatchRequest{}
 		}
 	}
 	if n%maxKeys == 0 {
-		return added, nil
+		return nil
 	}
-	return added, stream.Send(request)
+	return stream.Send(request)
 }
 
 // receive acts on notices until the stream ends.
@@ -153,6 +139,7 @@ func (m *Manager) receive(stream watchStream) error {
 		if err != nil {
 			return errors.Join(errWatchEnded, err)
 		}
+		m.metrics.watching.Set(1)
 		if notice.GetResync() {
 			m.syncAll()
 		}
