@@ -22,6 +22,7 @@ type common struct {
 	adminPprof    bool
 	files         tlsconf.Files
 	shutdownDelay time.Duration
+	alone         bool // the process has no use for --rpc-…
 }
 
 func (c *common) flags(fs *pflag.FlagSet) {
@@ -31,10 +32,13 @@ func (c *common) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.logFormat, "log-format", "json", "json or text")
 	fs.StringVar(&c.adminListen, "admin-listen", "127.0.0.1:8080", "address of /livez, /readyz and /metrics")
 	fs.BoolVar(&c.adminPprof, "admin-pprof", false, "serve /debug/pprof on the admin address")
+	fs.DurationVar(&c.shutdownDelay, "shutdown-delay", 0, "time from failing readiness to closing listeners, for load balancers to notice")
+	if c.alone {
+		return
+	}
 	fs.StringVar(&c.files.CA, "rpc-ca", "", "PEM file with the CA of all services' certificates")
 	fs.StringVar(&c.files.Cert, "rpc-cert", "", "PEM file with this service's certificate, URI SAN spiffe://yubin/<service>")
 	fs.StringVar(&c.files.Key, "rpc-key", "", "PEM file with the key of --rpc-cert")
-	fs.DurationVar(&c.shutdownDelay, "shutdown-delay", 0, "time from failing readiness to closing listeners, for load balancers to notice")
 }
 
 func (c *common) validate() []error {
@@ -48,13 +52,16 @@ func (c *common) validate() []error {
 	if _, _, err := net.SplitHostPort(c.adminListen); err != nil {
 		errs = append(errs, config.Errorf("admin-listen", "%q is no address; write for example 127.0.0.1:8080 or :8080", c.adminListen))
 	}
+	if c.shutdownDelay < 0 {
+		errs = append(errs, config.Errorf("shutdown-delay", "%v: must not be negative", c.shutdownDelay))
+	}
+	if c.alone {
+		return errs
+	}
 	for _, f := range []struct{ flag, path string }{{"rpc-ca", c.files.CA}, {"rpc-cert", c.files.Cert}, {"rpc-key", c.files.Key}} {
 		if f.path == "" {
 			errs = append(errs, config.Errorf(f.flag, "missing: services talk to each other over mutual TLS only"))
 		}
-	}
-	if c.shutdownDelay < 0 {
-		errs = append(errs, config.Errorf("shutdown-delay", "%v: must not be negative", c.shutdownDelay))
 	}
 	return errs
 }

@@ -54,17 +54,22 @@ type Service struct {
 	conns  []*grpc.ClientConn
 }
 
-// Main runs a service and exits: with 0 after SIGTERM or SIGINT, with 2 if the configuration is wrong, with 1 if
-// run fails. run wires the service and ends in s.Run.
+// Main runs a service that talks to others over mTLS, and exits: with 0 after SIGTERM or SIGINT, with 2 if the
+// configuration is wrong, with 1 if run fails. run wires the service and ends in s.Run.
 func Main[C Config](name string, cfg C, run func(ctx context.Context, s *Service, cfg C) error) {
-	os.Exit(Execute(name, cfg, os.Args[1:], run))
+	os.Exit(start(name, cfg, &common{}, os.Args[1:], run))
 }
 
-// Execute is Main for a program with subcommands: args are those after the subcommand, and the exit code is returned.
-func Execute[C Config](name string, cfg C, args []string, run func(ctx context.Context, s *Service, cfg C) error) int {
+// Alone is Main for a process that has all it needs inside, and so no --rpc flags; Dial and RPCServer are not for it. args are the
+// program's arguments after the subcommand. The exit code is returned.
+func Alone[C Config](name string, cfg C, args []string, run func(ctx context.Context, s *Service, cfg C) error) int {
+	return start(name, cfg, &common{alone: true}, args, run)
+}
+
+func start[C Config](name string, cfg C, c *common, args []string, run func(context.Context, *Service, C) error) int {
 	ctx, stop := lifecycle.SignalContext(context.Background())
 	defer stop()
-	return execute(ctx, name, cfg, run, process{args, os.Environ(), os.Stdout, os.Stderr})
+	return execute(ctx, name, cfg, c, run, process{args, os.Environ(), os.Stdout, os.Stderr})
 }
 
 // process is what the operating system gives to a program.
@@ -73,10 +78,9 @@ type process struct {
 	stdout, stderr io.Writer
 }
 
-func execute[C Config](ctx context.Context, name string, cfg C, run func(context.Context, *Service, C) error, p process) int {
+func execute[C Config](ctx context.Context, name string, cfg C, c *common, run func(context.Context, *Service, C) error, p process) int {
 	fs := pflag.NewFlagSet(name, pflag.ContinueOnError)
 	fs.SortFlags = false
-	var c common
 	c.flags(fs)
 	cfg.Flags(fs)
 	err := config.Load(fs, p.args, p.environ)
@@ -98,7 +102,7 @@ func execute[C Config](ctx context.Context, name string, cfg C, run func(context
 			name, strings.ReplaceAll(err.Error(), "\n", "\n  "), name)
 		return exitConfig
 	}
-	s := newService(name, c, p.stderr)
+	s := newService(name, *c, p.stderr)
 	defer s.close()
 	s.Log.Info("starting", "version", s.Version)
 	if err := run(ctx, s, cfg); err != nil {

@@ -53,30 +53,30 @@ func (b *buffer) String() string {
 	return b.b.String()
 }
 
-func start(t *testing.T, run func(context.Context, *Service, *settings) error, environ []string, args ...string) (code int, stdout, stderr string) {
+func begin(t *testing.T, run func(context.Context, *Service, *settings) error, environ []string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs buffer
-	code = execute(t.Context(), "quota", &settings{}, run, process{args, environ, &out, &errs})
+	code = execute(t.Context(), "quota", &settings{}, &common{}, run, process{args, environ, &out, &errs})
 	return code, out.String(), errs.String()
 }
 
 func mustNotRun(context.Context, *Service, *settings) error { panic("it ran") }
 
 func TestHelpAndVersion(t *testing.T) {
-	if code, out, _ := start(t, mustNotRun, nil, "--help"); code != exitOK || !strings.Contains(out, "--quota-listen") || !strings.Contains(out, "--rpc-ca") {
+	if code, out, _ := begin(t, mustNotRun, nil, "--help"); code != exitOK || !strings.Contains(out, "--quota-listen") || !strings.Contains(out, "--rpc-ca") {
 		t.Errorf("%d %s", code, out)
 	}
-	if code, out, _ := start(t, mustNotRun, nil, "--version"); code != exitOK || out != "quota "+Version()+"\n" || Version() == "" {
+	if code, out, _ := begin(t, mustNotRun, nil, "--version"); code != exitOK || out != "quota "+Version()+"\n" || Version() == "" {
 		t.Errorf("%d %s", code, out)
 	}
 }
 
 func TestConfigurationErrors(t *testing.T) {
-	code, _, text := start(t, mustNotRun, []string{"YUBIN_NONSENSE=1"}, "--log-level=loud", "--shutdown-delay=x")
+	code, _, text := begin(t, mustNotRun, []string{"YUBIN_NONSENSE=1"}, "--log-level=loud", "--shutdown-delay=x")
 	if code != exitConfig || !strings.Contains(text, "\n  --shutdown-delay: \"x\"") || !strings.Contains(text, "\n  environment YUBIN_NONSENSE:") {
 		t.Errorf("%d %s", code, text)
 	}
-	code, _, text = start(t, mustNotRun, nil, "--log-level=loud", "--log-format=xml", "--admin-listen=x", "--quota-listen=bad", "--shutdown-delay=-1s")
+	code, _, text = begin(t, mustNotRun, nil, "--log-level=loud", "--log-format=xml", "--admin-listen=x", "--quota-listen=bad", "--shutdown-delay=-1s")
 	if code != exitConfig {
 		t.Errorf("exit code %d", code)
 	}
@@ -109,18 +109,18 @@ func newAuthority(t *testing.T) *tlsconf.Authority {
 func TestRunFailure(t *testing.T) {
 	broken := errors.New("disk on fire")
 	args := files(t, newAuthority(t), "quota")
-	code, _, text := start(t, func(context.Context, *Service, *settings) error { return broken }, nil, args...)
+	code, _, text := begin(t, func(context.Context, *Service, *settings) error { return broken }, nil, args...)
 	if code != exitFailed || !strings.Contains(text, "disk on fire") || !strings.Contains(text, `"service":"quota"`) {
 		t.Errorf("%d %s", code, text)
 	}
-	code, _, text = start(t, func(ctx context.Context, s *Service, _ *settings) error {
+	code, _, text = begin(t, func(ctx context.Context, s *Service, _ *settings) error {
 		return s.Run(ctx, lifecycle.Component{Name: "part", Run: func(context.Context) error { return broken }})
 	}, nil, args...)
 	if code != exitFailed || !strings.Contains(text, "part: disk on fire") {
 		t.Errorf("%d %s", code, text)
 	}
 	args[0] = "--rpc-ca=" + filepath.Join(t.TempDir(), "missing")
-	code, _, text = start(t, func(_ context.Context, s *Service, _ *settings) error {
+	code, _, text = begin(t, func(_ context.Context, s *Service, _ *settings) error {
 		if _, err := s.RPCServer(); !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("server: %w", err)
 		}
@@ -149,7 +149,7 @@ func TestTwoServicesTalk(t *testing.T) {
 	var serverLog buffer
 	go func() {
 		args := append(files(t, ca, "quota"), "--quota-listen="+addr, "--admin-listen="+admin)
-		serverDone <- execute(ctx, "quota", &settings{}, func(ctx context.Context, s *Service, cfg *settings) error {
+		serverDone <- execute(ctx, "quota", &settings{}, &common{}, func(ctx context.Context, s *Service, cfg *settings) error {
 			srv, err := s.RPCServer()
 			if err != nil {
 				return err
@@ -158,7 +158,7 @@ func TestTwoServicesTalk(t *testing.T) {
 			return s.Run(ctx, rpc.Component(cfg.listen, srv, s.Log))
 		}, process{args, nil, io.Discard, &serverLog})
 	}()
-	code, _, text := start(t, func(ctx context.Context, s *Service, _ *settings) error {
+	code, _, text := begin(t, func(ctx context.Context, s *Service, _ *settings) error {
 		conn, err := s.Dial(addr, "quota")
 		if err != nil {
 			return err

@@ -1,0 +1,129 @@
+// Package allinone runs all services in one process on the embedded stores. They call each other through the same
+// interfaces as over gRPC, with the same checks of who may call what.
+package allinone
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/yubin-mail/yubin/pkg/service"
+	"github.com/yubin-mail/yubin/pkg/tlsconf"
+	directory "github.com/yubin-mail/yubin/services/directory/server"
+	imap "github.com/yubin-mail/yubin/services/imap/server"
+	pop3 "github.com/yubin-mail/yubin/services/pop3/server"
+	quota "github.com/yubin-mail/yubin/services/quota/server"
+	smtp "github.com/yubin-mail/yubin/services/smtp/server"
+	storage "github.com/yubin-mail/yubin/services/storage/server"
+	"github.com/yubin-mail/yubin/services/yubin/internal/demo"
+)
+
+// config is the settings of all services, and what they have in common in one process.
+type config struct {
+	directory directory.Config
+	quota     quota.Config
+	storage   storage.Config
+	smtp      smtp.Config
+	pop3      pop3.Config
+	imap      imap.Config
+
+	dataDir         string
+	adminRPCListen  string
+	hostname        string
+	tlsCert, tlsKey string
+	demo            bool
+
+	flags *pflag.FlagSet
+}
+
+// Flags declares the settings.
+func (c *config) Flags(fs *pflag.FlagSet) {
+	c.flags = fs
+	service.DataDirVar(fs, &c.dataDir)
+	fs.BoolVar(&c.demo, "demo", false, "on loopback only: a self-signed certificate, the domain example.test, two accounts and ports that need no root")
+	fs.StringVar(&c.adminRPCListen, "admin-rpc-listen", "127.0.0.1:7100", "address on which the command line tool calls this process, over mTLS")
+	fs.StringVar(&c.hostname, "hostname", "", "sets the host name of all gateways: --smtp-hostname, --pop3-hostname, --imap-hostname")
+	fs.StringVar(&c.tlsCert, "tls-cert", "", "sets the certificate of all gateways: --smtp-tls-cert, --pop3-tls-cert, --imap-tls-cert")
+	fs.StringVar(&c.tlsKey, "tls-key", "", "sets the key of all gateways: --smtp-tls-key, --pop3-tls-key, --imap-tls-key")
+	c.smtp.Flags(fs)
+	c.pop3.Flags(fs)
+	c.imap.Flags(fs)
+	c.storage.Flags(fs)
+	c.quota.Flags(fs)
+	c.directory.Flags(fs)
+}
+
+// Complete sets what nobody gave: what the gateways have in common, and the demo's settings.
+func (c *config) Complete(fs *pflag.FlagSet) error {
+	c.directory.Dir = filepath.Join(c.dataDir, "directory")
+	c.quota.Dir = filepath.Join(c.dataDir, "quota")
+	c.storage.Dir = filepath.Join(c.dataDir, "storage")
+	settings := map[string]string{}
+	for _, gateway := range []string{"smtp", "pop3", "imap"} {
+		for name, value := range map[string]string{"hostname": c.hostname, "tls-cert": c.tlsCert, "tls-key": c.tlsKey} {
+			if value != "" {
+				settings[gateway+"-"+name] = value
+			}
+		}
+	}
+	if c.demo {
+		if err := c.completeDemo(settings); err != nil {
+			return err
+		}
+	}
+	for name, value := range settings {
+		if fs.Changed(name) {
+			continue
+		}
+		if err := fs.Lookup(name).Value.Set(value); err != nil {
+			return fmt.Errorf("--%s: %w", name, err)
+		}
+	}
+	if c.demo {
+		return demo.OnlyLoopback(c.listeners())
+	}
+	return nil
+}
+
+// completeDemo adds the demo's settings to those that follow from others.
+func (c *config) completeDemo(settings map[string]string) error {
+	for name, value := range demo.Settings() {
+		if _, set := settings[name]; !set {
+			settings[name] = value
+		}
+	}
+	if c.tlsCert != "" {
+		return nil
+	}
+	cert, key, err := tlsconf.SelfSigned(filepath.Join(c.dataDir, "tls"), "localhost", "127.0.0.1", "::1")
+	if err != nil {
+		return fmt.Errorf("make demo certificate: %w", err)
+	}
+	c.tlsCert = cert
+	for _, gateway := range []string{"smtp", "pop3", "imap"} {
+		settings[gateway+"-tls-cert"], settings[gateway+"-tls-key"] = cert, key
+	}
+	return nil
+}
+
+// listeners are all addresses that take connections, by flag.
+func (c *config) listeners() map[string]string {
+	out := map[string]string{}
+	c.flags.VisitAll(func(f *pflag.Flag) {
+		if strings.HasSuffix(f.Name, "-listen") {
+			out[f.Name] = f.Value.String()
+		}
+	})
+	return out
+}
+
+// Validate tells all that is wrong, of every service.
+func (c *config) Validate() []error {
+	var errs []error
+	for _, part := range []interface{ Validate() []error }{&c.smtp, &c.pop3, &c.imap, &c.storage, &c.quota, &c.directory} {
+		errs = append(errs, part.Validate()...)
+	}
+	return errs
+}
