@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"runtime/debug"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -159,9 +160,20 @@ func (s *Server) accept(ctx context.Context, p port, running *sync.WaitGroup) er
 		remove := s.sessions.Add(session)
 		running.Go(func() {
 			defer remove()
-			session.Run(ctx)
+			s.guarded(ctx, session)
 		})
 	}
+}
+
+// guarded keeps a session that panics from taking the others with it.
+func (s *Server) guarded(ctx context.Context, session *session.Session) {
+	defer func() {
+		if p := recover(); p != nil {
+			_ = session.Close()
+			s.log.ErrorContext(ctx, "session panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		}
+	}()
+	session.Run(ctx)
 }
 
 func (s *Server) drain(ctx context.Context) {
