@@ -23,7 +23,13 @@ func (h *harness) openMaildrop(account string) (lease string, leave func()) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	return r.GetLeaseId(), cancel
+	return r.GetLeaseId(), func() {
+		cancel()
+		// The transport ends a stream that nobody holds any more.
+		if _, err := stream.Recv(); err == nil {
+			h.t.Error("the stream goes on after its context has ended")
+		}
+	}
 }
 
 // tryMaildrop takes the maildrop and gives it back.

@@ -1,0 +1,243 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
+	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
+	"github.com/yubin-mail/yubin/services/storage/internal/body"
+	"github.com/yubin-mail/yubin/services/storage/internal/object"
+)
+
+func (h *harness) deletedMessages(account string) []*storagev1.ListDeletedResponse_Deleted {
+	h.t.Helper()
+	stream, err := h.admin.ListDeleted(h.t.Context(), &storagev1.ListDeletedRequest{AccountId: account})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	var out []*storagev1.ListDeletedResponse_Deleted
+	for r := range received(h.t, stream.Recv) {
+		out = append(out, r.GetDeleted()...)
+	}
+	return out
+}
+
+// stored counts the objects in the object store.
+func (h *harness) stored() (n int) {
+	h.t.Helper()
+	for _, err := range h.objects.List(h.t.Context(), body.KeyPrefix, "") {
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		n++
+	}
+	return n
+}
+
+func TestDeletedMessagesCanBeRestored(t *testing.T) {
+	h, inbox := filled(t, 4)
+	content := h.read("bob", inbox, 2, 0, 0)
+	h.expunge("bob", inbox, span(1, 3))
+	list := h.deletedMessages("bob")
+	if len(list) != 3 || list[0].GetMailbox() != "INBOX" || list[2].GetSubject() != "Message 1" || list[2].GetFrom() != "alice@example.test" {
+		t.Fatalf("deleted messages are %v", list)
+	}
+	if keep := list[0].GetExpiresUnix() - list[0].GetDeletedUnix(); keep != 14*24*60*60 {
+		t.Errorf("they are kept for %d seconds", keep)
+	}
+	r, err := h.admin.Restore(t.Context(), &storagev1.RestoreRequest{AccountId: "bob", DeletedIds: []string{list[1].GetDeletedId()}})
+	if err != nil || r.GetRestored() != 1 {
+		t.Fatalf("got %v, %v", r, err)
+	}
+	if got := h.read("bob", inbox, 5, 0, 0); got != content {
+		t.Errorf("restored %q, want %q", got, content)
+	}
+	if m := h.mailbox("bob", "INBOX"); m.GetMessages() != 2 || m.GetDeleted() != 0 {
+		t.Errorf("INBOX is %v", m)
+	}
+	// By filter, into another mailbox that does not exist.
+	r, err = h.admin.Restore(t.Context(), &storagev1.RestoreRequest{AccountId: "bob", Mailbox: "INBOX", DeletedSinceUnix: 1, ToMailbox: "Restored/Here"})
+	if err != nil || r.GetRestored() != 2 {
+		t.Errorf("got %v, %v", r, err)
+	}
+	if got := h.mailbox("bob", "Restored/Here").GetMessages(); got != 2 || len(h.deletedMessages("bob")) != 0 {
+		t.Errorf("restored %d messages", got)
+	}
+	eventually(t, "all four count again", func() bool { return h.quota.Account("bob").UsedMessages == 4 })
+	_, err = h.admin.Restore(t.Context(), &storagev1.RestoreRequest{AccountId: "bob", DeletedIds: []string{"nonsense"}})
+	wantReason(t, err, rpcv1.Reason_REASON_INVALID)
+}
+
+func TestRestoreMakesTheMailboxAgainAndMindsTheQuota(t *testing.T) {
+	h := start(t)
+	if err := h.create("Work/Plans"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.appendTo("bob", "Work/Plans", "", seen, mail("Plan", "A"), mail("Plan", "B")); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"Work/Plans", "Work"} {
+		if err := h.remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.quota.SetLimit("bob", 10, -1)
+	_, err := h.admin.Restore(t.Context(), &storagev1.RestoreRequest{AccountId: "bob"})
+	wantReason(t, err, rpcv1.Reason_REASON_OVER_QUOTA)
+	r, err := h.admin.Restore(t.Context(), &storagev1.RestoreRequest{AccountId: "bob", IgnoreQuota: true})
+	if err != nil || r.GetRestored() != 2 {
+		t.Fatalf("got %v, %v", r, err)
+	}
+	if m := h.mailbox("bob", "Work/Plans"); m.GetMessages() != 2 || m.GetUnseen() != 0 {
+		t.Errorf("the mailbox is %v", m)
+	}
+}
+
+func TestExpiredMessagesAndTheirObjectsGo(t *testing.T) {
+	h, inbox := filled(t, 3)
+	if n := h.stored(); n != 3 {
+		t.Fatalf("there are %d objects, want one a delivery", n)
+	}
+	if _, err := h.imap.Copy(t.Context(), &storagev1.CopyRequest{AccountId: "bob", MailboxId: inbox, Uids: []*storagev1.UidRange{span(1, 1)}, ToMailbox: "Archive"}); err != nil {
+		t.Fatal(err)
+	}
+	h.expunge("bob", inbox, span(1, 2))
+	h.clock.Forward(13 * 24 * time.Hour)
+	if err := h.reclaimer.Purge(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(h.deletedMessages("bob")); n != 2 || h.stored() != 3 {
+		t.Errorf("after 13 days %d deleted messages and %d objects are left", n, h.stored())
+	}
+	h.clock.Forward(25 * time.Hour)
+	if err := h.reclaimer.Purge(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(h.deletedMessages("bob")); n != 0 || h.stored() != 2 { // the copy holds the first one
+		t.Errorf("after 14 days %d deleted messages and %d objects are left", n, h.stored())
+	}
+	if h.read("bob", h.mailbox("bob", "Archive").GetMailboxId(), 1, 0, 0) == "" || h.read("bob", inbox, 3, 0, 0) == "" {
+		t.Error("a message that lives cannot be read")
+	}
+}
+
+func TestSweeperRemovesOldOrphansOnly(t *testing.T) {
+	h := start(t)
+	uid := h.mustDeliver("bob", mail("keep", "this"))
+	orphan := func(made time.Time) string {
+		t.Helper()
+		ms := made.UnixMilli() // a UUID version 7 begins with it
+		key := fmt.Sprintf("%s%s/%08x-%04x-7000-8000-000000000001", body.KeyPrefix, made.UTC().Format("20060102"), ms>>16, ms&0xffff)
+		const content = "left by a crash"
+		if err := h.objects.Put(t.Context(), key, strings.NewReader(content), int64(len(content))); err != nil {
+			t.Fatal(err)
+		}
+		return key
+	}
+	old, fresh := orphan(time.Now().Add(-25*time.Hour)), orphan(time.Now().Add(-23*time.Hour))
+	if err := h.reclaimer.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.objects.Stat(t.Context(), old); !errors.Is(err, object.ErrNotFound) {
+		t.Errorf("the old orphan is still there: %v", err)
+	}
+	if _, err := h.objects.Stat(t.Context(), fresh); err != nil {
+		t.Errorf("an object that may still be committed is gone: %v", err)
+	}
+	h.clock.Forward(48 * time.Hour)
+	if err := h.reclaimer.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if h.read("bob", h.mailbox("bob", "INBOX").GetMailboxId(), uid, 0, 0) == "" || h.stored() != 1 {
+		t.Errorf("%d objects are left", h.stored())
+	}
+}
+
+func TestPurgedAccountLeavesNothing(t *testing.T) {
+	h, inbox := filled(t, 3)
+	h.expunge("bob", inbox, span(1, 1))
+	eventually(t, "usage is settled", func() bool { return h.quota.Account("bob").UsedMessages == 2 })
+	r, err := h.admin.PurgeAccount(t.Context(), &storagev1.PurgeAccountRequest{AccountId: "bob"})
+	if err != nil || r.GetMessages() != 2 {
+		t.Errorf("got %v, %v", r, err)
+	}
+	if err := h.reclaimer.Purge(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := h.stored(); n != 0 {
+		t.Errorf("%d objects are left", n)
+	}
+}
+
+func TestUsageIsTheSumOfSizesWithPendingEvents(t *testing.T) {
+	h, inbox := filled(t, 3)
+	eventually(t, "usage is settled", func() bool { return h.quota.Account("bob").UsedMessages == 3 })
+	h.quota.SetDown(true)
+	h.expunge("bob", inbox, span(2, 2))
+	applied := h.quota.Account("bob")
+	r, err := h.admin.SumUsage(t.Context(), &storagev1.SumUsageRequest{AccountId: "bob", AppliedSequence: applied.Sequence})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.GetMessages() != 2 || r.GetPendingMessages() != -1 || applied.UsedBytes+r.GetPendingBytes() != r.GetBytes() || r.GetLastSequence() != applied.Sequence+1 {
+		t.Errorf("got %v, and quota has %v", r, applied)
+	}
+	h.quota.SetDown(false)
+	eventually(t, "the event is settled", func() bool { return h.quota.Account("bob").UsedMessages == 2 })
+}
+
+func TestSearchReadsStateHeaderAndBody(t *testing.T) {
+	h := start(t)
+	prefix := []byte("Delivered-To: bob@example.test\r\n")
+	for i, text := range []string{"apples and pears", "plums", "=E3=81=BF=E3=81=8B=E3=82=93"} {
+		message := fmt.Sprintf("Subject: Fruit %d\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n%s\r\n", i+1, text)
+		if _, err := h.deliver(t.Context(), deliverOptions{id: unique(), recipients: []*storagev1.DeliverRequest_Recipient{{AccountId: "bob", Prefix: prefix}}}, message); err != nil {
+			t.Fatal(err)
+		}
+	}
+	inbox := h.mailbox("bob", "INBOX").GetMailboxId()
+	h.flag("bob", inbox, opAdd, seen, span(2, 3))
+	all := func(list ...*storagev1.SearchCriteria) *storagev1.SearchCriteria {
+		return &storagev1.SearchCriteria{Key: &storagev1.SearchCriteria_AllOf{AllOf: &storagev1.SearchCriteria_List{Criteria: list}}}
+	}
+	isSeen := &storagev1.SearchCriteria{Key: &storagev1.SearchCriteria_Flags{Flags: seen}}
+	uids := &storagev1.SearchCriteria{Key: &storagev1.SearchCriteria_Uids{Uids: &storagev1.SearchCriteria_UidSet{Uids: []*storagev1.UidRange{span(1, 2)}}}}
+	header := func(name, value string) *storagev1.SearchCriteria {
+		return &storagev1.SearchCriteria{Key: &storagev1.SearchCriteria_Header_{Header: &storagev1.SearchCriteria_Header{Name: name, Value: value}}}
+	}
+	text := func(s string) *storagev1.SearchCriteria {
+		return &storagev1.SearchCriteria{Key: &storagev1.SearchCriteria_Text{Text: s}}
+	}
+	for name, c := range map[string]struct {
+		criteria *storagev1.SearchCriteria
+		want     string
+	}{
+		"all":               {nil, "[[1 3]]"},
+		"seen":              {isSeen, "[[2 3]]"},
+		"seen in a range":   {all(uids, isSeen), "[[2 2]]"},
+		"subject":           {header("Subject", "fruit 3"), "[[3 3]]"},
+		"header of prefix":  {header("Delivered-To", "BOB@"), "[[1 3]]"},
+		"body":              {&storagev1.SearchCriteria{Key: &storagev1.SearchCriteria_Body{Body: "PEARS"}}, "[[1 1]]"},
+		"decoded body":      {&storagev1.SearchCriteria{Key: &storagev1.SearchCriteria_Body{Body: "みかん"}}, "[[3 3]]"},
+		"text of a header":  {text("fruit 2"), "[[2 2]]"},
+		"text of a prefix":  {text("delivered-to"), "[[1 3]]"},
+		"nothing like that": {text("melon"), "[]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, err := h.imap.Search(t.Context(), &storagev1.SearchRequest{AccountId: "bob", MailboxId: inbox, Criteria: c.criteria})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := fmt.Sprint(ranges(r.GetUids())); got != c.want {
+				t.Errorf("found %s, want %s", got, c.want)
+			}
+			if (r.GetHighestModseq() > 0) != (c.want != "[]") {
+				t.Errorf("the highest modseq is %d", r.GetHighestModseq())
+			}
+		})
+	}
+}
