@@ -119,22 +119,22 @@ func (s *Server) Addr(name string) net.Addr {
 	return nil
 }
 
-// Components serves the listeners until the context ends, and then drains. The views go on until the sessions have ended.
+// Components serves the listeners until the context ends, and then drains.
 func (s *Server) Components() []lifecycle.Component {
-	return []lifecycle.Component{
-		{Name: "imap-views", Run: func(ctx context.Context) error {
-			defer s.views.Close()
-			return s.views.Run(ctx)
-		}},
-		{Name: "imap", Run: s.run},
-	}
+	return []lifecycle.Component{{Name: "imap", Run: s.run}}
 }
 
 func (s *Server) run(ctx context.Context) error {
-	// Sessions outlive ctx: they are asked to leave.
+	// Sessions outlive ctx: they are asked to leave. The views follow changes until the last one has.
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	var sessions sync.WaitGroup
+	var sessions, views sync.WaitGroup
+	views.Go(func() { s.views.Run(base) })
+	defer func() {
+		cancel()
+		s.views.Close()
+		views.Wait()
+	}()
 	failed := make(chan error, len(s.ports))
 	for _, p := range s.ports {
 		s.log.Info("listening", "listener", p.name, "address", p.listener.Addr().String())

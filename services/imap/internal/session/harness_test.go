@@ -110,7 +110,7 @@ func newGateway(t testing.TB, change ...func(*Options)) *gateway {
 	g.addr = listener.Addr().String()
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	running.Go(func() { _ = views.Run(ctx) })
+	running.Go(func() { views.Run(ctx) })
 	running.Go(func() {
 		for {
 			conn, err := listener.Accept()

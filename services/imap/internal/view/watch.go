@@ -16,7 +16,7 @@ const maxKeys = 1000
 type watchStream = grpc.BidiStreamingClient[storagev1.WatchRequest, storagev1.WatchResponse]
 
 // Run follows storage's change notices until ctx ends, over one stream for all views, and opens it again when it breaks.
-func (m *Manager) Run(ctx context.Context) error {
+func (m *Manager) Run(ctx context.Context) {
 	backoff := m.opts.MaxBackoff / 50
 	for ctx.Err() == nil {
 		begun := time.Now()
@@ -32,7 +32,6 @@ func (m *Manager) Run(ctx context.Context) error {
 		m.pollFor(ctx, backoff)
 		backoff = min(2*backoff, m.opts.MaxBackoff)
 	}
-	return nil
 }
 
 // pollFor syncs all views each poll interval for a while. A pause is mostly shorter than the interval: what
