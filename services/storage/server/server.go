@@ -36,6 +36,8 @@ type Deps struct {
 	Health     *health.Checks        // may be nil
 	Now        func() time.Time      // nil: time.Now
 	Quota      quotav1.QuotaServiceClient
+	// Objects is where bodies are kept; nil: in a directory of Config.Dir. The caller closes it.
+	Objects object.Store
 }
 
 // closeTimeout bounds the storing of what waits when the service stops.
@@ -44,7 +46,8 @@ const closeTimeout = 20 * time.Second
 // Server is the storage service.
 type Server struct {
 	db        *sqldb.DB
-	objects   *object.Dir
+	dir       *object.Dir // if the objects are in a directory of ours
+	objects   object.Store
 	capacity  *capacity.Reserver
 	writer    *delivery.Writer
 	settler   *settle.Settler
@@ -67,9 +70,12 @@ func New(ctx context.Context, cfg Config, deps Deps) (_ *Server, err error) {
 			err = errors.Join(err, s.close())
 		}
 	}()
-	// Locks the directory, so that no second process follows on the same stores.
-	if s.objects, err = object.OpenDir(filepath.Join(cfg.Dir, "bodies")); err != nil {
-		return nil, err
+	if s.objects = deps.Objects; s.objects == nil {
+		// Locks the directory, so that no second process follows on the same stores.
+		if s.dir, err = object.OpenDir(filepath.Join(cfg.Dir, "bodies")); err != nil {
+			return nil, err
+		}
+		s.objects = s.dir
 	}
 	s.db, err = sqldb.OpenSQLite(filepath.Join(cfg.Dir, "storage.db"), sqldb.Options{Registerer: deps.Registerer, Service: "storage", Readers: 8})
 	if err != nil {
@@ -135,8 +141,8 @@ func (s *Server) close() error {
 	if s.db != nil {
 		errs = append(errs, s.db.Close())
 	}
-	if s.objects != nil {
-		errs = append(errs, s.objects.Close())
+	if s.dir != nil {
+		errs = append(errs, s.dir.Close())
 	}
 	return errors.Join(errs...)
 }
