@@ -84,7 +84,8 @@ type client struct {
 	r *bufio.Reader
 }
 
-var clientTLS = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // a self-signed certificate of the test
+// clientTLS takes the self-signed certificate of the test.
+var clientTLS = &tls.Config{InsecureSkipVerify: true}
 
 func (w *world) dial(listener string) *client {
 	w.t.Helper()

@@ -108,10 +108,7 @@ func TestTop(t *testing.T) {
 		c.ok(command)
 		var got []string
 		for line := c.line(); line != "."; line = c.line() {
-			if strings.HasPrefix(line, ".") {
-				line = line[1:]
-			}
-			got = append(got, line)
+			got = append(got, strings.TrimPrefix(line, "."))
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("%s: %q, want %q", command, got, want)

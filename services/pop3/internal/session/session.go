@@ -41,8 +41,8 @@ type Session struct {
 	authFailures int
 	badCommands  int
 
-	mu    sync.Mutex
-	farew textID // why the session is to end
+	mu       sync.Mutex
+	farewell textID // why the session is to end
 }
 
 // Leave implements listen.Session: the session ends when no command is running, and deletes nothing.
@@ -50,8 +50,8 @@ func (s *Session) Leave(string) { s.leave(textShutdown) }
 
 func (s *Session) leave(why textID) {
 	s.mu.Lock()
-	if s.farew == textNone {
-		s.farew = why
+	if s.farewell == textNone {
+		s.farewell = why
 	}
 	s.mu.Unlock()
 	s.conn.interrupt()
@@ -68,7 +68,7 @@ func (s *Session) Run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer func() { _ = s.conn.Close() }()
-	if err := s.serve(ctx); err != nil && !errors.Is(err, errClose) {
+	if err := s.serve(ctx); !errors.Is(err, errClose) {
 		s.log.DebugContext(ctx, "session broke off", "error", err)
 	}
 	// Whatever way it ended, what was marked but not committed stays.
@@ -76,6 +76,7 @@ func (s *Session) Run(ctx context.Context) {
 	_ = s.w.Flush()
 }
 
+// serve answers commands until the session is over, and tells why it is.
 func (s *Session) serve(ctx context.Context) error {
 	login := time.Now().Add(s.server.config.IdleTimeout)
 	if s.secure {
@@ -111,7 +112,7 @@ func (s *Session) next(deadline time.Time, limit int) (string, error) {
 	}
 	if !s.conn.got() {
 		s.mu.Lock()
-		why := s.farew
+		why := s.farewell
 		s.mu.Unlock()
 		s.fail(failure{code: codeTemporary, text: why})
 		return "", errClose

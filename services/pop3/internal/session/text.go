@@ -100,7 +100,7 @@ var english = [textCount]string{
 	textWrongState:   "not possible in this state",
 }
 
-var japanese = [textCount]string{
+var japanese = [textCount]string{ //nolint:gosec // G101: texts about passwords, not passwords
 	textArguments:    "引数が正しくありません",
 	textAuthFailed:   "ユーザー名またはパスワードが違います",
 	textBeginTLS:     "TLSを開始してください",

@@ -96,7 +96,7 @@ func testModel(t *testing.T, open Open) {
 	t.Logf("seed %d", seed)
 	var workers sync.WaitGroup
 	for w := range modelWorkers {
-		workers.Go(func() { m.work(w, rand.New(rand.NewPCG(seed, uint64(w)))) })
+		workers.Go(func() { m.work(w, rand.New(rand.NewPCG(seed, uint64(w)))) }) //nolint:gosec // G404: a test that can be repeated
 	}
 	workers.Wait()
 	m.finish()
