@@ -70,7 +70,11 @@ func NewServer(config Config, clients Clients, log *slog.Logger, metrics *Metric
 
 // tooSoon tells whether an account has logged in less than the login delay ago, on this gateway.
 func (s *Server) tooSoon(accountID string) bool {
-	return s.logins != nil && s.logins.Contains(accountID)
+	if s.logins == nil {
+		return false
+	}
+	_, recent := s.logins.Peek(accountID)
+	return recent
 }
 
 func (s *Server) loggedIn(accountID string) {

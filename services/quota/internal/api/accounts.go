@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc/codes"
 
 	"github.com/yubin-mail/yubin/pkg/fault"
@@ -12,20 +13,35 @@ import (
 	"github.com/yubin-mail/yubin/services/quota/internal/ledger"
 )
 
+// maxLookups bounds the questions to the directory at a time.
+const maxLookups = 16
+
 // open makes ledger rows for accounts, with their domains from the directory. unknown are those that the directory
 // does not have. An error of the directory is UNAVAILABLE.
 func (s *Service) open(ctx context.Context, ids []string) (unknown []string, err error) {
+	found := make([]*directoryv1.Account, len(ids)) // nil: unknown
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(maxLookups)
+	for i, id := range ids {
+		group.Go(func() error {
+			got, err := s.Directory.GetAccount(groupCtx, &directoryv1.GetAccountRequest{Key: &directoryv1.GetAccountRequest_AccountId{AccountId: id}})
+			if fault.Is(err, rpcv1.Reason_REASON_ACCOUNT_NOT_FOUND) {
+				return nil
+			}
+			found[i] = got.GetAccount()
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, fault.Wrap(err, codes.Unavailable, rpcv1.Reason_REASON_UNAVAILABLE, "the directory cannot be reached, try again later")
+	}
 	var accounts []ledger.Account
-	for _, id := range ids {
-		got, err := s.Directory.GetAccount(ctx, &directoryv1.GetAccountRequest{Key: &directoryv1.GetAccountRequest_AccountId{AccountId: id}})
-		switch {
-		case fault.Is(err, rpcv1.Reason_REASON_ACCOUNT_NOT_FOUND):
+	for i, id := range ids {
+		if found[i] == nil {
 			unknown = append(unknown, id)
-		case err != nil:
-			return nil, fault.Wrap(err, codes.Unavailable, rpcv1.Reason_REASON_UNAVAILABLE, "the directory cannot be reached, try again later")
-		default:
-			accounts = append(accounts, ledger.Account{ID: id, Domain: got.GetAccount().GetDomain()})
+			continue
 		}
+		accounts = append(accounts, ledger.Account{ID: id, Domain: found[i].GetDomain()})
 	}
 	if len(accounts) == 0 {
 		return unknown, nil
