@@ -37,6 +37,7 @@ type Config struct {
 	StallTimeout   time.Duration
 	WriteTimeout   time.Duration
 	CallTimeout    time.Duration
+	BulkTimeout    time.Duration
 	PollInterval   time.Duration
 
 	DrainWindow  time.Duration
@@ -69,6 +70,7 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 	fs.DurationVar(&c.StallTimeout, "imap-stall-timeout", time.Minute, "how long a client may pause within a command or a message")
 	fs.DurationVar(&c.WriteTimeout, "imap-write-timeout", time.Minute, "how long a client may take to read a part of an answer")
 	fs.DurationVar(&c.CallTimeout, "imap-call-timeout", 30*time.Second, "how long other services may take to answer")
+	fs.DurationVar(&c.BulkTimeout, "imap-bulk-timeout", 5*time.Minute, "how long a search may take, or a change of many messages")
 	fs.DurationVar(&c.PollInterval, "imap-poll-interval", 30*time.Second, "how often selected mailboxes are looked at while change notices do not come")
 	fs.DurationVar(&c.DrainWindow, "imap-drain-window", 5*time.Second, "over how long sessions are ended when the server stops")
 	fs.DurationVar(&c.DrainTimeout, "imap-drain-timeout", time.Minute, "how long a command that runs when the server stops may take to end")
@@ -117,6 +119,7 @@ func (c *Config) Validate() []error {
 		{"imap-stall-timeout", c.StallTimeout},
 		{"imap-write-timeout", c.WriteTimeout},
 		{"imap-call-timeout", c.CallTimeout},
+		{"imap-bulk-timeout", c.BulkTimeout},
 		{"imap-poll-interval", c.PollInterval},
 		{"imap-drain-timeout", c.DrainTimeout},
 	} {

@@ -73,7 +73,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Server, error) {
 		TLS: tlsConfig, InsecureAuth: cfg.InsecureAuth, Hostname: cfg.Hostname, Version: deps.Version,
 		Limits: session.Limits{
 			LoginTimeout: cfg.LoginTimeout, Idle: cfg.IdleTimeout, Command: cfg.CommandTimeout, Stall: cfg.StallTimeout,
-			Write: cfg.WriteTimeout, RPC: cfg.CallTimeout, MessageSize: int64(cfg.MaxMessageSize),
+			Write: cfg.WriteTimeout, RPC: cfg.CallTimeout, Bulk: cfg.BulkTimeout, MessageSize: int64(cfg.MaxMessageSize),
 			AccountSessions: cfg.AccountSessions, LoginFailures: cfg.LoginFailures, BadCommands: cfg.BadCommands,
 		},
 	})

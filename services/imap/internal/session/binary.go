@@ -16,7 +16,7 @@ func init() {
 		capabilities: []capability{{name: "BINARY"}},
 		fetchItems: []fetchItem{
 			{name: "BINARY", needs: structure, seen: sectionSeen, open: openBinary},
-			{name: "BINARY.SIZE", needs: structure, open: openBinarySize},
+			{name: "BINARY.SIZE", needs: structure, absent: "0", open: openBinarySize},
 		},
 	})
 }

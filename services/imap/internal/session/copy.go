@@ -35,7 +35,7 @@ func runCopy(ctx context.Context, s *session, uid bool) (reply, error) {
 	if err != nil || len(spans) == 0 {
 		return reply{}, err
 	}
-	call, cancel := s.rpc(ctx)
+	call, cancel := s.bulk(ctx)
 	defer cancel()
 	answer, err := s.Storage.Copy(call, &storagev1.CopyRequest{
 		AccountId: s.accountID(), MailboxId: s.box.id, Uids: s.box.uidRanges(spans), ToMailbox: target,
@@ -55,7 +55,7 @@ func runMove(ctx context.Context, s *session, uid bool) (reply, error) {
 	if s.box.readOnly {
 		return reply{}, errReadOnly
 	}
-	call, cancel := s.rpc(ctx)
+	call, cancel := s.bulk(ctx)
 	defer cancel()
 	answer, err := s.Storage.Move(call, &storagev1.MoveRequest{
 		AccountId: s.accountID(), MailboxId: s.box.id, Uids: s.box.uidRanges(spans), ToMailbox: target,

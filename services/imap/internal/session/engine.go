@@ -24,8 +24,8 @@ type Limits struct {
 	// section 5.4: at least 30 minutes), Command how long one command may take to arrive, Stall how long a client that
 	// sends a command or a message may pause, and Write how long one write may take.
 	LoginTimeout, Idle, Command, Stall, Write time.Duration
-	// RPC bounds one call to another service.
-	RPC time.Duration
+	// RPC bounds one call to another service; Bulk one that searches or changes many messages.
+	RPC, Bulk time.Duration
 	// MessageSize is the largest message that APPEND takes, in octets (RFC 7889 APPENDLIMIT).
 	MessageSize int64
 	// AccountSessions is how many sessions one account may have on this gateway.

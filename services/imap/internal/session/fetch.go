@@ -39,6 +39,8 @@ type fetchItem struct {
 	seen func(item wire.Item) bool
 	// render appends the item's name and value. Exactly one of render and open is set.
 	render func(s *session, m *fetched, item wire.Item, dst []byte) []byte
+	// absent is the value if the part is gone; "" is NIL.
+	absent string
 	// open finds octets that are streamed.
 	open func(ctx context.Context, s *session, m *fetched, item wire.Item) (*part, error)
 }
@@ -151,7 +153,7 @@ func (f *fetcher) markSeen(ctx context.Context, spans []span) error {
 	if len(unseen) == 0 {
 		return nil
 	}
-	call, cancel := f.s.rpc(ctx)
+	call, cancel := f.s.bulk(ctx)
 	defer cancel()
 	answer, err := f.s.Storage.StoreFlags(call, &storagev1.StoreFlagsRequest{
 		AccountId: f.s.accountID(), MailboxId: b.id, Uids: protoRanges(unseen),
@@ -294,7 +296,7 @@ func (f *fetcher) send(ctx context.Context, m *fetched, parts []*part) error {
 					// The response has begun: only closing the connection keeps the client from taking half for whole.
 					return &brokenError{err}
 				}
-				p = &part{label: sectionLabel(f.items[i]), absent: true}
+				p = kind.absentPart(f.items[i])
 			}
 			parts[i] = p
 		}
@@ -312,6 +314,14 @@ func (f *fetcher) send(ctx context.Context, m *fetched, parts []*part) error {
 		return &brokenError{err}
 	}
 	return nil
+}
+
+// absentPart is the value of an item that cannot be had.
+func (k *fetchItem) absentPart(item wire.Item) *part {
+	if k.absent == "" {
+		return &part{label: sectionLabel(item), absent: true}
+	}
+	return &part{label: append(sectionLabel(item), " "+k.absent...), number: true}
 }
 
 func sendPart(enc *wire.Encoder, p *part) error {

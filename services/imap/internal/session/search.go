@@ -132,7 +132,7 @@ func (s *session) search(ctx context.Context, key wire.SearchKey) ([]*storagev1.
 		}
 		return protoRanges(found), nil
 	}
-	ctx, cancel := s.rpc(ctx)
+	ctx, cancel := s.bulk(ctx)
 	defer cancel()
 	answer, err := s.Storage.Search(ctx, &storagev1.SearchRequest{AccountId: s.accountID(), MailboxId: s.box.id, Criteria: criteria})
 	return answer.GetUids(), err

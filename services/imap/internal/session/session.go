@@ -347,4 +347,9 @@ func (s *session) rpc(ctx context.Context) (context.Context, context.CancelFunc)
 	return context.WithTimeout(ctx, s.Limits.RPC)
 }
 
+// bulk gives a context for a call that looks at many messages, or changes them.
+func (s *session) bulk(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, s.Limits.Bulk)
+}
+
 func (s *session) accountID() string { return s.account.GetAccountId() }

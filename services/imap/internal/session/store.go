@@ -37,7 +37,7 @@ func runStore(ctx context.Context, s *session, uid bool) (reply, error) {
 	if err != nil || len(spans) == 0 {
 		return reply{}, err
 	}
-	call, cancel := s.rpc(ctx)
+	call, cancel := s.bulk(ctx)
 	defer cancel()
 	answer, err := s.Storage.StoreFlags(call, &storagev1.StoreFlagsRequest{
 		AccountId: s.accountID(), MailboxId: s.box.id, Uids: s.box.uidRanges(spans),

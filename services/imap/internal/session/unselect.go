@@ -25,7 +25,7 @@ func runClose(ctx context.Context, s *session) (reply, error) {
 		return reply{}, err
 	}
 	if !s.box.readOnly {
-		ctx, cancel := s.rpc(ctx)
+		ctx, cancel := s.bulk(ctx)
 		defer cancel()
 		if _, err := s.Storage.Expunge(ctx, &storagev1.ExpungeRequest{AccountId: s.accountID(), MailboxId: s.box.id}); err != nil {
 			return reply{}, err
@@ -70,7 +70,7 @@ func (s *session) expunge(ctx context.Context, uids []*storagev1.UidRange) (repl
 	if s.box.readOnly {
 		return reply{}, errReadOnly
 	}
-	call, cancel := s.rpc(ctx)
+	call, cancel := s.bulk(ctx)
 	defer cancel()
 	answer, err := s.Storage.Expunge(call, &storagev1.ExpungeRequest{AccountId: s.accountID(), MailboxId: s.box.id, Uids: uids})
 	if err != nil {
