@@ -139,6 +139,29 @@ func (p *Process) Running() bool {
 	}
 }
 
+// Ready tells whether the process says that it is ready; nil is yes.
+func (p *Process) Ready(tb testing.TB) error {
+	tb.Helper()
+	return get(tb.Context(), "http://"+p.Admin+"/readyz", io.Discard)
+}
+
+// PeakMemory is the most physical memory that the process has had, in octets.
+func (p *Process) PeakMemory(tb testing.TB) int64 {
+	tb.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for line := range strings.Lines(string(status)) {
+		var kib int64
+		if _, err := fmt.Sscanf(line, "VmHWM: %d kB", &kib); err == nil {
+			return kib << 10
+		}
+	}
+	tb.Fatalf("no VmHWM in the status of %s", p.Name)
+	return 0
+}
+
 // Metrics gives what /metrics says.
 func (p *Process) Metrics(tb testing.TB) string {
 	tb.Helper()
