@@ -45,7 +45,7 @@ func (c *clock) Forward(d time.Duration) {
 
 // harness is a running storage service with its clients.
 type harness struct {
-	t     *testing.T
+	t     testing.TB
 	dir   string
 	quota *quotatest.Ledger
 	clock *clock
@@ -57,7 +57,7 @@ type harness struct {
 }
 
 // start runs the service until the test ends, and then checks that its database is in order.
-func start(t *testing.T, args ...string) *harness {
+func start(t testing.TB, args ...string) *harness {
 	t.Helper()
 	h := &harness{t: t, dir: t.TempDir(), quota: quotatest.New(), clock: &clock{}}
 	h.run(args...)
@@ -260,7 +260,7 @@ func (h *harness) sync(account string, mailbox, since uint64) synced {
 }
 
 // received yields the messages of a stream.
-func received[M any](t *testing.T, recv func() (M, error)) func(func(M) bool) {
+func received[M any](t testing.TB, recv func() (M, error)) func(func(M) bool) {
 	t.Helper()
 	return func(yield func(M) bool) {
 		for {

@@ -1,0 +1,250 @@
+package metatest
+
+import (
+	"fmt"
+	"time"
+
+	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
+	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
+	"github.com/yubin-mail/yubin/services/storage/internal/meta"
+	"github.com/yubin-mail/yubin/services/storage/internal/uidset"
+)
+
+const flagDeleted = storagev1.Flag_FLAG_DELETED
+
+func testMailboxes(f *fixture) {
+	none := storagev1.SpecialUse_SPECIAL_USE_UNSPECIFIED
+	work, err := f.store.CreateMailbox(f.ctx, "a", "work/b", none)
+	f.ok(err)
+	_, err = f.store.CreateMailbox(f.ctx, "a", "work", none)
+	f.wantReason(err, rpcv1.Reason_REASON_MAILBOX_EXISTS)
+	f.ok(f.store.SetSubscribed(f.ctx, "a", "elsewhere", true))
+	list, only, err := f.store.ListMailboxes(f.ctx, "a")
+	f.ok(err)
+	var names []string
+	for _, m := range list {
+		names = append(names, m.GetName())
+	}
+	f.equal("names", []any{names, only}, []any{[]string{"INBOX", "Archive", "Drafts", "Junk", "Sent", "Trash", "work", "work/b"}, []string{"elsewhere"}})
+	f.insert("a", "work/b", 3)
+	f.ok(f.store.RenameMailbox(f.ctx, "a", "work", "x/y"))
+	f.equal("renamed", f.mailbox("a", "x/y/b").GetMailboxId(), work.GetMailboxId())
+	f.wantReason(f.store.DeleteMailbox(f.ctx, "a", "x/y"), rpcv1.Reason_REASON_MAILBOX_PROTECTED)
+	f.ok(f.store.DeleteMailbox(f.ctx, "a", "x/y/b"))
+	_, err = f.store.Mailbox(f.ctx, "a", work.GetMailboxId())
+	f.wantReason(err, rpcv1.Reason_REASON_MAILBOX_NOT_FOUND)
+	f.now = f.now.Add(-time.Hour) // a clock that is set back
+	again, err := f.store.CreateMailbox(f.ctx, "a", "x/y/b", none)
+	f.ok(err)
+	if again.GetUidValidity() <= work.GetUidValidity() || again.GetMailboxId() <= work.GetMailboxId() {
+		f.Errorf("the mailbox %v follows on %v", again, work)
+	}
+	f.insert("a", "INBOX", 2)
+	f.ok(f.store.RenameMailbox(f.ctx, "a", "INBOX", "old"))
+	f.equal("messages", []uint32{f.mailbox("a", "INBOX").GetMessages(), f.mailbox("a", "old").GetMessages()}, []uint32{0, 2})
+}
+
+func testFlags(f *fixture) {
+	f.insert("a", "INBOX", 3)
+	box := f.mailbox("a", "INBOX")
+	out := f.setFlags("a", box.GetMailboxId(), uidset.Of(1, 3), storagev1.Flag_FLAG_SEEN|flagDeleted, "Work", "$x")
+	f.equal("modseq", out.HighestModseq, box.GetHighestModseq()+1)
+	box = f.mailbox("a", "INBOX")
+	f.equal("counters", []any{box.GetUnseen(), box.GetDeleted(), box.GetDeletedBytes()}, []any{1, 2, 200})
+	state := f.sync("a", box.GetMailboxId(), 0).Changed[2]
+	f.equal("state", []any{state.GetFlags(), state.GetKeywords()}, []any{9, []string{"$x", "Work"}})
+	old := uint64(2)
+	cond, err := f.store.StoreFlags(f.ctx, "a", box.GetMailboxId(), uidset.All, meta.FlagChange{
+		Operation: storagev1.StoreFlagsRequest_OPERATION_SET, Keywords: []string{"WORK"}, UnchangedSince: &old,
+	})
+	f.ok(err)
+	f.equal("conditional", []any{len(cond.States), cond.States[0].GetKeywords(), cond.Modified}, []any{1, []string{"Work"}, uidset.Of(1, 3)})
+}
+
+func testSync(f *fixture) {
+	f.insert("a", "INBOX", 6)
+	id := f.mailbox("a", "INBOX").GetMailboxId()
+	since := f.sync("a", id, 0).Mailbox.GetHighestModseq()
+	f.setFlags("a", id, uidset.Of(2, 3, 5), flagDeleted)
+	_, _, err := f.store.Expunge(f.ctx, "a", id, uidset.Of(2, 3))
+	f.ok(err)
+	f.insert("a", "INBOX", 1)
+	d := f.sync("a", id, since)
+	f.equal("changed", []any{uids(d), d.Vanished}, []any{[]uint32{5, 7}, uidset.Of(2, 3)})
+	d = f.sync("a", id, d.Mailbox.GetHighestModseq())
+	f.equal("nothing", []int{len(d.Changed), len(d.Vanished)}, []int{0, 0})
+	_, _, err = f.store.Expunge(f.ctx, "a", id, uidset.All)
+	f.ok(err)
+	f.equal("all tombstones", f.sync("a", id, since).Vanished, uidset.Of(2, 3, 5))
+	_, err = f.store.Sync(f.ctx, "a", id, 0, 1)
+	f.wantReason(err, rpcv1.Reason_REASON_UID_VALIDITY_CHANGED)
+}
+
+func testMove(f *fixture) {
+	f.insert("a", "INBOX", 5)
+	id := f.mailbox("a", "INBOX").GetMailboxId()
+	f.insert("a", "Archive", 1)
+	since := f.mailbox("a", "INBOX").GetHighestModseq()
+	out, err := f.store.Move(f.ctx, "a", id, uidset.Of(1, 3, 4, 99), "Archive")
+	f.ok(err)
+	f.equal("mapping", []any{out.Mapping.GetSource(), out.Mapping.GetDestination()}, []any{[]int{1, 3, 4}, []int{2, 3, 4}})
+	f.equal("vanished", f.sync("a", id, since).Vanished, uidset.Of(1, 3, 4))
+	same, err := f.store.Move(f.ctx, "a", id, uidset.Of(2), "INBOX")
+	f.ok(err)
+	f.equal("within", []any{same.Mapping.GetDestination(), uids(f.sync("a", id, 0))}, []any{[]int{6}, []int{5, 6}})
+	nothing, err := f.store.Move(f.ctx, "a", id, uidset.Of(77), "Archive")
+	f.ok(err)
+	f.equal("nothing", nothing.HighestModseq, same.HighestModseq)
+}
+
+func testCopy(f *fixture) {
+	f.insert("a", "INBOX", 3)
+	id := f.mailbox("a", "INBOX").GetMailboxId()
+	bytes, messages, err := f.store.CopySize(f.ctx, "a", id, uidset.Of(1, 2), "Archive")
+	f.ok(err)
+	f.equal("size", []int64{bytes, messages}, []int64{200, 2})
+	_, err = f.store.Copy(f.ctx, "a", id, uidset.Of(1, 2, 3), "Archive", meta.Reserved{ID: "r", Bytes: bytes, Messages: messages})
+	if err != meta.ErrReservationShort { //nolint:errorlint // it comes as it is
+		f.Errorf("a copy beyond its reservation gives %v", err)
+	}
+	out, err := f.store.Copy(f.ctx, "a", id, uidset.Of(1, 2), "Archive", meta.Reserved{ID: "r", Bytes: bytes, Messages: messages})
+	f.ok(err)
+	f.equal("mapping", []any{out.Mapping.GetSource(), out.Mapping.GetDestination()}, []any{[]int{1, 2}, []int{1, 2}})
+	_, err = f.store.Copy(f.ctx, "a", id, uidset.Of(1), "INBOX", meta.Reserved{ID: "s", Bytes: 100, Messages: 1})
+	f.ok(err)
+	f.equal("within", uids(f.sync("a", id, 0)), []int{1, 2, 3, 4})
+	events, err := f.store.PendingEvents(f.ctx, "", 10)
+	f.ok(err)
+	f.equal("reservations", events[1].GetReservationIds(), []string{"r"})
+}
+
+func testPages(f *fixture) {
+	const n = 1203
+	f.insert("a", "INBOX", n)
+	id := f.mailbox("a", "INBOX").GetMailboxId()
+	set := uidset.Set{{Start: 2, Stop: 600}, {Start: 700, Stop: 2000}}
+	var last uint32
+	count, pages := 0, 0
+	for {
+		page, err := f.store.Messages(f.ctx, "a", id, set, last, meta.Wanted{})
+		f.ok(err)
+		if len(page) == 0 {
+			break
+		}
+		pages++
+		for _, m := range page {
+			if m.State.GetUid() <= last || !set.Contains(m.State.GetUid()) {
+				f.Fatalf("UID %d after %d", m.State.GetUid(), last)
+			}
+			last = m.State.GetUid()
+			count++
+		}
+	}
+	f.equal("messages", []any{count, pages > 1}, []any{599 + n - 699, true})
+}
+
+func testRestore(f *fixture) {
+	f.insert("a", "INBOX", 3)
+	id := f.mailbox("a", "INBOX").GetMailboxId()
+	f.setFlags("a", id, uidset.Of(1, 2), flagDeleted)
+	_, _, err := f.store.Expunge(f.ctx, "a", id, uidset.All)
+	f.ok(err)
+	list, err := f.store.ListDeleted(f.ctx, "a", nil)
+	f.ok(err)
+	f.equal("deleted", []any{len(list), list[0].Key, list[0].Mailbox, list[0].Subject()}, []any{2, fmt.Sprint(id, ".2"), "INBOX", "x"})
+	rest, err := f.store.ListDeleted(f.ctx, "a", list[0])
+	f.ok(err)
+	f.equal("after the first", []any{len(rest), rest[0].Key}, []any{1, fmt.Sprint(id, ".1")})
+	one := meta.RestoreFilter{Keys: []meta.DeletedKey{list[0].Key}}
+	n, err := f.store.Restore(f.ctx, "a", one, meta.Reserved{Bytes: 100, Messages: 1})
+	f.ok(err)
+	f.equal("restored", []any{n, uids(f.sync("a", id, 0)), f.mailbox("a", "INBOX").GetDeleted()}, []any{1, []int{3, 4}, 0})
+	all := meta.RestoreFilter{To: "new/place"}
+	_, err = f.store.Restore(f.ctx, "a", all, meta.Reserved{})
+	if err != meta.ErrReservationShort { //nolint:errorlint // it comes as it is
+		f.Errorf("restoring without a reservation gives %v", err)
+	}
+	bytes, messages, err := f.store.RestoreSize(f.ctx, "a", all)
+	f.ok(err)
+	_, err = f.store.Restore(f.ctx, "a", all, meta.Reserved{Bytes: bytes, Messages: messages})
+	f.ok(err)
+	f.equal("restored elsewhere", f.mailbox("a", "new/place").GetMessages(), 1)
+}
+
+func testExpiry(f *fixture) {
+	f.insert("a", "INBOX", 2)
+	id := f.mailbox("a", "INBOX").GetMailboxId()
+	_, err := f.store.Copy(f.ctx, "a", id, uidset.Of(2), "Archive", meta.Reserved{Bytes: 100, Messages: 1})
+	f.ok(err)
+	f.setFlags("a", id, uidset.All, flagDeleted)
+	_, _, err = f.store.Expunge(f.ctx, "a", id, uidset.All)
+	f.ok(err)
+	n, more, err := f.store.PurgeExpired(f.ctx)
+	f.ok(err)
+	f.equal("purged too early", []any{n, more}, []any{0, false})
+	f.now = f.now.Add(time.Hour)
+	n, _, err = f.store.PurgeExpired(f.ctx)
+	f.ok(err)
+	dead, err := f.store.DeadObjects(f.ctx, 10)
+	f.ok(err)
+	f.equal("purged", []any{n, dead}, []any{2, []string{"packs/1"}})
+	f.ok(f.store.ForgetObjects(f.ctx, append(dead, "packs/2")))
+	for object, want := range map[string]bool{"packs/1": false, "packs/2": true} {
+		known, err := f.store.KnowsObject(f.ctx, object)
+		f.ok(err)
+		f.equal(object, known, want)
+	}
+}
+
+func testLeases(f *fixture) {
+	one, two := meta.Lease{AccountID: "a", ID: "1"}, meta.Lease{AccountID: "a", ID: "2"}
+	f.ok(f.store.AcquireLease(f.ctx, one, time.Minute))
+	f.wantReason(f.store.AcquireLease(f.ctx, two, time.Minute), rpcv1.Reason_REASON_MAILDROP_IN_USE)
+	f.now = f.now.Add(30 * time.Second)
+	lost, err := f.store.RenewLeases(f.ctx, []meta.Lease{one, two}, time.Minute)
+	f.ok(err)
+	f.equal("lost", lost, []meta.Lease{two})
+	f.now = f.now.Add(59 * time.Second)
+	f.wantReason(f.store.AcquireLease(f.ctx, two, time.Minute), rpcv1.Reason_REASON_MAILDROP_IN_USE)
+	f.now = f.now.Add(time.Second)
+	f.ok(f.store.AcquireLease(f.ctx, two, time.Minute))
+	f.ok(f.store.ReleaseLease(f.ctx, one)) // not its lease any more
+	f.wantReason(f.store.AcquireLease(f.ctx, one, time.Minute), rpcv1.Reason_REASON_MAILDROP_IN_USE)
+	f.ok(f.store.ReleaseLease(f.ctx, two))
+	f.ok(f.store.AcquireLease(f.ctx, one, time.Minute))
+	f.ok(f.store.ForgetLeases(f.ctx))
+	f.ok(f.store.AcquireLease(f.ctx, two, time.Minute))
+}
+
+func testMaildrop(f *fixture) {
+	f.insert("a", "INBOX", 6)
+	lease := meta.Lease{AccountID: "a", ID: "1"}
+	commit := func(action storagev1.CommitMaildropRequest_Action, set uidset.Set) error {
+		return f.store.CommitMaildrop(f.ctx, lease, set, action)
+	}
+	f.wantReason(commit(storagev1.CommitMaildropRequest_ACTION_KEEP, uidset.All), rpcv1.Reason_REASON_LEASE_LOST)
+	f.ok(f.store.AcquireLease(f.ctx, lease, time.Minute))
+	f.ok(f.store.DeleteMailbox(f.ctx, "a", "Trash"))
+	f.ok(commit(storagev1.CommitMaildropRequest_ACTION_EXPUNGE, uidset.Of(1)))
+	f.ok(commit(storagev1.CommitMaildropRequest_ACTION_TRASH, uidset.Of(2, 3)))
+	f.ok(commit(storagev1.CommitMaildropRequest_ACTION_KEEP, uidset.Of(4)))
+	f.wantReason(commit(0, uidset.Of(5)), rpcv1.Reason_REASON_INVALID)
+	d := f.sync("a", f.mailbox("a", "INBOX").GetMailboxId(), 0)
+	f.equal("inbox", []any{uids(d), d.Changed[0].GetPopped(), d.Changed[1].GetPopped()}, []any{[]int{4, 5, 6}, true, false})
+	f.equal("trash", f.mailbox("a", "Trash").GetMessages(), 2)
+	f.now = f.now.Add(time.Hour)
+	f.wantReason(commit(storagev1.CommitMaildropRequest_ACTION_EXPUNGE, uidset.All), rpcv1.Reason_REASON_LEASE_LOST)
+}
+
+func testPurge(f *fixture) {
+	f.insert("a", "INBOX", 1200)
+	f.insert("b", "INBOX", 1)
+	n, err := f.store.PurgeAccount(f.ctx, "a")
+	f.ok(err)
+	f.equal("purged", n, 1200)
+	usage := Check(f, f.db)
+	f.equal("accounts left", []any{usage["a"] == nil, usage["b"].Messages}, []any{true, 1})
+	_, live, _, err := f.store.ObjectBytes(f.ctx)
+	f.ok(err)
+	f.equal("live octets", live, 51)
+}
