@@ -24,11 +24,11 @@ func init() {
 	register(extension{
 		capabilities: []capability{
 			{name: "LITERAL+"},
-			{name: "APPENDLIMIT", value: func(s *session) string { return itoa(uint64(s.Limits.MessageSize)) }}, // #nosec G115 -- positive
+			{name: "APPENDLIMIT", value: func(s *session) string { return itoa(uint64(s.Limits.MessageSize)) }},
 		},
 		commands: []command{{name: "APPEND", states: loggedIn, run: runAppend, stream: true}},
 		statusItems: []statusItem{{"APPENDLIMIT", func(s *session, _ *storagev1.Mailbox) uint64 {
-			return uint64(s.Limits.MessageSize) // #nosec G115 -- positive
+			return uint64(s.Limits.MessageSize)
 		}}},
 	})
 }
@@ -46,7 +46,7 @@ func runAppend(ctx context.Context, s *session) (reply, error) {
 	if err := s.mayAppend(ctx, name, message.Size); err != nil {
 		return reply{}, err
 	}
-	start := &storagev1.AppendRequest_Message{Flags: bits, Keywords: keywords, SizeHint: uint64(message.Size)} // #nosec G115 -- not negative
+	start := &storagev1.AppendRequest_Message{Flags: bits, Keywords: keywords, SizeHint: uint64(message.Size)}
 	if !message.Date.IsZero() {
 		start.InternalUnix = message.Date.Unix()
 	}
@@ -73,7 +73,7 @@ func runAppend(ctx context.Context, s *session) (reply, error) {
 // mayAppend refuses before the client sends the message, where that is possible.
 func (s *session) mayAppend(ctx context.Context, name string, size int64) error {
 	if size > s.Limits.MessageSize {
-		return no("TOOBIG", "message is larger than "+itoa(uint64(s.Limits.MessageSize))+" octets") // #nosec G115 -- positive
+		return no("TOOBIG", "message is larger than "+itoa(uint64(s.Limits.MessageSize))+" octets")
 	}
 	ctx, cancel := s.rpc(ctx)
 	defer cancel()

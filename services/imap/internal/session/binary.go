@@ -80,7 +80,7 @@ func (s *session) measure(ctx context.Context, m *fetched, encoding string, exte
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := r.Read(buf)
-		out.size += uint64(n) // #nosec G115 -- not negative
+		out.size += uint64(n)
 		out.nul = out.nul || bytes.IndexByte(buf[:n], 0) >= 0
 		if out.size <= maxDecoded {
 			out.octets = append(out.octets, buf[:n]...)
@@ -116,11 +116,11 @@ func openBinary(ctx context.Context, s *session, m *fetched, item wire.Item) (*p
 		return nil, err
 	}
 	clip := render.Clip(render.Extent{Size: size.size}, section.Partial)
-	if _, err := io.CopyN(io.Discard, r, int64(clip.Offset)); err != nil { // #nosec G115 -- within the part
+	if _, err := io.CopyN(io.Discard, r, int64(clip.Offset)); err != nil {
 		free()
 		return nil, &partError{err}
 	}
-	return &part{label: label, size: clip.Size, binary: size.nul, body: io.LimitReader(r, int64(clip.Size)), close: free}, nil // #nosec G115 -- within the part
+	return &part{label: label, size: clip.Size, binary: size.nul, body: io.LimitReader(r, int64(clip.Size)), close: free}, nil
 }
 
 func openBinarySize(ctx context.Context, s *session, m *fetched, item wire.Item) (*part, error) {

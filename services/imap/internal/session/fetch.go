@@ -177,7 +177,7 @@ func (f *fetcher) run(ctx context.Context, spans []span) error {
 	for _, sp := range spans {
 		if f.needs == (need{}) {
 			for i, m := range f.s.box.told.Range(sp.from, sp.to) {
-				if err := f.message(ctx, &fetched{seq: uint32(i + 1), state: m}); err != nil { // #nosec G115 -- UIDs are 32 bits
+				if err := f.message(ctx, &fetched{seq: uint32(i + 1), state: m}); err != nil {
 					return err
 				}
 			}
@@ -245,7 +245,7 @@ func (f *fetcher) batch(ctx context.Context, spans []span) error {
 				continue // the client does not know it yet
 			}
 			want--
-			if err := f.message(ctx, &fetched{seq: uint32(i + 1), state: m, info: info}); err != nil { // #nosec G115 -- UIDs are 32 bits
+			if err := f.message(ctx, &fetched{seq: uint32(i + 1), state: m, info: info}); err != nil {
 				return err
 			}
 		}
@@ -338,7 +338,7 @@ func sendPart(enc *wire.Encoder, p *part) error {
 	if p.binary {
 		literal = enc.Literal8
 	}
-	if err := literal(int64(p.size), p.body); err != nil { // #nosec G115 -- sizes are far below 63 bits
+	if err := literal(int64(p.size), p.body); err != nil {
 		return &brokenError{err}
 	}
 	return nil

@@ -110,7 +110,7 @@ func (b *mailbox) resolve(set wire.NumSet, uid bool) ([]span, error) {
 	if uid {
 		return b.uidSpans(set.Resolve(told.LastUID())), nil
 	}
-	total := uint32(told.Len()) // #nosec G115 -- UIDs are 32 bits
+	total := uint32(told.Len())
 	for _, r := range set.Ranges {
 		// "n:*" is fine for any n; a number that stands for itself must exist.
 		if r.Start != 0 && r.Stop != 0 && max(r.Start, r.Stop) > total {
@@ -155,7 +155,7 @@ func (b *mailbox) numbers(uids []*storagev1.UidRange, uid bool) []wire.Range {
 			for i, m := range b.told.Range(sp.from, sp.to) {
 				n := m.UID
 				if !uid {
-					n = uint32(i + 1) // #nosec G115 -- UIDs are 32 bits
+					n = uint32(i + 1)
 				}
 				out = wire.AppendNum(out, n)
 			}
@@ -202,7 +202,7 @@ func splitFlags(names []string) (bits uint32, keywords []string, err error) {
 		bit, ok := flagBit(name)
 		switch {
 		case ok:
-			bits |= uint32(bit) // #nosec G115 -- a flag's bit
+			bits |= uint32(bit)
 		case strings.EqualFold(name, `\Recent`):
 		case strings.HasPrefix(name, `\`):
 			return 0, nil, bad("unknown system flag")

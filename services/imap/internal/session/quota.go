@@ -88,4 +88,4 @@ func (s *session) sendQuota(ctx context.Context) error {
 
 func kib(octets int64) uint64 { return atLeast0(octets) / quotaUnit }
 
-func atLeast0(n int64) uint64 { return uint64(max(n, 0)) } // #nosec G115 -- not negative
+func atLeast0(n int64) uint64 { return uint64(max(n, 0)) }

@@ -215,7 +215,7 @@ func flagCriteria(name string) *storagev1.SearchCriteria {
 		return matchNot(matchAll())
 	}
 	if bit, ok := flagBit(name); ok {
-		return &storagev1.SearchCriteria{Key: &storagev1.SearchCriteria_Flags{Flags: uint32(bit)}} // #nosec G115 -- a flag's bit
+		return &storagev1.SearchCriteria{Key: &storagev1.SearchCriteria_Flags{Flags: uint32(bit)}}
 	}
 	return &storagev1.SearchCriteria{Key: &storagev1.SearchCriteria_Keyword{Keyword: name}}
 }

@@ -32,7 +32,7 @@ func stateMatcher(c *storagev1.SearchCriteria) matcherFunc {
 			return i < len(ranges) && ranges[i].GetStart() <= m.UID
 		}
 	case *storagev1.SearchCriteria_Flags:
-		return func(m view.Message) bool { return m.Has(storagev1.Flag(k.Flags)) } // #nosec G115 -- bits of Flag
+		return func(m view.Message) bool { return m.Has(storagev1.Flag(k.Flags)) }
 	case *storagev1.SearchCriteria_Keyword:
 		return func(m view.Message) bool { return m.HasKeyword(k.Keyword) }
 	case *storagev1.SearchCriteria_InternalDate:

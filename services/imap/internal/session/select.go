@@ -49,7 +49,7 @@ func runSelect(ctx context.Context, s *session, readOnly bool) (reply, error) {
 // describe sends what a client learns on SELECT.
 func (s *session) describe(info *storagev1.Mailbox) {
 	told := s.box.told
-	s.enc.Star().Num(uint64(told.Len())).Raw(" EXISTS").CRLF() // #nosec G115 -- a count
+	s.enc.Star().Num(uint64(told.Len())).Raw(" EXISTS").CRLF()
 	if !s.rev2 {
 		s.enc.Star().Raw("0 RECENT").CRLF() // RFC 3501 section 7.3.2; \Recent is not kept
 	}
@@ -79,7 +79,7 @@ func survey(snapshot *view.Snapshot) (flags []string, firstUnseen uint32) {
 	last := ""
 	for i, m := range snapshot.All() {
 		if firstUnseen == 0 && !m.Has(storagev1.Flag_FLAG_SEEN) {
-			firstUnseen = uint32(i + 1) // #nosec G115 -- UIDs are 32 bits
+			firstUnseen = uint32(i + 1)
 		}
 		if set := m.KeywordSet(); set != last {
 			last = set

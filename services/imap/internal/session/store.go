@@ -51,7 +51,7 @@ func runStore(ctx context.Context, s *session, uid bool) (reply, error) {
 	s.box.told = s.box.told.Replace(answer.GetStates())
 	for _, state := range answer.GetStates() {
 		if m, i, ok := s.box.told.Find(state.GetUid()); ok && !args.Silent {
-			s.sendFlags(uint32(i+1), m, uid) // #nosec G115 -- UIDs are 32 bits
+			s.sendFlags(uint32(i+1), m, uid)
 		}
 	}
 	if !uid && len(answer.GetStates()) < count(spans) {

@@ -48,7 +48,7 @@ func Diff(told, current *Snapshot, expunge bool) Update {
 		update.Told.UIDValidity, update.Told.UIDNext, update.Told.ModSeq = current.UIDValidity, current.UIDNext, current.ModSeq
 	}
 	if d.added {
-		update.Exists = uint32(update.Told.Len()) // #nosec G115 -- UIDs are 32 bits
+		update.Exists = uint32(update.Told.Len())
 	}
 	// They were found in ascending order; each lower one that goes first would shift the later ones.
 	slices.Reverse(update.Expunged)
@@ -68,7 +68,7 @@ type differ struct {
 func (d *differ) run() {
 	for !d.a.done() || !d.b.done() {
 		if n := d.a.skipShared(&d.b); n > 0 {
-			d.seq += uint32(n) // #nosec G115 -- at most a chunk
+			d.seq += uint32(n)
 			continue
 		}
 		switch {
@@ -98,7 +98,7 @@ func (d *differ) gone(m Message) {
 		return
 	}
 	// Its sequence number before this update: those before it that stay, and those that went.
-	d.update.Expunged = append(d.update.Expunged, d.seq+uint32(len(d.update.Expunged))+1) // #nosec G115
+	d.update.Expunged = append(d.update.Expunged, d.seq+uint32(len(d.update.Expunged))+1)
 	d.update.ExpungedUIDs = append(d.update.ExpungedUIDs, m.UID)
 }
 

@@ -33,7 +33,7 @@ func messageOf(s *storagev1.MessageState) Message {
 	}
 	return Message{
 		UID:      s.GetUid(),
-		Flags:    uint8(s.GetFlags()), // #nosec G115 -- the bits of Flag fit
+		Flags:    uint8(s.GetFlags()),
 		keywords: keywords,
 		ModSeq:   s.GetModseq(),
 		Size:     s.GetSize(),
