@@ -49,6 +49,8 @@ type harness struct {
 	dir   string
 	quota *quotatest.Ledger
 	clock *clock
+	log   *slog.Logger
+	deps  Deps // what a test sets of them
 	*Server
 
 	smtp, imap, pop3 storagev1.StorageServiceClient
@@ -86,9 +88,10 @@ func (h *harness) run(args ...string) {
 		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
 	in := rpc.NewInproc(log, nil)
-	srv, err := New(h.t.Context(), cfg, Deps{
-		Log: log, Registerer: prometheus.NewRegistry(), Now: h.clock.Now, Quota: quotav1.NewQuotaServiceClient(in.Client("storage")),
-	})
+	h.log = log
+	h.deps.Log, h.deps.Registerer, h.deps.Now = log, prometheus.NewRegistry(), h.clock.Now
+	h.deps.Quota = quotav1.NewQuotaServiceClient(in.Client("storage"))
+	srv, err := New(h.t.Context(), cfg, h.deps)
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -1,0 +1,148 @@
+package settle
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"google.golang.org/grpc"
+
+	"github.com/yubin-mail/yubin/pkg/sqldb"
+	mailv1 "github.com/yubin-mail/yubin/proto/yubin/mail/v1"
+	quotav1 "github.com/yubin-mail/yubin/proto/yubin/quota/v1"
+	"github.com/yubin-mail/yubin/services/storage/internal/body"
+	"github.com/yubin-mail/yubin/services/storage/internal/meta"
+	"github.com/yubin-mail/yubin/services/storage/internal/quotatest"
+)
+
+// counting counts the calls of Settle and tells of each.
+type counting struct {
+	quotav1.QuotaServiceClient
+	mu    sync.Mutex
+	calls int
+}
+
+func (c *counting) Settle(ctx context.Context, r *quotav1.SettleRequest, opts ...grpc.CallOption) (*quotav1.SettleResponse, error) {
+	c.mu.Lock()
+	c.calls++
+	c.mu.Unlock()
+	return c.QuotaServiceClient.Settle(ctx, r, opts...)
+}
+
+func newSettler(t *testing.T) (*Settler, *meta.Store, *quotatest.Ledger, *counting) {
+	t.Helper()
+	db, err := sqldb.OpenSQLite(filepath.Join(t.TempDir(), "storage.db"), sqldb.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	store, err := meta.New(t.Context(), db, meta.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ledger := quotatest.New()
+	client := &counting{QuotaServiceClient: ledger.Client()}
+	return New(store, client, slog.New(slog.NewTextHandler(io.Discard, nil)), nil), store, ledger, client
+}
+
+var contents int
+
+// insert leaves one event of 10 octets.
+func insert(t *testing.T, store *meta.Store, account string) {
+	t.Helper()
+	contents++
+	content := &meta.Content{
+		ID: fmt.Sprint(contents), Structure: &mailv1.Structure{},
+		Location: body.Location{Object: fmt.Sprint(contents), Size: 10},
+	}
+	unit := &meta.Unit{Rows: []*meta.Row{{AccountID: account, Mailbox: "INBOX", Content: content}}}
+	if err := store.Insert(t.Context(), []*meta.Unit{unit}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestManyEventsAreSettledAndForgotten(t *testing.T) {
+	s, store, ledger, client := newSettler(t)
+	const n = pageSize + pageSize/2
+	for i := range n {
+		insert(t, store, fmt.Sprint("account", i%3))
+	}
+	if stuck, err := s.settle(t.Context()); err != nil || stuck {
+		t.Fatalf("got %v, %v", stuck, err)
+	}
+	for i := range 3 {
+		if a := ledger.Account(fmt.Sprint("account", i)); a.UsedMessages != n/3 || a.Sequence != n/3 {
+			t.Errorf("account %d: %+v", i, a)
+		}
+	}
+	if client.calls > 4 {
+		t.Errorf("%d events took %d calls", n, client.calls)
+	}
+	if err := s.forget(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := store.CountEvents(t.Context()); err != nil || left != 0 {
+		t.Errorf("%d events are left, %v", left, err)
+	}
+}
+
+func TestSettledEventsAreNotSentAgain(t *testing.T) {
+	s, store, ledger, client := newSettler(t)
+	insert(t, store, "bob")
+	for range 3 {
+		if _, err := s.settle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if client.calls != 1 || ledger.Account("bob").UsedBytes != 10 {
+		t.Errorf("%d calls, %+v", client.calls, ledger.Account("bob"))
+	}
+}
+
+func TestAccountThatQuotaDoesNotFollowHoldsUpNoOther(t *testing.T) {
+	s, store, ledger, _ := newSettler(t)
+	// bob's first event was settled with a quota that has forgotten it since.
+	insert(t, store, "bob")
+	if err := store.ForgetEvents(t.Context(), map[string]int64{"bob": 1}); err != nil {
+		t.Fatal(err)
+	}
+	for range pageSize + 10 {
+		insert(t, store, "bob")
+	}
+	insert(t, store, "carol")
+	stuck, err := s.settle(t.Context())
+	if err != nil || !stuck {
+		t.Errorf("got %v, %v", stuck, err)
+	}
+	if ledger.Account("carol").UsedMessages != 1 || ledger.Account("bob").Sequence != 0 {
+		t.Errorf("carol %+v, bob %+v", ledger.Account("carol"), ledger.Account("bob"))
+	}
+	if left, err := store.CountEvents(t.Context()); err != nil || left < pageSize+10 {
+		t.Errorf("%d events are left, %v", left, err)
+	}
+}
+
+func TestRunSettlesWhatIsLeftWhenItStops(t *testing.T) {
+	s, store, ledger, _ := newSettler(t)
+	ledger.SetDown(true)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	insert(t, store, "bob")
+	s.Wake()
+	ledger.SetDown(false)
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if ledger.Account("bob").UsedBytes != 10 {
+		t.Errorf("quota has %+v", ledger.Account("bob"))
+	}
+	if left, err := store.CountEvents(t.Context()); err != nil || left != 0 {
+		t.Errorf("%d events are left, %v", left, err)
+	}
+}
