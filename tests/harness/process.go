@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -198,15 +200,32 @@ func get(ctx context.Context, url string, w io.Writer) error {
 	return nil
 }
 
-// FreeAddr gives a loopback address that nothing listens on.
+// FreeAddr gives a loopback address that nothing listens on, and gives it only once. Its port is below those that Linux gives to
+// connections by itself, so that no client takes it before the server does.
 func FreeAddr(tb testing.TB) string {
 	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
+	const lowest, highest = 10_000, 32_000
+	ports.Lock()
+	defer ports.Unlock()
+	for range highest - lowest {
+		if ports.next < lowest || ports.next >= highest {
+			ports.next = lowest + rand.IntN(highest-lowest)
+		}
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(ports.next))
+		ports.next++
+		if l, err := net.Listen("tcp", addr); err == nil {
+			_ = l.Close()
+			return addr
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	tb.Fatal("no port is free")
+	return ""
+}
+
+// ports remembers which port to try next.
+var ports struct {
+	sync.Mutex
+	next int
 }
 
 // logFile keeps the last lines of a log in memory, for the test's report.
