@@ -52,15 +52,15 @@ func (m *Message) Seal(size uint64) error {
 	if err != nil { // only the spool can fail
 		return m.fault(err)
 	}
-	content := &meta.Content{ID: "E" + rand.Text(), Structure: structure}
+	var header []byte
 	if n := structure.GetRoot().GetHeaderSize(); n <= meta.MaxStoredHeader {
-		content.Header = make([]byte, n)
-		if _, err := m.spool.ReadAt(content.Header, 0); err != nil && !errors.Is(err, io.EOF) {
+		header = make([]byte, n)
+		if _, err := m.spool.ReadAt(header, 0); err != nil && !errors.Is(err, io.EOF) {
 			return m.fault(err)
 		}
 	}
-	m.content = content
-	return nil
+	m.content, err = meta.NewContent("E"+rand.Text(), structure, header)
+	return err
 }
 
 // Size gives the octets written.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"database/sql"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -18,42 +19,41 @@ type Content struct {
 	// ID is unique, of characters that an objectid may have (RFC 8474 section 7), at most 64.
 	ID       string
 	Location body.Location
-	// Header is the message header up to MaxStoredHeader octets, empty if it is longer.
-	Header    []byte
-	Structure *mailv1.Structure
+
+	parsed             *mailv1.Structure
+	header             []byte
+	summary, structure []byte
 }
 
 // MaxStoredHeader bounds the header octets kept in the database; longer headers are read from the body.
 const MaxStoredHeader = 64 << 10
 
-// placement is a content that gets rows in one account.
-type placement struct {
-	*Content
-	summary, structure []byte
-	threadID           string
-}
-
-// split marshals what list views need apart from the MIME tree, which may be large.
-func split(s *mailv1.Structure) (summary, structure []byte, err error) {
-	head := proto.CloneOf(s)
+// NewContent makes a content of what was parsed, without a location yet. header is the message header, empty if it is
+// longer than MaxStoredHeader. What list views need is marshalled apart from the MIME tree, which may be large.
+func NewContent(id string, parsed *mailv1.Structure, header []byte) (*Content, error) {
+	c := &Content{ID: id, parsed: parsed, header: header}
+	head := proto.CloneOf(parsed)
 	head.Root = nil
-	if summary, err = proto.Marshal(head); err != nil {
-		return nil, nil, err
+	var err error
+	if c.summary, err = proto.Marshal(head); err != nil {
+		return nil, fmt.Errorf("marshal summary: %w", err)
 	}
-	structure, err = proto.Marshal(s.GetRoot())
-	return summary, structure, err
+	if c.structure, err = proto.Marshal(parsed.GetRoot()); err != nil {
+		return nil, fmt.Errorf("marshal structure: %w", err)
+	}
+	return c, nil
 }
 
 // insertContent writes the row of a content in an account. refs counts the message rows that follow, share is the
 // content's part of its object's live bytes.
-func (t *tx) insertContent(account string, p *placement, refs int, share int64) error {
-	l := p.Location
+func (t *tx) insertContent(account, thread string, c *Content, refs int, share int64) error {
+	l := c.Location
 	_, err := t.exec(`INSERT INTO contents (account_id, content_id, refs, object_key, object_offset, stored_size, raw_size, raw_sum,
 			pack_share, thread_id, sent_unix, header_size, header, summary, structure)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		account, p.ID, refs, l.Object, l.Offset, l.Stored, l.Size, int64(l.Sum),
-		share, p.threadID, p.Structure.GetSentUnix(), int64(p.Structure.GetRoot().GetHeaderSize()),
-		nonNil(p.Header), nonNil(p.summary), nonNil(p.structure))
+		account, c.ID, refs, l.Object, l.Offset, l.Stored, l.Size, int64(l.Sum),
+		share, thread, c.parsed.GetSentUnix(), int64(c.parsed.GetRoot().GetHeaderSize()),
+		nonNil(c.header), nonNil(c.summary), nonNil(c.structure))
 	return err
 }
 

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/yubin-mail/yubin/pkg/fault"
+	"github.com/yubin-mail/yubin/pkg/message/text"
 	"github.com/yubin-mail/yubin/pkg/sqldb"
 	mailv1 "github.com/yubin-mail/yubin/proto/yubin/mail/v1"
 	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
@@ -208,8 +209,8 @@ func (t *tx) restore(account string, l lost, target uint64) error {
 	return err
 }
 
-// Subject gives the decoded-or-raw subject line of a deleted message, and From its first author's address.
-func (d *Deleted) Subject() string { return string(d.Summary.GetEnvelope().GetSubject()) }
+// Subject gives the decoded subject of a deleted message.
+func (d *Deleted) Subject() string { return text.DecodeHeader(d.Summary.GetEnvelope().GetSubject()) }
 
 // From gives the address of the first author, or "".
 func (d *Deleted) From() string {

@@ -285,25 +285,18 @@ func (in *insertion) writeContents() error {
 		}
 	}
 	in.packs = map[string]objectUse{}
-	placements := map[*Content]*placement{}
+	shared := map[*Content]bool{}
 	for _, u := range order {
-		p := placements[u.content]
-		stored := u.content.Location.Stored
-		share := stored / accounts[u.content]
-		if p == nil {
-			summary, structure, err := split(u.content.Structure)
-			if err != nil {
-				return err
-			}
-			p = &placement{Content: u.content, summary: summary, structure: structure}
-			placements[u.content] = p
-			share += stored % accounts[u.content] // so that the shares add up
+		share := u.content.Location.Stored / accounts[u.content]
+		if !shared[u.content] {
+			shared[u.content] = true
+			share += u.content.Location.Stored % accounts[u.content] // so that the shares add up
 		}
-		var err error
-		if p.threadID, err = in.thread(u.account, u.content.Structure, "T"+u.content.ID); err != nil {
+		thread, err := in.thread(u.account, u.content.parsed, "T"+u.content.ID)
+		if err != nil {
 			return err
 		}
-		if err := in.insertContent(u.account, p, refs[u], share); err != nil {
+		if err := in.insertContent(u.account, thread, u.content, refs[u], share); err != nil {
 			return err
 		}
 		pack := in.packs[u.content.Location.Object]

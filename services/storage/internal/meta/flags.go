@@ -5,6 +5,10 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/grpc/codes"
+
+	"github.com/yubin-mail/yubin/pkg/fault"
+	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 	"github.com/yubin-mail/yubin/services/storage/internal/uidset"
 )
@@ -29,6 +33,9 @@ type Flagged struct {
 	HighestModseq uint64
 }
 
+// maxFlagged bounds the messages of one change, so that their states fit into one answer.
+const maxFlagged = 100_000
+
 // StoreFlags changes the flags of the messages in a set. Those that change share one new modseq, the others keep theirs.
 func (s *Store) StoreFlags(ctx context.Context, account string, mailbox uint64, set uidset.Set, change FlagChange) (*Flagged, error) {
 	var out *Flagged
@@ -46,6 +53,9 @@ func (s *Store) StoreFlags(ctx context.Context, account string, mailbox uint64, 
 		states, err := t.states(account, m, set)
 		if err != nil {
 			return err
+		}
+		if len(states) > maxFlagged {
+			return fault.Newf(codes.ResourceExhausted, rpcv1.Reason_REASON_LIMIT, "more than %d messages at once", maxFlagged)
 		}
 		out.HighestModseq = m.GetHighestModseq()
 		var modified uidset.Builder

@@ -55,10 +55,11 @@ var contents int
 func insert(t *testing.T, store *meta.Store, account string) {
 	t.Helper()
 	contents++
-	content := &meta.Content{
-		ID: fmt.Sprint(contents), Structure: &mailv1.Structure{},
-		Location: body.Location{Object: fmt.Sprint(contents), Size: 10},
+	content, err := meta.NewContent(fmt.Sprint(contents), &mailv1.Structure{}, nil)
+	if err != nil {
+		t.Fatal(err)
 	}
+	content.Location = body.Location{Object: fmt.Sprint(contents), Size: 10}
 	unit := &meta.Unit{Rows: []*meta.Row{{AccountID: account, Mailbox: "INBOX", Content: content}}}
 	if err := store.Insert(t.Context(), []*meta.Unit{unit}); err != nil {
 		t.Fatal(err)

@@ -106,15 +106,13 @@ func (f *fixture) checkUsage() {
 // content makes a content of size octets in an object of its own.
 func (f *fixture) content(size int64) *meta.Content {
 	f.bodies++
-	return &meta.Content{
-		ID:       fmt.Sprint("E", f.bodies),
-		Location: body.Location{Object: fmt.Sprint("packs/", f.bodies), Stored: size/2 + 1, Size: size, Sum: 1 << 63},
-		Header:   []byte("Subject: x\r\n\r\n"),
-		Structure: &mailv1.Structure{
-			Root: &mailv1.Part{Type: "text", Subtype: "plain", HeaderSize: 14, BodyOffset: 14}, Preview: "preview", SentUnix: 1,
-			Envelope: &mailv1.Envelope{Subject: []byte("x")}, MessageId: fmt.Sprint(f.bodies, "@x"), BaseSubject: "x",
-		},
-	}
+	c, err := meta.NewContent(fmt.Sprint("E", f.bodies), &mailv1.Structure{
+		Root: &mailv1.Part{Type: "text", Subtype: "plain", HeaderSize: 14, BodyOffset: 14}, Preview: "preview", SentUnix: 1,
+		Envelope: &mailv1.Envelope{Subject: []byte("x")}, MessageId: fmt.Sprint(f.bodies, "@x"), BaseSubject: "x",
+	}, []byte("Subject: x\r\n\r\n"))
+	f.ok(err)
+	c.Location = body.Location{Object: fmt.Sprint("packs/", f.bodies), Stored: size/2 + 1, Size: size, Sum: 1 << 63}
+	return c
 }
 
 func (f *fixture) row(account, mailbox string, c *meta.Content) *meta.Row {
