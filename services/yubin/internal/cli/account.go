@@ -170,7 +170,12 @@ func newAccountSet(a *app) *cobra.Command {
 		Long:  `Change an account's settings. What is not given stays as it is. For the password see "yubin password set", for limits "yubin quota set".`,
 		Example: `  yubin account set alice@example.com --pop-delete keep
   yubin account set bob@example.com --disable`,
-		Args:              positional(1, 1),
+		Args: checked(positional(1, 1), func(cmd *cobra.Command, _ []string) error {
+			if !anyChanged(cmd, "display-name", "pop-delete", "disable", "enable") {
+				return usagef(cmd, "nothing to change: give --display-name, --pop-delete, --disable or --enable")
+			}
+			return nil
+		}),
 		ValidArgsFunction: a.completeAccounts(1),
 	}
 	cmd.RunE = a.remote(func(ctx context.Context, c *clients, args []string) error {
@@ -183,9 +188,6 @@ func newAccountSet(a *app) *cobra.Command {
 		}
 		if disable || enable {
 			req.Disabled = &disable
-		}
-		if req.DisplayName == nil && req.PopDelete == nil && req.Disabled == nil {
-			return usagef(cmd, "nothing to change: give --display-name, --pop-delete, --disable or --enable")
 		}
 		resp, err := c.directoryAdmin.UpdateAccount(ctx, req)
 		if err != nil {

@@ -132,13 +132,15 @@ func newDomainSet(a *app) *cobra.Command {
 		Long:  "Change a domain's settings. What is not given stays as it is.",
 		Example: `  yubin domain set example.com --pop-delete trash
   yubin domain set example.com --catch-all "" --subaddress=false`,
-		Args:              positional(1, 1),
+		Args: checked(positional(1, 1), func(cmd *cobra.Command, _ []string) error {
+			if !anyChanged(cmd, "catch-all", "pop-delete", "subaddress", "disable", "enable") {
+				return usagef(cmd, "nothing to change: give --catch-all, --pop-delete, --subaddress, --disable or --enable")
+			}
+			return nil
+		}),
 		ValidArgsFunction: a.completeDomains(1),
 	}
 	cmd.RunE = a.remote(func(ctx context.Context, c *clients, args []string) error {
-		if !anyChanged(cmd, "catch-all", "pop-delete", "subaddress", "disable", "enable") {
-			return usagef(cmd, "nothing to change: give --catch-all, --pop-delete, --subaddress, --disable or --enable")
-		}
 		d, err := c.domain(ctx, args[0])
 		if err != nil {
 			return err

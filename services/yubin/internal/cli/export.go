@@ -28,17 +28,19 @@ func newExport(a *app) *cobra.Command {
 		Long:  exportLong,
 		Example: `  yubin export alice@example.com --to backup/alice
   yubin export alice@example.com --to inbox.mbox --mailbox INBOX`,
-		Args:              positional(1, 1),
+		Args: checked(positional(1, 1), func(cmd *cobra.Command, _ []string) error {
+			switch {
+			case to == "":
+				return usagef(cmd, "say with --to where the mail goes")
+			case format != "" && format != "mbox" && format != "maildir":
+				return usagef(cmd, "--format %q: must be maildir or mbox", format)
+			}
+			return nil
+		}),
 		ValidArgsFunction: a.completeAccounts(1),
 	}
 	cmd.RunE = a.remote(func(ctx context.Context, c *clients, args []string) error {
-		if to == "" {
-			return usagef(cmd, "say with --to where the mail goes")
-		}
 		asMbox := format == "mbox" || format == "" && strings.HasSuffix(to, ".mbox") && !isDir(to)
-		if format != "" && format != "mbox" && format != "maildir" {
-			return usagef(cmd, "--format %q: must be maildir or mbox", format)
-		}
 		acc, err := c.account(ctx, args[0])
 		if err != nil {
 			return err

@@ -38,6 +38,16 @@ func (f *importFlags) declare(a *app, cmd *cobra.Command) {
 	_ = cmd.RegisterFlagCompletionFunc("to", a.completeAccounts(-1)) // fails only if there is no such flag
 }
 
+// args checks the arguments of an import: one source, and an account.
+func (f *importFlags) args() cobra.PositionalArgs {
+	return checked(positional(1, 1), func(cmd *cobra.Command, _ []string) error {
+		if f.to == "" {
+			return usagef(cmd, "say with --to which account the mail is for")
+		}
+		return nil
+	})
+}
+
 func newImport(a *app) *cobra.Command {
 	return group("import", "Bring mail in from an mbox, a Maildir or another server", importLong,
 		newImportMbox(a), newImportMaildir(a), newImportIMAP(a))
@@ -54,7 +64,7 @@ func newImportMbox(a *app) *cobra.Command {
 		Long:  importLong,
 		Example: `  yubin import mbox archive.mbox --to alice@example.com --mailbox Archive
   yubin import mbox /var/mail/alice --to alice@example.com`,
-		Args: positional(1, 1),
+		Args: f.args(),
 	}
 	cmd.RunE = a.importFrom(&f, func(_ context.Context, cmd *cobra.Command, args []string) (transfer.Source, error) {
 		switch format {
@@ -78,7 +88,7 @@ func newImportMaildir(a *app) *cobra.Command {
 		Long:  importLong,
 		Example: `  yubin import maildir ~/Maildir --to alice@example.com
   yubin import maildir old/Maildir --to alice@example.com --mailbox "Old mail"`,
-		Args: positional(1, 1),
+		Args: f.args(),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return nil, cobra.ShellCompDirectiveFilterDirs
 		},
@@ -108,13 +118,15 @@ All mailboxes are imported with flags, dates and special uses, apart from those 
 by default, or 143 with --starttls.`,
 		Example: `  yubin import imap imap.example.net --user alice --to alice@example.com
   yubin import imap mail.old.example:143 --starttls --user alice --from-mailbox INBOX --to alice@example.com --password-stdin < secret`,
-		Args:              positional(1, 1),
+		Args: checked(f.args(), func(cmd *cobra.Command, _ []string) error {
+			if user == "" {
+				return usagef(cmd, "say with --user who logs in")
+			}
+			return nil
+		}),
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	cmd.RunE = a.importFrom(&f, func(ctx context.Context, cmd *cobra.Command, args []string) (transfer.Source, error) {
-		if user == "" {
-			return nil, usagef(cmd, "say with --user who logs in")
-		}
 		security, port := transfer.ImplicitTLS, "993"
 		switch {
 		case starttls:
@@ -160,9 +172,6 @@ func (a *app) remotePassword(cmd *cobra.Command, stdin bool, user, address strin
 // importFrom runs an import from the source that open gives.
 func (a *app) importFrom(f *importFlags, open func(context.Context, *cobra.Command, []string) (transfer.Source, error)) func(*cobra.Command, []string) error {
 	return a.local(func(cmd *cobra.Command, args []string) error {
-		if f.to == "" {
-			return usagef(cmd, "say with --to which account the mail is for")
-		}
 		c, err := a.connect(cmd)
 		if err != nil {
 			return err

@@ -150,17 +150,19 @@ lists them, or with --mailbox and --since, or take --all. They count towards the
 		Example: `  yubin mailbox restore alice@example.com --since 2h
   yubin mailbox restore alice@example.com --mailbox INBOX --to Recovered
   yubin mailbox restore alice@example.com --all --ignore-quota`,
-		Args:              positional(1, -1),
+		Args: checked(positional(1, -1), func(cmd *cobra.Command, args []string) error {
+			filtered := mailbox != "" || since.set()
+			switch ids := args[1:]; {
+			case len(ids) == 0 && !all && !filtered:
+				return usagef(cmd, "choose the messages: by ID, --mailbox, --since, or --all")
+			case len(ids) > 0 && (all || filtered):
+				return usagef(cmd, "choose the messages by ID, or by --mailbox, --since and --all, not both")
+			}
+			return nil
+		}),
 		ValidArgsFunction: a.completeAccounts(1),
 	}
 	cmd.RunE = a.remote(func(ctx context.Context, c *clients, args []string) error {
-		filtered := mailbox != "" || since.set()
-		switch ids := args[1:]; {
-		case len(ids) == 0 && !all && !filtered:
-			return usagef(cmd, "choose the messages: by ID, --mailbox, --since, or --all")
-		case len(ids) > 0 && (all || filtered):
-			return usagef(cmd, "choose the messages by ID, or by --mailbox, --since and --all, not both")
-		}
 		acc, err := c.account(ctx, args[0])
 		if err != nil {
 			return err

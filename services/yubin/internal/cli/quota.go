@@ -136,8 +136,8 @@ that the next scope decides: account, then domain, then global, then the system'
 
 func newQuotaSet(a *app) *cobra.Command {
 	var (
-		global   bool
-		messages string
+		global               bool
+		name, size, messages string
 	)
 	cmd := &cobra.Command{
 		Use:   "set ADDRESS|DOMAIN|--global [SIZE]",
@@ -147,32 +147,34 @@ func newQuotaSet(a *app) *cobra.Command {
   yubin quota set example.com 10GB --messages 100000
   yubin quota set --global 5GiB
   yubin quota set alice@example.com default`,
-		Args:              positional(0, 2),
+		Args: checked(positional(0, 2), func(cmd *cobra.Command, args []string) error {
+			if !global {
+				if len(args) == 0 {
+					return usagef(cmd, "name an ADDRESS, a DOMAIN or --global")
+				}
+				name, args = args[0], args[1:]
+			}
+			switch {
+			case len(args) > 1:
+				return usagef(cmd, "unexpected argument %q", args[1])
+			case len(args) == 1:
+				size = args[0]
+			case messages == "":
+				return usagef(cmd, "give a SIZE or --messages")
+			}
+			for _, v := range []struct {
+				text string
+				size bool
+			}{{size, true}, {messages, false}} {
+				if _, err := apply.ParseLimit(v.text, v.size); v.text != "" && err != nil {
+					return &usageError{cmd: cmd, err: err}
+				}
+			}
+			return nil
+		}),
 		ValidArgsFunction: a.completeScope,
 	}
-	cmd.RunE = a.remote(func(ctx context.Context, c *clients, args []string) error {
-		name := ""
-		if !global {
-			if len(args) == 0 {
-				return usagef(cmd, "name an ADDRESS, a DOMAIN or --global")
-			}
-			name, args = args[0], args[1:]
-		}
-		if len(args) > 1 {
-			return usagef(cmd, "unexpected argument %q", args[1])
-		}
-		if len(args) == 0 && messages == "" {
-			return usagef(cmd, "give a SIZE or --messages")
-		}
-		change := map[bool]string{false: messages}
-		if len(args) == 1 {
-			change[true] = args[0]
-		}
-		for size, text := range change {
-			if _, err := apply.ParseLimit(text, size); text != "" && err != nil {
-				return &usageError{cmd: cmd, err: err}
-			}
-		}
+	cmd.RunE = a.remote(func(ctx context.Context, c *clients, _ []string) error {
 		scope, label, err := c.scope(ctx, name)
 		if err != nil {
 			return err
@@ -181,8 +183,8 @@ func newQuotaSet(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if text := change[true]; text != "" {
-			limit.Bytes, _ = apply.ParseLimit(text, true)
+		if size != "" {
+			limit.Bytes, _ = apply.ParseLimit(size, true) // Args has parsed them
 		}
 		if messages != "" {
 			limit.Messages, _ = apply.ParseLimit(messages, false)

@@ -163,6 +163,16 @@ func positional(least, most int) cobra.PositionalArgs {
 	}
 }
 
+// checked adds a check of flags and arguments to that of their number: it comes before anything else is looked at.
+func checked(number cobra.PositionalArgs, check func(cmd *cobra.Command, args []string) error) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := number(cmd, args); err != nil {
+			return err
+		}
+		return check(cmd, args)
+	}
+}
+
 // local wraps what a command does without a running system.
 func (a *app) local(run func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
