@@ -1,0 +1,78 @@
+package maildrop
+
+import (
+	"io"
+	"log/slog"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/yubin-mail/yubin/pkg/fault"
+	"github.com/yubin-mail/yubin/pkg/sqldb"
+	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
+	"github.com/yubin-mail/yubin/services/storage/internal/meta"
+)
+
+// newKeepers gives two keepers, as of two processes, on one table whose clock the test sets.
+func newKeepers(t *testing.T) (one, two *Keeper, now *time.Time) {
+	t.Helper()
+	db, err := sqldb.OpenSQLite(filepath.Join(t.TempDir(), "storage.db"), sqldb.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	now = new(time.Unix(1_800_000_000, 0))
+	store, err := meta.New(t.Context(), db, meta.Options{Now: func() time.Time { return *now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	return New(store, log), New(store, log), now
+}
+
+func TestRenewedLeaseOutlivesItsTime(t *testing.T) {
+	one, two, now := newKeepers(t)
+	_, lost, release, err := one.Acquire(t.Context(), "bob")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		*now = now.Add(ttl - time.Second)
+		one.renew(t.Context())
+		if _, _, _, err := two.Acquire(t.Context(), "bob"); !fault.Is(err, rpcv1.Reason_REASON_MAILDROP_IN_USE) {
+			t.Fatalf("a second session got %v", err)
+		}
+	}
+	release()
+	select {
+	case <-lost:
+		t.Error("a lease that was given back is told as lost")
+	default:
+	}
+	if _, _, _, err := two.Acquire(t.Context(), "bob"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLeaseOfASleeperIsLostToAnother(t *testing.T) {
+	one, two, now := newKeepers(t)
+	_, lost, release, err := one.Acquire(t.Context(), "bob")
+	if err != nil {
+		t.Fatal(err)
+	}
+	*now = now.Add(ttl)
+	_, mine, _, err := two.Acquire(t.Context(), "bob")
+	if err != nil {
+		t.Fatal(err)
+	}
+	one.renew(t.Context())
+	two.renew(t.Context())
+	<-lost
+	release() // must not take the other's
+	two.renew(t.Context())
+	select {
+	case <-mine:
+		t.Error("the second session lost its lease")
+	default:
+	}
+}
