@@ -27,8 +27,8 @@ const DefaultTimeout = 15 * time.Second
 // serviceConfig spreads calls over all replicas that report themselves as serving.
 const serviceConfig = `{"loadBalancingConfig":[{"round_robin":{}}],"healthCheckConfig":{"serviceName":""}}`
 
-// reconnect finds a restarted service within seconds; gRPC's own default waits for up to two minutes.
-var reconnect = backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 3 * time.Second}
+// reconnect finds a restarted service within a second; gRPC's own default waits for up to two minutes.
+var reconnect = backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second}
 
 // DialOptions of Dial.
 type DialOptions struct {
@@ -41,8 +41,8 @@ type DialOptions struct {
 var ErrNoTLS = errors.New("rpc connections need TLS")
 
 // Dial makes a connection to a service, target being as in gRPC (host:port, dns:///name:port). No
-// network traffic happens before the first call; a call fails at once with Unavailable when
-// no replica can be reached.
+// network traffic happens before the first call; a call fails with Unavailable when
+// no replica can be reached within restartGrace.
 func Dial(target string, opts DialOptions) (*grpc.ClientConn, error) {
 	if opts.TLS == nil {
 		return nil, ErrNoTLS
@@ -54,8 +54,8 @@ func Dial(target string, opts DialOptions) (*grpc.ClientConn, error) {
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime, Timeout: keepaliveTimeout, PermitWithoutStream: true}),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: 5 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxMessageSize), grpc.MaxCallSendMsgSize(MaxMessageSize)),
-		grpc.WithChainUnaryInterceptor(metrics.UnaryClientInterceptor(), deadline(opts.Timeout)),
-		grpc.WithChainStreamInterceptor(metrics.StreamClientInterceptor()),
+		grpc.WithChainUnaryInterceptor(metrics.UnaryClientInterceptor(), deadline(opts.Timeout), awaitUnary),
+		grpc.WithChainStreamInterceptor(metrics.StreamClientInterceptor(), awaitStream),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", target, err)
