@@ -17,11 +17,14 @@ func Encode(challenge []byte) string {
 }
 
 // Decode decodes a line, without its CRLF, by which a client responds to a challenge. The line "*" gives ErrAborted; an
-// empty line an empty response that is not nil. Other errors have the reason SASL_MALFORMED.
+// empty line an empty response that is not nil, and so does "=", which go-imap's client writes at the end of SCRAM as if it
+// were an initial response. Other errors have the reason SASL_MALFORMED.
 func Decode(line string) ([]byte, error) {
 	switch {
 	case line == "*":
 		return nil, ErrAborted
+	case line == "=":
+		return []byte{}, nil
 	case len(line) > MaxLine:
 		return nil, malformed("authentication message is too long")
 	}
@@ -35,10 +38,7 @@ func Decode(line string) ([]byte, error) {
 // DecodeInitial decodes the initial response in the command itself: "=" is an empty one that is not nil (RFC 4954
 // section 4, RFC 5034 section 4, RFC 9051 section 6.2.2). Call it only if the argument is there: without it the initial response is nil.
 func DecodeInitial(argument string) ([]byte, error) {
-	switch argument {
-	case "=":
-		return []byte{}, nil
-	case "":
+	if argument == "" {
 		return nil, malformed("initial authentication response is missing")
 	}
 	return Decode(argument)

@@ -16,7 +16,7 @@ func TestDecode(t *testing.T) {
 		response, asInit []byte // nil: refused
 	}{
 		{"", []byte{}, nil},
-		{"=", nil, []byte{}},
+		{"=", []byte{}, []byte{}},
 		{"AGEAYg==", []byte("\x00a\x00b"), []byte("\x00a\x00b")},
 		{"AGEAYg", nil, nil},
 		{"AGEAYh==", nil, nil}, // bits that say nothing
@@ -44,7 +44,7 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-// FuzzDecode checks that what is decoded is bounded, and encodes to the same line.
+// FuzzDecode checks that what is decoded is bounded, and encodes to the same line, apart from "=".
 func FuzzDecode(f *testing.F) {
 	for _, line := range []string{"", "=", "*", "AGEAYg==", "AA", "\r"} {
 		f.Add(line)
@@ -54,7 +54,7 @@ func FuzzDecode(f *testing.F) {
 		switch {
 		case err != nil && fault.Reason(err) != rpcv1.Reason_REASON_SASL_MALFORMED:
 			t.Fatalf("error without reason: %v", err)
-		case err == nil && (len(response) > MaxMessage || Encode(response) != line):
+		case err == nil && (len(response) > MaxMessage || Encode(response) != line && line != "="):
 			t.Fatalf("%q decodes to %q", line, response)
 		}
 	})
