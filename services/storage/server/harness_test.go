@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -83,7 +84,7 @@ func (h *harness) run(args ...string) {
 		h.t.Fatal(err)
 	}
 	cfg.Dir = h.dir
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	if testing.Verbose() {
 		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
@@ -120,7 +121,7 @@ func (h *harness) check() {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	defer db.Close() //nolint:errcheck // read only
+	defer db.Close()
 	for account, usage := range metatest.Check(h.t, db) {
 		q := h.quota.Account(account)
 		if q.UsedBytes+usage.PendingBytes(q.Sequence) != usage.Bytes || q.UsedMessages+usage.PendingMessages(q.Sequence) != usage.Messages {
@@ -268,7 +269,7 @@ func received[M any](t testing.TB, recv func() (M, error)) func(func(M) bool) {
 	return func(yield func(M) bool) {
 		for {
 			m, err := recv()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				return
 			}
 			if err != nil {

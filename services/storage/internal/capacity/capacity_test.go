@@ -3,7 +3,6 @@ package capacity
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"testing"
 
@@ -59,7 +58,7 @@ func TestReserve(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ledger := quotatest.New()
 			ledger.SetLimit("bob", 100, -1)
-			r := New(&lossy{QuotaServiceClient: ledger.Client(), fail: c.fail}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+			r := New(&lossy{QuotaServiceClient: ledger.Client(), fail: c.fail}, slog.New(slog.DiscardHandler))
 			granted, err := r.Reserve(t.Context(), reservations(c.n))
 			r.Wait()
 			if fault.Reason(err) != c.reason {
@@ -84,7 +83,7 @@ func TestReserve(t *testing.T) {
 func TestReserveOneTellsThatItDoesNotFit(t *testing.T) {
 	ledger := quotatest.New()
 	ledger.SetLimit("bob", 100, 1)
-	r := New(ledger.Client(), slog.New(slog.NewTextHandler(io.Discard, nil)))
+	r := New(ledger.Client(), slog.New(slog.DiscardHandler))
 	for i, want := range []rpcv1.Reason{0, rpcv1.Reason_REASON_OVER_QUOTA} {
 		if err := r.ReserveOne(t.Context(), "bob", fmt.Sprint(i), 10, 1, false); fault.Reason(err) != want {
 			t.Errorf("reservation %d gave %v", i, err)

@@ -65,7 +65,7 @@ func open(dir string, quota quotav1.QuotaServiceClient, k *killer) (*storage, er
 	var cfg server.Config
 	cfg.Flags(pflag.NewFlagSet("storage", pflag.ContinueOnError))
 	cfg.Dir = dir
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	bodies, err := object.OpenDir(filepath.Join(dir, "bodies"))
 	if err != nil {
 		return nil, err
@@ -129,7 +129,7 @@ func newScene(t *testing.T) *scene {
 // start runs a victim. acknowledged may be called when wait has returned.
 func (s *scene) start(step int64) (cmd *exec.Cmd, acknowledged func() []string) {
 	s.t.Helper()
-	cmd = exec.CommandContext(s.t.Context(), os.Args[0], victimArg, s.dir, s.addr, strconv.FormatInt(step, 10)) //nolint:gosec // this test's own binary
+	cmd = exec.CommandContext(s.t.Context(), os.Args[0], victimArg, s.dir, s.addr, strconv.FormatInt(step, 10))
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, os.Stderr
 	if err := cmd.Start(); err != nil {
@@ -161,7 +161,7 @@ func (s *scene) verify(acknowledged []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close() //nolint:errcheck // read only
+	defer db.Close()
 	for account, usage := range metatest.Check(t, db) {
 		q := s.ledger.Account(account)
 		if q.UsedBytes+usage.PendingBytes(q.Sequence) != usage.Bytes || q.UsedMessages+usage.PendingMessages(q.Sequence) != usage.Messages {
@@ -276,7 +276,7 @@ func TestKilledAtAnyMomentNothingAcknowledgedIsLostOrDoubled(t *testing.T) {
 		t.Run(fmt.Sprint("round ", round), func(t *testing.T) {
 			s := newScene(t)
 			cmd, acknowledged := s.start(0)
-			timer := time.AfterFunc(time.Duration(rand.IntN(120))*time.Millisecond, func() { _ = cmd.Process.Kill() }) //nolint:gosec // any moment will do
+			timer := time.AfterFunc(time.Duration(rand.IntN(120))*time.Millisecond, func() { _ = cmd.Process.Kill() })
 			defer timer.Stop()
 			killed(t, cmd)
 			s.verify(acknowledged())

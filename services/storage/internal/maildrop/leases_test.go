@@ -1,7 +1,6 @@
 package maildrop
 
 import (
-	"io"
 	"log/slog"
 	"path/filepath"
 	"testing"
@@ -26,7 +25,7 @@ func newKeepers(t *testing.T) (one, two *Keeper, now *time.Time) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	return New(store, log), New(store, log), now
 }
 

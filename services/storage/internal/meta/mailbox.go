@@ -28,12 +28,10 @@ const mailboxColumns = `mailbox_id, name, uid_validity, uid_next, highest_modseq
 
 type scanner interface{ Scan(dest ...any) error }
 
-func scanMailbox(row scanner, more ...any) (*storagev1.Mailbox, error) {
+func scanMailbox(row scanner) (*storagev1.Mailbox, error) {
 	m := &storagev1.Mailbox{}
-	err := row.Scan(append([]any{
-		&m.MailboxId, &m.Name, &m.UidValidity, &m.UidNext, &m.HighestModseq,
-		&m.Messages, &m.Unseen, &m.Deleted, &m.DeletedBytes, &m.Bytes, &m.SpecialUse,
-	}, more...)...)
+	err := row.Scan(&m.MailboxId, &m.Name, &m.UidValidity, &m.UidNext, &m.HighestModseq,
+		&m.Messages, &m.Unseen, &m.Deleted, &m.DeletedBytes, &m.Bytes, &m.SpecialUse)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, ErrMailboxNotFound
 	}

@@ -11,15 +11,15 @@ import (
 
 func TestNormalise(t *testing.T) {
 	for in, want := range map[string]string{
-		"Work":        "Work",
-		"inbox":       "INBOX",
-		"InBox/Sub":   "INBOX/Sub",
-		"Sub/inbox":   "Sub/inbox",
-		"INBOXES":     "INBOXES",
-		"a/b/":        "a/b",
-		"Cafe\u0301":  "Caf\u00e9",
-		"受信トレイ":       "受信トレイ",
-		"with space ": "with space ",
+		"Work":       "Work",
+		"inbox":      "INBOX",
+		"InBox/Sub":  "INBOX/Sub",
+		"Sub/inbox":  "Sub/inbox",
+		"INBOXES":    "INBOXES",
+		"a/b/":       "a/b",
+		"Cafe\u0301": "Caf\u00e9",
+		"受信トレイ":      "受信トレイ",
+		"two words":  "two words",
 	} {
 		if got, err := Normalise(in); err != nil || got != want {
 			t.Errorf("Normalise(%q) = %q, %v; want %q", in, got, err, want)

@@ -3,7 +3,6 @@ package settle
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"path/filepath"
 	"sync"
@@ -46,7 +45,7 @@ func newSettler(t *testing.T) (*Settler, *meta.Store, *quotatest.Ledger, *counti
 	}
 	ledger := quotatest.New()
 	client := &counting{QuotaServiceClient: ledger.Client()}
-	return New(store, client, slog.New(slog.NewTextHandler(io.Discard, nil)), nil), store, ledger, client
+	return New(store, client, slog.New(slog.DiscardHandler), nil), store, ledger, client
 }
 
 var contents int

@@ -48,7 +48,7 @@ func TestFromProtoRefusesWhatIsNoRange(t *testing.T) {
 
 // TestSetsAgreeWithMaps compares the operations with those on sets of single numbers.
 func TestSetsAgreeWithMaps(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same sets in every run
+	rng := rand.New(rand.NewPCG(1, 2))
 	random := func() (Set, map[uint32]bool) {
 		m := map[uint32]bool{}
 		var list []uint32

@@ -28,7 +28,7 @@ func testMailboxes(f *fixture) {
 	f.equal("names", []any{names, only}, []any{[]string{"INBOX", "Archive", "Drafts", "Junk", "Sent", "Trash", "work", "work/b"}, []string{"elsewhere"}})
 	f.insert("a", "work/b", 3)
 	f.ok(f.store.RenameMailbox(f.ctx, "a", "work", "x/y"))
-	f.equal("renamed", f.mailbox("a", "x/y/b").GetMailboxId(), work.GetMailboxId())
+	f.equal("renamed", f.mailbox("x/y/b").GetMailboxId(), work.GetMailboxId())
 	f.wantReason(f.store.DeleteMailbox(f.ctx, "a", "x/y"), rpcv1.Reason_REASON_MAILBOX_PROTECTED)
 	f.ok(f.store.DeleteMailbox(f.ctx, "a", "x/y/b"))
 	_, err = f.store.Mailbox(f.ctx, "a", work.GetMailboxId())
@@ -41,17 +41,17 @@ func testMailboxes(f *fixture) {
 	}
 	f.insert("a", "INBOX", 2)
 	f.ok(f.store.RenameMailbox(f.ctx, "a", "INBOX", "old"))
-	f.equal("messages", []uint32{f.mailbox("a", "INBOX").GetMessages(), f.mailbox("a", "old").GetMessages()}, []uint32{0, 2})
+	f.equal("messages", []uint32{f.mailbox("INBOX").GetMessages(), f.mailbox("old").GetMessages()}, []uint32{0, 2})
 }
 
 func testFlags(f *fixture) {
 	f.insert("a", "INBOX", 3)
-	box := f.mailbox("a", "INBOX")
-	out := f.setFlags("a", box.GetMailboxId(), uidset.Of(1, 3), storagev1.Flag_FLAG_SEEN|flagDeleted, "Work", "$x")
+	box := f.mailbox("INBOX")
+	out := f.setFlags(box.GetMailboxId(), uidset.Of(1, 3), storagev1.Flag_FLAG_SEEN|flagDeleted, "Work", "$x")
 	f.equal("modseq", out.HighestModseq, box.GetHighestModseq()+1)
-	box = f.mailbox("a", "INBOX")
+	box = f.mailbox("INBOX")
 	f.equal("counters", []any{box.GetUnseen(), box.GetDeleted(), box.GetDeletedBytes()}, []any{1, 2, 200})
-	state := f.sync("a", box.GetMailboxId(), 0).Changed[2]
+	state := f.sync(box.GetMailboxId(), 0).Changed[2]
 	f.equal("state", []any{state.GetFlags(), state.GetKeywords()}, []any{9, []string{"$x", "Work"}})
 	old := uint64(2)
 	cond, err := f.store.StoreFlags(f.ctx, "a", box.GetMailboxId(), uidset.All, meta.FlagChange{
@@ -63,35 +63,35 @@ func testFlags(f *fixture) {
 
 func testSync(f *fixture) {
 	f.insert("a", "INBOX", 6)
-	id := f.mailbox("a", "INBOX").GetMailboxId()
-	since := f.sync("a", id, 0).Mailbox.GetHighestModseq()
-	f.setFlags("a", id, uidset.Of(2, 3, 5), flagDeleted)
+	id := f.mailbox("INBOX").GetMailboxId()
+	since := f.sync(id, 0).Mailbox.GetHighestModseq()
+	f.setFlags(id, uidset.Of(2, 3, 5), flagDeleted)
 	_, _, err := f.store.Expunge(f.ctx, "a", id, uidset.Of(2, 3))
 	f.ok(err)
 	f.insert("a", "INBOX", 1)
-	d := f.sync("a", id, since)
+	d := f.sync(id, since)
 	f.equal("changed", []any{uids(d), d.Vanished}, []any{[]uint32{5, 7}, uidset.Of(2, 3)})
-	d = f.sync("a", id, d.Mailbox.GetHighestModseq())
+	d = f.sync(id, d.Mailbox.GetHighestModseq())
 	f.equal("nothing", []int{len(d.Changed), len(d.Vanished)}, []int{0, 0})
 	_, _, err = f.store.Expunge(f.ctx, "a", id, uidset.All)
 	f.ok(err)
-	f.equal("all tombstones", f.sync("a", id, since).Vanished, uidset.Of(2, 3, 5))
+	f.equal("all tombstones", f.sync(id, since).Vanished, uidset.Of(2, 3, 5))
 	_, err = f.store.Sync(f.ctx, "a", id, 0, 1)
 	f.wantReason(err, rpcv1.Reason_REASON_UID_VALIDITY_CHANGED)
 }
 
 func testMove(f *fixture) {
 	f.insert("a", "INBOX", 5)
-	id := f.mailbox("a", "INBOX").GetMailboxId()
+	id := f.mailbox("INBOX").GetMailboxId()
 	f.insert("a", "Archive", 1)
-	since := f.mailbox("a", "INBOX").GetHighestModseq()
+	since := f.mailbox("INBOX").GetHighestModseq()
 	out, err := f.store.Move(f.ctx, "a", id, uidset.Of(1, 3, 4, 99), "Archive")
 	f.ok(err)
 	f.equal("mapping", []any{out.Mapping.GetSource(), out.Mapping.GetDestination()}, []any{[]int{1, 3, 4}, []int{2, 3, 4}})
-	f.equal("vanished", f.sync("a", id, since).Vanished, uidset.Of(1, 3, 4))
+	f.equal("vanished", f.sync(id, since).Vanished, uidset.Of(1, 3, 4))
 	same, err := f.store.Move(f.ctx, "a", id, uidset.Of(2), "INBOX")
 	f.ok(err)
-	f.equal("within", []any{same.Mapping.GetDestination(), uids(f.sync("a", id, 0))}, []any{[]int{6}, []int{5, 6}})
+	f.equal("within", []any{same.Mapping.GetDestination(), uids(f.sync(id, 0))}, []any{[]int{6}, []int{5, 6}})
 	nothing, err := f.store.Move(f.ctx, "a", id, uidset.Of(77), "Archive")
 	f.ok(err)
 	f.equal("nothing", nothing.HighestModseq, same.HighestModseq)
@@ -99,7 +99,7 @@ func testMove(f *fixture) {
 
 func testCopy(f *fixture) {
 	f.insert("a", "INBOX", 3)
-	id := f.mailbox("a", "INBOX").GetMailboxId()
+	id := f.mailbox("INBOX").GetMailboxId()
 	bytes, messages, err := f.store.CopySize(f.ctx, "a", id, uidset.Of(1, 2), "Archive")
 	f.ok(err)
 	f.equal("size", []int64{bytes, messages}, []int64{200, 2})
@@ -112,7 +112,7 @@ func testCopy(f *fixture) {
 	f.equal("mapping", []any{out.Mapping.GetSource(), out.Mapping.GetDestination()}, []any{[]int{1, 2}, []int{1, 2}})
 	_, err = f.store.Copy(f.ctx, "a", id, uidset.Of(1), "INBOX", meta.Reserved{ID: "s", Bytes: 100, Messages: 1})
 	f.ok(err)
-	f.equal("within", uids(f.sync("a", id, 0)), []int{1, 2, 3, 4})
+	f.equal("within", uids(f.sync(id, 0)), []int{1, 2, 3, 4})
 	events, err := f.store.PendingEvents(f.ctx, "", 10)
 	f.ok(err)
 	f.equal("reservations", events[1].GetReservationIds(), []string{"r"})
@@ -121,7 +121,7 @@ func testCopy(f *fixture) {
 func testPages(f *fixture) {
 	const n = 1203
 	f.insert("a", "INBOX", n)
-	id := f.mailbox("a", "INBOX").GetMailboxId()
+	id := f.mailbox("INBOX").GetMailboxId()
 	set := uidset.Set{{Start: 2, Stop: 600}, {Start: 700, Stop: 2000}}
 	var last uint32
 	count, pages := 0, 0
@@ -145,8 +145,8 @@ func testPages(f *fixture) {
 
 func testRestore(f *fixture) {
 	f.insert("a", "INBOX", 3)
-	id := f.mailbox("a", "INBOX").GetMailboxId()
-	f.setFlags("a", id, uidset.Of(1, 2), flagDeleted)
+	id := f.mailbox("INBOX").GetMailboxId()
+	f.setFlags(id, uidset.Of(1, 2), flagDeleted)
 	_, _, err := f.store.Expunge(f.ctx, "a", id, uidset.All)
 	f.ok(err)
 	list, err := f.store.ListDeleted(f.ctx, "a", nil)
@@ -158,7 +158,7 @@ func testRestore(f *fixture) {
 	one := meta.RestoreFilter{Keys: []meta.DeletedKey{list[0].Key}}
 	n, err := f.store.Restore(f.ctx, "a", one, meta.Reserved{Bytes: 100, Messages: 1})
 	f.ok(err)
-	f.equal("restored", []any{n, uids(f.sync("a", id, 0)), f.mailbox("a", "INBOX").GetDeleted()}, []any{1, []int{3, 4}, 0})
+	f.equal("restored", []any{n, uids(f.sync(id, 0)), f.mailbox("INBOX").GetDeleted()}, []any{1, []int{3, 4}, 0})
 	all := meta.RestoreFilter{To: "new/place"}
 	_, err = f.store.Restore(f.ctx, "a", all, meta.Reserved{})
 	if err != meta.ErrReservationShort { //nolint:errorlint // it comes as it is
@@ -168,15 +168,15 @@ func testRestore(f *fixture) {
 	f.ok(err)
 	_, err = f.store.Restore(f.ctx, "a", all, meta.Reserved{Bytes: bytes, Messages: messages})
 	f.ok(err)
-	f.equal("restored elsewhere", f.mailbox("a", "new/place").GetMessages(), 1)
+	f.equal("restored elsewhere", f.mailbox("new/place").GetMessages(), 1)
 }
 
 func testExpiry(f *fixture) {
 	f.insert("a", "INBOX", 2)
-	id := f.mailbox("a", "INBOX").GetMailboxId()
+	id := f.mailbox("INBOX").GetMailboxId()
 	_, err := f.store.Copy(f.ctx, "a", id, uidset.Of(2), "Archive", meta.Reserved{Bytes: 100, Messages: 1})
 	f.ok(err)
-	f.setFlags("a", id, uidset.All, flagDeleted)
+	f.setFlags(id, uidset.All, flagDeleted)
 	_, _, err = f.store.Expunge(f.ctx, "a", id, uidset.All)
 	f.ok(err)
 	n, more, err := f.store.PurgeExpired(f.ctx)
@@ -229,9 +229,9 @@ func testMaildrop(f *fixture) {
 	f.ok(commit(storagev1.CommitMaildropRequest_ACTION_TRASH, uidset.Of(2, 3)))
 	f.ok(commit(storagev1.CommitMaildropRequest_ACTION_KEEP, uidset.Of(4)))
 	f.wantReason(commit(0, uidset.Of(5)), rpcv1.Reason_REASON_INVALID)
-	d := f.sync("a", f.mailbox("a", "INBOX").GetMailboxId(), 0)
+	d := f.sync(f.mailbox("INBOX").GetMailboxId(), 0)
 	f.equal("inbox", []any{uids(d), d.Changed[0].GetPopped(), d.Changed[1].GetPopped()}, []any{[]int{4, 5, 6}, true, false})
-	f.equal("trash", f.mailbox("a", "Trash").GetMessages(), 2)
+	f.equal("trash", f.mailbox("Trash").GetMessages(), 2)
 	f.now = f.now.Add(time.Hour)
 	f.wantReason(commit(storagev1.CommitMaildropRequest_ACTION_EXPUNGE, uidset.All), rpcv1.Reason_REASON_LEASE_LOST)
 }

@@ -130,16 +130,17 @@ func (f *fixture) insert(account, mailbox string, n int) {
 	f.ok(u.Err)
 }
 
-func (f *fixture) mailbox(account, name string) *storagev1.Mailbox {
+// mailbox, sync and setFlags are of account "a", which most cases use.
+func (f *fixture) mailbox(name string) *storagev1.Mailbox {
 	f.Helper()
-	m, err := f.store.MailboxNamed(f.ctx, account, name)
+	m, err := f.store.MailboxNamed(f.ctx, "a", name)
 	f.ok(err)
 	return m
 }
 
-func (f *fixture) sync(account string, mailbox, since uint64) *meta.Delta {
+func (f *fixture) sync(mailbox, since uint64) *meta.Delta {
 	f.Helper()
-	d, err := f.store.Sync(f.ctx, account, mailbox, since, 0)
+	d, err := f.store.Sync(f.ctx, "a", mailbox, since, 0)
 	f.ok(err)
 	return d
 }
@@ -152,9 +153,9 @@ func uids(d *meta.Delta) []uint32 {
 	return out
 }
 
-func (f *fixture) setFlags(account string, mailbox uint64, set uidset.Set, flags storagev1.Flag, keywords ...string) *meta.Flagged {
+func (f *fixture) setFlags(mailbox uint64, set uidset.Set, flags storagev1.Flag, keywords ...string) *meta.Flagged {
 	f.Helper()
-	out, err := f.store.StoreFlags(f.ctx, account, mailbox, set, meta.FlagChange{
+	out, err := f.store.StoreFlags(f.ctx, "a", mailbox, set, meta.FlagChange{
 		Operation: storagev1.StoreFlagsRequest_OPERATION_ADD, Flags: uint32(flags), Keywords: keywords,
 	})
 	f.ok(err)
@@ -168,7 +169,7 @@ func testInsert(f *fixture) {
 	u := &meta.Unit{Rows: []*meta.Row{a, b}}
 	f.ok(f.store.Insert(f.ctx, []*meta.Unit{u}))
 	f.equal("placed", fmt.Sprint(u.Placed[0].UID, u.Placed[1].UID, u.Err), "1 1 <nil>")
-	box := f.mailbox("a", "INBOX")
+	box := f.mailbox("INBOX")
 	f.equal("counters", []any{box.GetMessages(), box.GetUnseen(), box.GetBytes(), box.GetUidNext(), box.GetHighestModseq()}, []any{1, 0, 106, 2, 2})
 	page, err := f.store.Messages(f.ctx, "a", box.GetMailboxId(), uidset.All, 0, meta.Wanted{Header: true, Summary: true, Root: true})
 	f.ok(err)
@@ -191,7 +192,7 @@ func testInsertLeavesOut(f *fixture) {
 	f.wantReason(missing.Err, rpcv1.Reason_REASON_MAILBOX_NOT_FOUND)
 	f.wantReason(badKeyword.Err, rpcv1.Reason_REASON_INVALID)
 	f.ok(fallback.Err)
-	f.equal("messages", f.mailbox("a", "INBOX").GetMessages(), 1)
+	f.equal("messages", f.mailbox("INBOX").GetMessages(), 1)
 }
 
 func testDuplicates(f *fixture) {
@@ -211,7 +212,7 @@ func testDuplicates(f *fixture) {
 	found, err := f.store.Deliveries(f.ctx, []meta.DeliveryKey{key, {AccountID: "a", DeliveryID: "other", Mailbox: "INBOX"}})
 	f.ok(err)
 	f.equal("found", []any{len(found), found[key].UID}, []any{1, 1})
-	f.equal("messages", f.mailbox("a", "INBOX").GetMessages(), 1)
+	f.equal("messages", f.mailbox("INBOX").GetMessages(), 1)
 	f.now = f.now.Add(26 * time.Hour)
 	_, err = f.store.ForgetDeliveries(f.ctx)
 	f.ok(err)
@@ -273,7 +274,7 @@ func testEvents(f *fixture) {
 
 func testRollback(f *fixture) {
 	f.insert("a", "INBOX", 1)
-	before := f.mailbox("a", "INBOX").String()
+	before := f.mailbox("INBOX").String()
 	f.commits = nil
 	// The same content again violates a key after most of the work was done.
 	c := f.content(10)
@@ -282,7 +283,7 @@ func testRollback(f *fixture) {
 	f.commits = nil
 	err := f.store.Insert(f.ctx, []*meta.Unit{u})
 	f.wantReason(err, rpcv1.Reason_REASON_UNAVAILABLE)
-	f.equal("mailbox", f.mailbox("a", "INBOX").String(), before)
+	f.equal("mailbox", f.mailbox("INBOX").String(), before)
 	f.equal("notices", len(f.commits), 0)
 	ctx, cancel := context.WithCancel(f.ctx)
 	cancel()
@@ -294,9 +295,9 @@ func testRollback(f *fixture) {
 func testNotices(f *fixture) {
 	f.insert("a", "INBOX", 1)
 	f.commits = nil
-	box := f.mailbox("a", "INBOX")
-	f.setFlags("a", box.GetMailboxId(), uidset.All, storagev1.Flag_FLAG_SEEN)
-	f.setFlags("a", box.GetMailboxId(), uidset.All, storagev1.Flag_FLAG_SEEN) // changes nothing
+	box := f.mailbox("INBOX")
+	f.setFlags(box.GetMailboxId(), uidset.All, storagev1.Flag_FLAG_SEEN)
+	f.setFlags(box.GetMailboxId(), uidset.All, storagev1.Flag_FLAG_SEEN) // changes nothing
 	f.equal("commits", len(f.commits), 1)
 	f.equal("notice", f.commits[0], meta.Commit{Changes: []meta.Change{{AccountID: "a", MailboxID: box.GetMailboxId(), Modseq: box.GetHighestModseq() + 1}}})
 }
