@@ -5,10 +5,12 @@ package clients
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -140,4 +142,18 @@ func appendMessage(t *testing.T, c *imapclient.Client, mailbox string, message [
 	data, err := cmd.Wait()
 	require.NoError(t, err)
 	return data
+}
+
+// withAttachment is a multipart/mixed message of a text and a file; disposition holds the parameters of Content-Disposition.
+func withAttachment(subject, body, disposition string, file []byte) []byte {
+	var encoded strings.Builder
+	for line := range slices.Chunk([]byte(base64.StdEncoding.EncodeToString(file)), 76) {
+		encoded.Write(line)
+		encoded.WriteString("\r\n")
+	}
+	return []byte(crlf("From: Sender <sender@elsewhere.example>\nTo: someone@"+harness.Domain+"\nSubject: "+subject+
+		"\nDate: Sun, 01 Mar 2026 12:00:00 +0000\nMessage-ID: <attachment@elsewhere.example>\nMIME-Version: 1.0\n"+
+		"Content-Type: multipart/mixed; boundary=frontier\n\n--frontier\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\n"+body+
+		"\n--frontier\nContent-Type: application/octet-stream\nContent-Transfer-Encoding: base64\nContent-Disposition: attachment; "+disposition+"\n\n") +
+		encoded.String() + "--frontier--\r\n")
 }
