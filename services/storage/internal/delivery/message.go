@@ -1,11 +1,11 @@
 package delivery
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 
+	"github.com/google/uuid"
 	"google.golang.org/grpc/codes"
 
 	"github.com/yubin-mail/yubin/pkg/fault"
@@ -59,7 +59,11 @@ func (m *Message) Seal(size uint64) error {
 			return m.fault(err)
 		}
 	}
-	m.content, err = meta.NewContent("E"+rand.Text(), structure, header)
+	id, err := uuid.NewV7() // in order of time, so that rows that come in together lie together
+	if err != nil {
+		return fmt.Errorf("make content id: %w", err)
+	}
+	m.content, err = meta.NewContent(id.String(), structure, header)
 	return err
 }
 

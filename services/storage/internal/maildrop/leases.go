@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/yubin-mail/yubin/pkg/fault"
+	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 	"github.com/yubin-mail/yubin/services/storage/internal/meta"
 )
 
@@ -16,6 +18,10 @@ const (
 	// ttl is how long a lease outlives its process, renewEvery how often it is renewed.
 	ttl        = 45 * time.Second
 	renewEvery = 10 * time.Second
+	// grace is how long a session waits for a lease: the client that has quit and comes back at once finds its last session
+	// still being ended. It asks again every retryEvery.
+	grace      = 300 * time.Millisecond
+	retryEvery = 20 * time.Millisecond
 	// releaseTimeout bounds the release of a lease; what fails expires.
 	releaseTimeout = 5 * time.Second
 )
@@ -45,7 +51,7 @@ func New(table Table, log *slog.Logger) *Keeper {
 // Errors: MAILDROP_IN_USE.
 func (k *Keeper) Acquire(ctx context.Context, account string) (id string, lost <-chan struct{}, release func(), err error) {
 	lease := meta.Lease{AccountID: account, ID: rand.Text()}
-	if err := k.table.AcquireLease(ctx, lease, ttl); err != nil {
+	if err := k.acquire(ctx, lease); err != nil {
 		return "", nil, nil, err
 	}
 	gone := make(chan struct{})
@@ -53,6 +59,26 @@ func (k *Keeper) Acquire(ctx context.Context, account string) (id string, lost <
 	k.held[lease] = gone
 	k.mu.Unlock()
 	return lease.ID, gone, func() { k.release(lease) }, nil
+}
+
+func (k *Keeper) acquire(ctx context.Context, lease meta.Lease) error {
+	patience := time.NewTimer(grace)
+	defer patience.Stop()
+	retry := time.NewTicker(retryEvery)
+	defer retry.Stop()
+	for {
+		err := k.table.AcquireLease(ctx, lease, ttl)
+		if !fault.Is(err, rpcv1.Reason_REASON_MAILDROP_IN_USE) {
+			return err
+		}
+		select {
+		case <-retry.C:
+		case <-patience.C:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 func (k *Keeper) release(lease meta.Lease) {

@@ -75,3 +75,20 @@ func TestLeaseOfASleeperIsLostToAnother(t *testing.T) {
 	default:
 	}
 }
+
+func TestClientThatComesBackAtOnceWaitsForItsLastSession(t *testing.T) {
+	one, two, _ := newKeepers(t)
+	_, _, release, err := one.Acquire(t.Context(), "bob")
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan error, 1)
+	go func() {
+		_, _, _, err := two.Acquire(t.Context(), "bob")
+		asked <- err
+	}()
+	release()
+	if err := <-asked; err != nil {
+		t.Error(err)
+	}
+}

@@ -16,7 +16,7 @@ import (
 
 // Content is what the copies of one message share: the body and what was parsed of it. EMAILID (RFC 8474) is its id.
 type Content struct {
-	// ID is unique, of characters that an objectid may have (RFC 8474 section 7), at most 64.
+	// ID is unique, of characters that an objectid may have (RFC 8474 section 7), at most 64 octets.
 	ID       string
 	Location body.Location
 
