@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -68,7 +69,7 @@ func run(ctx context.Context, s *service.Service, cfg *config) error {
 	if err != nil {
 		return err
 	}
-	components := append(backends, adminCalls, together("gateways", gateways))
+	components := slices.Concat(backends, []lifecycle.Component{adminCalls, together("gateways", gateways)})
 	if cfg.demo {
 		components = append(components, banner(cfg))
 	}
