@@ -40,7 +40,7 @@ func newWorld(t *testing.T) *world {
 	people.Flags(settings)
 	capacity.Flags(settings)
 	mail.Flags(settings)
-	if err := settings.Parse([]string{"--directory-argon2-memory=1MiB", "--directory-argon2-time=1"}); err != nil {
+	if err := settings.Parse([]string{"--directory-argon2-memory=1MiB", "--directory-argon2-time=1", "--quota-warn-levels=1000"}); err != nil {
 		t.Fatal(err)
 	}
 	asQuota := in.Client("quota")

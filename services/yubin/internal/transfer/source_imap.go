@@ -45,6 +45,7 @@ const dialTimeout = 30 * time.Second
 
 type imapSource struct {
 	client    *imapclient.Client
+	conn      net.Conn
 	id        string
 	only      []string
 	caps      imap.CapSet
@@ -60,23 +61,24 @@ type imapPlace struct {
 
 // OpenIMAP logs in to another server. The connection is cut when ctx ends.
 func OpenIMAP(ctx context.Context, opts IMAPOptions) (Source, error) {
-	client, err := dialIMAP(ctx, opts)
+	client, conn, err := dialIMAP(ctx, opts)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", opts.Address, err)
 	}
-	s := &imapSource{client: client, id: "imap:" + opts.User + "@" + opts.Address, only: opts.Mailboxes}
-	s.stopWatch = context.AfterFunc(ctx, func() { _ = client.Close() })
+	s := &imapSource{client: client, conn: conn, id: "imap:" + opts.User + "@" + opts.Address, only: opts.Mailboxes}
+	s.stopWatch = context.AfterFunc(ctx, func() { _ = conn.Close() })
 	if err := client.Login(opts.User, opts.Password).Wait(); err != nil {
-		return nil, errors.Join(fmt.Errorf("log in to %s as %s: %w", opts.Address, opts.User, contextFirst(ctx, err)), s.Close())
+		_ = s.Close()
+		return nil, fmt.Errorf("log in to %s as %s: %w", opts.Address, opts.User, contextFirst(ctx, err))
 	}
 	s.caps = client.Caps()
 	return s, nil
 }
 
-func dialIMAP(ctx context.Context, opts IMAPOptions) (*imapclient.Client, error) {
+func dialIMAP(ctx context.Context, opts IMAPOptions) (*imapclient.Client, net.Conn, error) {
 	host, _, err := net.SplitHostPort(opts.Address)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if opts.TLS != nil {
@@ -86,16 +88,24 @@ func dialIMAP(ctx context.Context, opts IMAPOptions) (*imapclient.Client, error)
 	config.NextProtos = []string{"imap"}
 	conn, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "tcp", opts.Address)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	clientOptions := &imapclient.Options{TLSConfig: config}
 	switch opts.Security {
 	case StartTLS:
-		return imapclient.NewStartTLS(conn, clientOptions)
+		client, err := imapclient.NewStartTLS(conn, clientOptions)
+		return client, conn, err
 	case Plain:
-		return imapclient.New(conn, clientOptions), nil
+		return imapclient.New(conn, clientOptions), conn, nil
 	}
-	return imapclient.New(tls.Client(conn, config), clientOptions), nil
+	secure := tls.Client(conn, config)
+	handshake, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	if err := secure.HandshakeContext(handshake); err != nil {
+		_ = conn.Close()
+		return nil, nil, err
+	}
+	return imapclient.New(secure, clientOptions), conn, nil
 }
 
 func contextFirst(ctx context.Context, err error) error {
@@ -107,11 +117,10 @@ func contextFirst(ctx context.Context, err error) error {
 
 func (s *imapSource) ID() string { return s.id }
 
+// Close cuts the connection: there is nothing to lose on a server that was only read.
 func (s *imapSource) Close() error {
-	if s.stopWatch() {
-		return s.client.Close()
-	}
-	return nil
+	s.stopWatch()
+	return s.client.Close()
 }
 
 // Index lists the messages of all mailboxes.
@@ -295,7 +304,8 @@ func (s *imapSource) fetch(ctx context.Context, set imap.UIDSet, byUID map[imap.
 			break
 		}
 		if err := fetched(data, byUID, each); err != nil {
-			_ = s.client.Close() // what else the server sends is of no use
+			_ = s.conn.Close() // what else the server sends is of no use
+			_ = fetch.Close()  // takes what was on its way, for which the client's reader waits
 			return contextFirst(ctx, err)
 		}
 	}
@@ -325,14 +335,17 @@ func fetched(data *imapclient.FetchMessageData, byUID map[imap.UID]Item, each fu
 				continue
 			}
 			if uid != 0 {
-				if err := hand(uid, byUID, item.Literal, each); err != nil {
+				if err := hand(uid, byUID, &exactReader{item.Literal, item.Literal.Size()}, each); err != nil {
 					return err
 				}
 				continue
 			}
-			body, err := io.ReadAll(io.LimitReader(item.Literal, maxEarly))
+			body, err := io.ReadAll(io.LimitReader(&exactReader{item.Literal, item.Literal.Size()}, maxEarly))
 			if err != nil {
 				return err
+			}
+			if int64(len(body)) < item.Literal.Size() {
+				return fmt.Errorf("a message of %d octets comes before its UID", item.Literal.Size())
 			}
 			early, seen = body, true
 		}
@@ -348,4 +361,20 @@ func hand(uid imap.UID, byUID map[imap.UID]Item, body io.Reader, each func(Item,
 		return nil
 	}
 	return each(item, body)
+}
+
+// exactReader fails where a literal is cut, so that no part of a message passes for the whole.
+type exactReader struct {
+	in   io.Reader
+	left int64
+}
+
+// Read implements io.Reader.
+func (r *exactReader) Read(p []byte) (int, error) {
+	n, err := r.in.Read(p)
+	r.left -= int64(n)
+	if errors.Is(err, io.EOF) && r.left > 0 {
+		err = fmt.Errorf("the connection was cut: %w", io.ErrUnexpectedEOF)
+	}
+	return n, err
 }
