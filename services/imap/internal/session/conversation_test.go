@@ -194,6 +194,7 @@ func TestMailboxes(t *testing.T) {
 	k.expect(`LIST "" Job* RETURN (STATUS (MESSAGES) CHILDREN)`,
 		`* LIST (\HasChildren) "/" Job`, "* STATUS Job (MESSAGES 0)", `* LIST (\HasNoChildren) "/" Job/2024`, "* STATUS Job/2024 (MESSAGES 0)", "OK")
 	k.expect("DELETE INBOX", "NO [CANNOT]")
+	k.expect("DELETE Job", "NO [HASCHILDREN]")
 	k.expect("DELETE Job/2024", "OK")
 	g.storage.deliver("INBOX", mail1)
 	k.expect("STATUS INBOX (MESSAGES RECENT UIDNEXT UNSEEN SIZE DELETED DELETED-STORAGE APPENDLIMIT)",

@@ -16,9 +16,8 @@ const (
 	authenticated
 	selectedState
 
-	anyState  = notAuthenticated | authenticated | selectedState
-	loggedIn  = authenticated | selectedState
-	stateNone = state(0)
+	anyState = notAuthenticated | authenticated | selectedState
+	loggedIn = authenticated | selectedState
 )
 
 func (s state) String() string {

@@ -317,6 +317,11 @@ func (s *memory) DeleteMailbox(_ context.Context, req *storagev1.DeleteMailboxRe
 	if req.Name == "INBOX" {
 		return nil, fault.New(codes.FailedPrecondition, rpcv1.Reason_REASON_MAILBOX_PROTECTED, "INBOX cannot be deleted")
 	}
+	for _, other := range s.boxes {
+		if strings.HasPrefix(other.info.Name, req.Name+"/") {
+			return nil, fault.New(codes.FailedPrecondition, rpcv1.Reason_REASON_MAILBOX_PROTECTED, "mailbox has children")
+		}
+	}
 	delete(s.boxes, b.info.MailboxId)
 	s.notify(b, true)
 	return &storagev1.DeleteMailboxResponse{}, nil

@@ -4,6 +4,8 @@ import (
 	"context"
 	"strings"
 
+	"github.com/yubin-mail/yubin/pkg/fault"
+	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 	"github.com/yubin-mail/yubin/services/imap/internal/wire"
 )
@@ -95,7 +97,11 @@ func runDelete(ctx context.Context, s *session) (reply, error) {
 		}
 		own = info.GetMailboxId() == s.box.id
 	}
-	if _, err := s.Storage.DeleteMailbox(call, &storagev1.DeleteMailboxRequest{AccountId: s.accountID(), Name: canonical(name)}); err != nil {
+	_, err = s.Storage.DeleteMailbox(call, &storagev1.DeleteMailboxRequest{AccountId: s.accountID(), Name: canonical(name)})
+	if fault.Is(err, rpcv1.Reason_REASON_MAILBOX_PROTECTED) && canonical(name) != "INBOX" {
+		return reply{}, no("HASCHILDREN", fault.Text(err)) // RFC 9051 section 7.1
+	}
+	if err != nil {
 		return reply{}, err
 	}
 	if own {

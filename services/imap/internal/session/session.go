@@ -79,7 +79,11 @@ func (s *session) Close() error {
 	cancel := s.cancel
 	s.mu.Unlock()
 	cancel()
-	return s.conn.inner().Close()
+	conn := s.conn.inner()
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn() // without a farewell, for which a client that does not read would be waited for
+	}
+	return conn.Close()
 }
 
 func (s *session) leaving() (reason string, ok bool) {
