@@ -76,7 +76,6 @@ bench: ## Run the benchmarks, which report ratios
 .PHONY: tidy
 tidy: ## Tidy every module and the workspace
 	@for m in $(MODULES) tools; do (cd $$m && GOWORK=off go mod tidy) || exit 1; done
-	go work sync
 
 .PHONY: clean
 clean: ## Remove what was built (not the data)
