@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"slices"
 	"strings"
@@ -223,7 +224,7 @@ If it is interrupted, the account is disabled and the same command finishes the 
 			return err
 		}
 		if !yes {
-			if err := a.confirm(fmt.Sprintf("Remove %s and all its mail for good?", acc.GetAddress())); err != nil {
+			if err := a.confirm(ctx, fmt.Sprintf("Remove %s and all its mail for good?", acc.GetAddress())); err != nil {
 				return err
 			}
 		}
@@ -320,12 +321,15 @@ func isNotFound(err error) bool {
 }
 
 // confirm asks a question that only "y" or "yes" answers with yes.
-func (a *app) confirm(question string) error {
+func (a *app) confirm(ctx context.Context, question string) error {
 	if !a.interactive() {
 		return &hintError{err: errors.New("not confirmed: there is no terminal to ask on"), hint: "Give --yes if you are sure."}
 	}
 	fmt.Fprintf(a.errOut, "%s [y/N] ", question)
-	answer, _ := bufio.NewReader(a.in).ReadString('\n')
+	answer, err := interruptible(ctx, func() (string, error) { return bufio.NewReader(a.in).ReadString('\n') })
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("read answer: %w", err)
+	}
 	switch strings.ToLower(strings.TrimSpace(answer)) {
 	case "y", "yes":
 		return nil

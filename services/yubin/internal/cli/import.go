@@ -164,7 +164,7 @@ func (a *app) remotePassword(cmd *cobra.Command, stdin bool, user, address strin
 	case stdin:
 		return a.firstLine()
 	case a.interactive():
-		return a.hidden("Password of " + user + " at " + address)
+		return a.hidden(cmd.Context(), "Password of "+user+" at "+address)
 	}
 	return "", usagef(cmd, "there is no terminal to ask for the password: give --password-stdin")
 }

@@ -48,11 +48,11 @@ func (p *passwordSource) read(a *app, cmd *cobra.Command, prompt string) (string
 	case !a.interactive():
 		return "", usagef(cmd, "there is no terminal to ask for the password: give --password-stdin or --generate")
 	}
-	first, err := a.hidden(prompt)
+	first, err := a.hidden(cmd.Context(), prompt)
 	if err != nil {
 		return "", err
 	}
-	second, err := a.hidden("Again")
+	second, err := a.hidden(cmd.Context(), "Again")
 	if err != nil {
 		return "", err
 	}
@@ -100,15 +100,41 @@ func (a *app) interactive() bool {
 }
 
 // hidden asks on the terminal, without echo.
-func (a *app) hidden(prompt string) (string, error) {
+func (a *app) hidden(ctx context.Context, prompt string) (string, error) {
 	fd, _ := a.terminal()
-	fmt.Fprintf(a.errOut, "%s: ", prompt)
-	secret, err := term.ReadPassword(fd)
-	fmt.Fprintln(a.errOut)
+	before, err := term.GetState(fd)
 	if err != nil {
 		return "", fmt.Errorf("read password: %w", err)
 	}
-	return string(secret), nil
+	fmt.Fprintf(a.errOut, "%s: ", prompt)
+	secret, err := interruptible(ctx, func() (string, error) {
+		secret, err := term.ReadPassword(fd)
+		return string(secret), err
+	})
+	fmt.Fprintln(a.errOut)
+	if err != nil {
+		return "", errors.Join(fmt.Errorf("read password: %w", err), term.Restore(fd, before))
+	}
+	return secret, nil
+}
+
+// interruptible lets Ctrl-C end the wait for a person's answer. The read that goes on ends with the process.
+func interruptible(ctx context.Context, read func() (string, error)) (string, error) {
+	type answer struct {
+		text string
+		err  error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		text, err := read()
+		answered <- answer{text, err}
+	}()
+	select {
+	case a := <-answered:
+		return a.text, a.err
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
 }
 
 // patient bounds a call whose work grows with a mailbox: --timeout if that was made longer, else ten minutes.

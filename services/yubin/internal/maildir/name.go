@@ -28,6 +28,9 @@ func folderName(mailbox string) string {
 	var b strings.Builder
 	for level := range strings.SplitSeq(mailbox, "/") {
 		b.WriteByte('.')
+		if level == "" { // no mailbox of ours has such a name, but ".." must never come of one
+			level = "_"
+		}
 		encode(&b, level)
 	}
 	return b.String()
