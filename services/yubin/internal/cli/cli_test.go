@@ -9,8 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/yubin-mail/yubin/pkg/tlsconf"
 	directoryv1 "github.com/yubin-mail/yubin/proto/yubin/directory/v1"
 	quotav1 "github.com/yubin-mail/yubin/proto/yubin/quota/v1"
+	"github.com/yubin-mail/yubin/services/yubin/internal/endpoint"
 )
 
 func TestDomains(t *testing.T) {
@@ -332,6 +334,35 @@ func TestNothingRuns(t *testing.T) {
 		code := a.execute(t.Context(), strings.Fields(strings.ReplaceAll(c.args, "@dir", dir)))
 		if code != c.code || !strings.Contains(errOut.String(), strings.ReplaceAll(c.say, "@dir", dir)) {
 			t.Errorf("%s: exit %d, want %d, saying %q:\n%s", c.args, code, c.code, c.say, errOut.String())
+		}
+	}
+}
+
+func TestNobodyAnswers(t *testing.T) {
+	authority, err := tlsconf.NewAuthority(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := authority.Issue("admin", "localhost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := endpoint.Publish(dir, endpoint.Endpoint{Address: "127.0.0.1:1", Files: files}); err != nil {
+		t.Fatal(err)
+	}
+	for args, say := range map[string]string{
+		"--data-dir " + dir:                 "cannot reach the service: Error while dialing: dial tcp 127.0.0.1:1",
+		"--directory-target 127.0.0.1:1 ":   "cannot reach the service",
+		"--quota-target dns:///127.0.0.1:1": "give --directory-target",
+	} {
+		if strings.Contains(args, "-target") {
+			args += " --rpc-ca " + files.CA + " --rpc-cert " + files.Cert + " --rpc-key " + files.Key
+		}
+		var out, errOut bytes.Buffer
+		a := &app{in: strings.NewReader(""), out: &out, errOut: &errOut}
+		if code := a.execute(t.Context(), append([]string{"domain", "list"}, strings.Fields(args)...)); code == exitOK || !strings.Contains(errOut.String(), say) {
+			t.Errorf("%s: exit %d, lacks %q:\n%s", args, code, say, errOut.String())
 		}
 	}
 }

@@ -74,6 +74,12 @@ func describe(err error) string {
 		shown = fault.Text(remote)
 	case st.Code() == codes.DeadlineExceeded:
 		shown = "no answer in time"
+	case st.Code() == codes.Unavailable:
+		_, why, found := strings.Cut(st.Message(), "transport: ")
+		if !found {
+			why = st.Message()
+		}
+		shown = "cannot reach the service: " + strings.TrimSuffix(why, `"`)
 	default:
 		shown = st.Message()
 	}
