@@ -255,7 +255,8 @@ func TestStoreExpungeCopyMove(t *testing.T) {
 		g.storage.deliver("INBOX", mail1)
 	}
 	k := g.selected("INBOX")
-	k.expect(`STORE 1:2 +FLAGS (\Deleted $Work)`, `* 1 FETCH (FLAGS (\Deleted $Work))`, `* 2 FETCH (FLAGS (\Deleted $Work))`, "OK")
+	k.expect(`STORE 1:2 +FLAGS (\Deleted $Work)`, `* FLAGS (\Answered \Flagged \Deleted \Seen \Draft $Work)`,
+		`* OK [PERMANENTFLAGS (\Answered \Flagged \Deleted \Seen \Draft $Work \*)] flags that are kept`, `* 1 FETCH (FLAGS (\Deleted $Work))`, `* 2 FETCH (FLAGS (\Deleted $Work))`, "OK")
 	k.expect(`STORE 2 -FLAGS.SILENT (\Deleted)`, "OK")
 	k.expect(`UID STORE 3 FLAGS (\Flagged)`, `* 3 FETCH (UID 3 FLAGS (\Flagged))`, "OK")
 	k.expect(`UID STORE 3 FLAGS (\Flagged)`, `* 3 FETCH (UID 3 FLAGS (\Flagged))`, "OK")

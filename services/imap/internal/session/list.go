@@ -167,7 +167,7 @@ type selection struct {
 // line makes the response for a folder; false if it is not selected.
 func (sel selection) line(f *folder) (listLine, bool) {
 	uses := specialUseAttrs(f.mailbox)
-	self := f.mailbox != nil || f.subscribed
+	self := f.mailbox != nil // what is only subscribed does not exist: LIST shows it to who asks for subscriptions
 	if sel.subscribed {
 		self = f.subscribed
 	}

@@ -17,6 +17,8 @@ type mailbox struct {
 	view     *view.Handle
 	// told is what the client was told last: its map of sequence numbers.
 	told *view.Snapshot
+	// flags are those that the client was told of, keywords at the end.
+	flags []string
 	// saved are the UIDs of the search result variable $ (RFC 9051 section 6.4.4.1).
 	saved []wire.Range
 }
@@ -55,6 +57,7 @@ func (s *session) tell(expunge, uid bool) error {
 
 // sendFlags sends a FETCH response with the flags.
 func (s *session) sendFlags(seq uint32, m view.Message, uid bool) {
+	s.announce(m.Keywords())
 	s.enc.Star().Num(uint64(seq)).Raw(" FETCH (")
 	if uid {
 		s.enc.Raw("UID ").Num(uint64(m.UID)).SP()

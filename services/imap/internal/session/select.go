@@ -53,13 +53,9 @@ func (s *session) describe(info *storagev1.Mailbox) {
 	if !s.rev2 {
 		s.enc.Star().Raw("0 RECENT").CRLF() // RFC 3501 section 7.3.2; \Recent is not kept
 	}
-	flags, firstUnseen := survey(told)
-	s.enc.Star().Raw("FLAGS ").Flags(flags).CRLF()
-	permanent := "()"
-	if !s.box.readOnly {
-		permanent = "(" + strings.Join(append(flags, `\*`), " ") + ")"
-	}
-	s.enc.Untagged(wire.StatusOK, "PERMANENTFLAGS "+permanent, "flags that are kept")
+	var firstUnseen uint32
+	s.box.flags, firstUnseen = survey(told)
+	s.sendFlagList()
 	if firstUnseen > 0 && !s.rev2 {
 		s.enc.Untagged(wire.StatusOK, "UNSEEN "+itoa(uint64(firstUnseen)), "first unseen message")
 	}
@@ -67,6 +63,29 @@ func (s *session) describe(info *storagev1.Mailbox) {
 	s.enc.Untagged(wire.StatusOK, "UIDNEXT "+itoa(uint64(told.UIDNext)), "next UID")
 	if s.rev2 {
 		s.sendList(listLine{attrs: specialUseAttrs(info), name: info.GetName()})
+	}
+}
+
+// sendFlagList tells which flags there are, and which can be changed.
+func (s *session) sendFlagList() {
+	s.enc.Star().Raw("FLAGS ").Flags(s.box.flags).CRLF()
+	permanent := "()"
+	if !s.box.readOnly {
+		permanent = "(" + strings.Join(s.box.flags, " ") + ` \*)`
+	}
+	s.enc.Untagged(wire.StatusOK, "PERMANENTFLAGS "+permanent, "flags that are kept")
+}
+
+// announce tells of keywords that came into use since the mailbox was selected (RFC 9051 section 7.3.5).
+func (s *session) announce(keywords []string) {
+	known := len(s.box.flags)
+	for _, k := range keywords {
+		if !slices.Contains(s.box.flags, k) {
+			s.box.flags = append(s.box.flags, k)
+		}
+	}
+	if len(s.box.flags) > known {
+		s.sendFlagList()
 	}
 }
 
