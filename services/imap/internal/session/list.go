@@ -167,7 +167,7 @@ type selection struct {
 // line makes the response for a folder; false if it is not selected.
 func (sel selection) line(f *folder) (listLine, bool) {
 	uses := specialUseAttrs(f.mailbox)
-	self := f.mailbox != nil // what is only subscribed does not exist: LIST shows it to who asks for subscriptions
+	self := f.mailbox != nil // a name that is only subscribed is not one of "the existing mailboxes" (RFC 9051 section 6.3.9)
 	if sel.subscribed {
 		self = f.subscribed
 	}
