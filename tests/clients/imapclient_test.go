@@ -121,9 +121,14 @@ func TestGoIMAPLongSession(t *testing.T) {
 			require.NoError(t, c.Create(name, nil).Wait())
 		}
 		require.Error(t, c.Create("Private", nil).Wait(), "it is there already")
-		require.NoError(t, c.Create("Receipts", &imap.CreateOptions{SpecialUse: []imap.MailboxAttr{imap.MailboxAttrArchive}}).Wait())
+		spam := &imap.CreateOptions{SpecialUse: []imap.MailboxAttr{imap.MailboxAttrJunk}}
+		require.ErrorContains(t, c.Create("Spam", spam).Wait(), "CANNOT", "one mailbox has a use, or clients would not know where to file")
+		require.NoError(t, c.Delete("Junk").Wait())
+		require.NotContains(t, names(t, c, "", "*", nil), "Junk", "it is subscribed, but not there")
+		require.Contains(t, names(t, c, "", "*", &imap.ListOptions{SelectSubscribed: true}), "Junk")
+		require.NoError(t, c.Create("Spam", spam).Wait())
 		require.ErrorContains(t, c.Create("Important", &imap.CreateOptions{SpecialUse: []imap.MailboxAttr{imap.MailboxAttrImportant}}).Wait(), "USEATTR")
-		require.Subset(t, names(t, c, "", "*", nil), []string{"INBOX", "Work", "Work/2025", "Work/2026", "Private", "Sent", "Drafts", "Trash", "Junk", "Archive", "Receipts"})
+		require.Subset(t, names(t, c, "", "*", nil), []string{"INBOX", "Work", "Work/2025", "Work/2026", "Private", "Sent", "Drafts", "Trash", "Spam", "Archive"})
 		require.Equal(t, []string{"Work/2025", "Work/2026"}, names(t, c, "Work/", "%", nil))
 		require.Equal(t, []string{"Work/2025", "Work/2026"}, names(t, c, "", "Work/*", nil))
 		require.NotContains(t, names(t, c, "", "%", nil), "Work/2025")
@@ -154,12 +159,12 @@ func TestGoIMAPLongSession(t *testing.T) {
 			}
 		}
 		for attr, name := range map[imap.MailboxAttr]string{
-			imap.MailboxAttrSent: "Sent", imap.MailboxAttrDrafts: "Drafts", imap.MailboxAttrTrash: "Trash", imap.MailboxAttrJunk: "Junk",
-			imap.MailboxAttrArchive: "ArchiveReceipts",
+			imap.MailboxAttrSent: "Sent", imap.MailboxAttrDrafts: "Drafts", imap.MailboxAttrTrash: "Trash", imap.MailboxAttrJunk: "Spam",
+			imap.MailboxAttrArchive: "Archive",
 		} {
 			require.Equal(t, name, uses[attr])
 		}
-		require.ElementsMatch(t, []string{"Sent", "Drafts", "Trash", "Junk", "Archive", "Receipts"}, names(t, c, "", "*", &imap.ListOptions{SelectSpecialUse: true}))
+		require.ElementsMatch(t, []string{"Sent", "Drafts", "Trash", "Spam", "Archive"}, names(t, c, "", "*", &imap.ListOptions{SelectSpecialUse: true}))
 
 		require.NoError(t, c.Rename("Work", "Job", nil).Wait())
 		require.Equal(t, []string{"Job", "Job/2025", "Job/2026"}, names(t, c, "", "Job*", nil), "children move with it")
