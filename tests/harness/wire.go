@@ -12,7 +12,7 @@ import (
 )
 
 // wireTimeout is longer than any answer of a healthy server takes.
-const wireTimeout = 60 * time.Second
+const wireTimeout = 30 * time.Second
 
 // Wire is a client that sends what it is told, protocol or not.
 type Wire struct {
@@ -31,23 +31,29 @@ func (s *System) Wire(tb testing.TB, addr string, implicitTLS bool) *Wire {
 	}
 	w := &Wire{tb: tb, Conn: conn, r: bufio.NewReader(conn)}
 	tb.Cleanup(func() { _ = w.Conn.Close() })
-	w.patience(wireTimeout)
 	if implicitTLS {
 		w.Handshake(s.TLS(tb))
 	}
 	return w
 }
 
-func (w *Wire) patience(d time.Duration) { _ = w.Conn.SetDeadline(time.Now().Add(d)) }
-
 // Handshake goes over to TLS, as after STARTTLS.
 func (w *Wire) Handshake(config *tls.Config) {
 	w.tb.Helper()
-	conn := tls.Client(w.Conn, config)
-	if err := conn.Handshake(); err != nil {
+	if err := w.TryHandshake(config); err != nil {
 		w.tb.Fatalf("tls handshake: %v", err)
 	}
+}
+
+// TryHandshake is Handshake for a server that may refuse.
+func (w *Wire) TryHandshake(config *tls.Config) error {
+	_ = w.Conn.SetDeadline(time.Now().Add(wireTimeout))
+	conn := tls.Client(w.Conn, config)
+	if err := conn.Handshake(); err != nil {
+		return err
+	}
 	w.Conn, w.r = conn, bufio.NewReader(conn)
+	return nil
 }
 
 // Send writes octets as they are.
@@ -60,7 +66,7 @@ func (w *Wire) Send(data string) {
 
 // Try is Send for a server that may have gone.
 func (w *Wire) Try(data string) error {
-	w.patience(wireTimeout)
+	_ = w.Conn.SetWriteDeadline(time.Now().Add(wireTimeout))
 	_, err := io.WriteString(w.Conn, data)
 	return err
 }
@@ -77,7 +83,7 @@ func (w *Wire) Line() string {
 
 // TryLine is Line for a server that may have gone.
 func (w *Wire) TryLine() (string, error) {
-	w.patience(wireTimeout)
+	_ = w.Conn.SetReadDeadline(time.Now().Add(wireTimeout))
 	line, err := w.r.ReadString('\n')
 	return strings.TrimRight(line, "\r\n"), err
 }
@@ -109,7 +115,7 @@ func (w *Wire) Do(line, pattern string) string {
 // Rest reads until the server closes, and gives what it still said. It fails if the server does not close.
 func (w *Wire) Rest() string {
 	w.tb.Helper()
-	w.patience(wireTimeout)
+	_ = w.Conn.SetReadDeadline(time.Now().Add(wireTimeout))
 	var rest strings.Builder
 	if _, err := io.Copy(&rest, w.r); err != nil {
 		if timeout, ok := err.(net.Error); ok && timeout.Timeout() {

@@ -88,7 +88,6 @@ func (s *session) receive(r io.Reader, post func(*delivery) error) error {
 	begin := s.backend.now()
 	if s.wire != nil {
 		s.wire.BeginMessage()
-		defer s.wire.EndMessage()
 	}
 	msg, err := intake.Read(r, s.backend.cfg.Limits)
 	if err == nil {

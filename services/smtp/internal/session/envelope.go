@@ -1,11 +1,18 @@
 package session
 
 import (
+	"unicode"
+	"unicode/utf8"
+
 	"github.com/emersion/go-smtp"
 
 	directoryv1 "github.com/yubin-mail/yubin/proto/yubin/directory/v1"
 	quotav1 "github.com/yubin-mail/yubin/proto/yubin/quota/v1"
 )
+
+// maxPath is the longest sender address in octets: local part and domain each at their limit (RFC 5321 section 4.5.3.1). Senders that
+// count their bounces pass the 256 of a whole path.
+const maxPath = 64 + len("@") + 255
 
 // Mail implements smtp.Session: MAIL FROM (RFC 5321 section 4.1.1.2).
 func (s *session) Mail(from string, opts *smtp.MailOptions) error {
@@ -15,6 +22,9 @@ func (s *session) Mail(from string, opts *smtp.MailOptions) error {
 func (s *session) begin(from string, opts *smtp.MailOptions) error {
 	if s.mail != nil {
 		return errBadSequence
+	}
+	if err := checkSender(from, opts.UTF8); err != nil {
+		return err
 	}
 	if s.backend.role == RoleSubmission {
 		if s.account == nil {
@@ -27,6 +37,22 @@ func (s *session) begin(from string, opts *smtp.MailOptions) error {
 		}
 	}
 	s.mail = &transaction{from: from, size: opts.Size, utf8: opts.UTF8}
+	return nil
+}
+
+// checkSender refuses what must not come into a Return-Path.
+func checkSender(from string, smtputf8 bool) error {
+	if len(from) > maxPath {
+		return errSenderTooLong
+	}
+	for _, r := range from {
+		switch {
+		case unicode.IsControl(r) || r == utf8.RuneError:
+			return errSenderMalformed
+		case r > unicode.MaxASCII && !smtputf8:
+			return errSenderNotASCII
+		}
+	}
 	return nil
 }
 

@@ -46,8 +46,13 @@ type recipient struct {
 	accounts []*directoryv1.Recipient
 }
 
-// Reset implements smtp.Session.
-func (s *session) Reset() { s.mail = nil }
+// Reset implements smtp.Session. go-smtp calls it after every message too, once it has skipped the rest of one that failed.
+func (s *session) Reset() {
+	s.mail = nil
+	if s.wire != nil {
+		s.wire.EndMessage()
+	}
+}
 
 // Logout implements smtp.Session.
 func (s *session) Logout() error {

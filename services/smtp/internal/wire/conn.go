@@ -2,8 +2,10 @@
 package wire
 
 import (
+	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"time"
 )
@@ -30,6 +32,7 @@ type Conn struct {
 	awaiting bool      // a command is awaited
 	message  time.Time // when the message that is coming in must be whole; zero between messages
 	farewell func()    // writes the last answer
+	expired  bool      // a message took too long: nothing more is read
 	leaving  bool
 	left     bool
 }
@@ -60,8 +63,11 @@ func (c *Conn) EndMessage() {
 	c.message = time.Time{}
 }
 
-// Read implements net.Conn.
+// Read implements net.Conn. After the end of a message's time it gives io.EOF: the answer can still be written.
 func (c *Conn) Read(p []byte) (int, error) {
+	if c.isExpired() {
+		return 0, io.EOF
+	}
 	if !c.enterRead() {
 		c.leave()
 		return 0, io.EOF
@@ -73,7 +79,17 @@ func (c *Conn) Read(p []byte) (int, error) {
 	if c.left && err != nil {
 		return n, io.EOF
 	}
+	// go-smtp skips the rest of a message that failed: a client must not stay there for ever by sending an octet now and then.
+	if !c.message.IsZero() && errors.Is(err, os.ErrDeadlineExceeded) {
+		c.expired = true
+	}
 	return n, err
+}
+
+func (c *Conn) isExpired() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.expired
 }
 
 // enterRead sets the deadline, and says whether to read at all.
