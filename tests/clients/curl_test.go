@@ -24,11 +24,8 @@ func (d *device) mustCurl(s *harness.System, name string, args ...string) string
 	return r.stdout
 }
 
-// Exit codes of curl.
-const (
-	curlLoginDenied = 67
-	curlUseSSL      = 64
-)
+// curlLoginDenied is curl's exit code for it.
+const curlLoginDenied = 67
 
 func TestCurlSubmits(t *testing.T) {
 	t.Parallel()
@@ -65,6 +62,14 @@ func TestCurlSubmits(t *testing.T) {
 	require.NotZero(t, r.code, "no login without TLS")
 	require.NotContains(t, r.stderr, "> AUTH", "nor does the server invite it: the password would be in the open")
 	require.Len(t, text(t, bob, "INBOX"), 6)
+
+	// curl declares the size, so a full mailbox refuses before the mail is on its way.
+	s.CLI(t, "quota", "set", harness.Address("bob"), "10kB")
+	big := d.write("big.eml", message+strings.Repeat("0123456789abcdef\r\n", 1000))
+	r = d.curl(s, "alice", harness.Password, "--verbose", "--url", implicit, "--mail-from", harness.Address("alice"), "--mail-rcpt", harness.Address("bob"), "--upload-file", big)
+	require.NotZero(t, r.code)
+	require.Contains(t, r.stderr, "< 552 5.2.2")
+	require.NotContains(t, r.stderr, "> DATA")
 }
 
 func TestCurlDownloadsOverPOP3(t *testing.T) {

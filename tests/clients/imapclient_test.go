@@ -85,9 +85,9 @@ func TestGoIMAPLongSession(t *testing.T) {
 	wrong := dial(t, s, nil)
 	err := wrong.Authenticate(newSCRAM(t, harness.Address("alice"), "wrong"))
 	require.ErrorContains(t, err, "AUTHENTICATIONFAILED")
-	scram := newSCRAM(t, harness.Address("alice"), harness.Password)
-	require.NoError(t, c.Authenticate(scram))
-	require.True(t, scram.conversation.Valid(), "the server proved that it knows the password too")
+	proof := newSCRAM(t, harness.Address("alice"), harness.Password)
+	require.NoError(t, c.Authenticate(proof))
+	require.True(t, proof.conversation.Valid(), "the server proved that it knows the password too")
 
 	t.Run("capabilities, id, namespace, quota", func(t *testing.T) {
 		caps, err := c.Capability().Wait()

@@ -79,7 +79,7 @@ func TestJapaneseMail(t *testing.T) {
 
 	t.Run("is shown by NeoMutt", func(t *testing.T) {
 		d := muttDevice(t, s, "alice")
-		d.mutt("INBOX", "<tag-pattern>~A<enter><tag-prefix><pipe-message>cat > "+d.path("all")+"<enter>")
+		d.mutt("=INBOX", "<tag-pattern>~A<enter><tag-prefix><pipe-message>cat > "+d.path("all")+"<enter>")
 		shown := d.read("all")
 		for _, c := range charsets {
 			require.Contains(t, shown, "Subject: お花見のご案内 ("+c.name+" "+c.transfer+")\n")
@@ -143,7 +143,7 @@ func TestJapaneseAttachmentNames(t *testing.T) {
 		}
 
 		d := muttDevice(t, s, "alice")
-		d.mutt("INBOX", "<limit>~s '"+form.name+"$'<enter><view-attachments><last-entry><save-entry><enter><exit><limit>~A<enter>")
+		d.mutt("=INBOX", "<limit>~s '"+form.name+"$'<enter><view-attachments><last-entry><save-entry><enter><exit><limit>~A<enter>")
 		if !form.raw {
 			require.Equal(t, "一覧\n", d.read(name), form.name)
 		}
@@ -166,7 +166,7 @@ func TestJapaneseFolders(t *testing.T) {
 	s.Deliver(t, "alice", message)
 
 	d := muttDevice(t, s, "alice")
-	d.mutt("INBOX", "<save-message>=仕事/郵便<enter>")
+	d.mutt("=INBOX", "<save-message>=仕事/郵便<enter>")
 	const folder = "仕事/郵便"
 	c := s.IMAPClient(t, 0, "alice", nil)
 	require.Len(t, text(t, c, folder), 1, "NeoMutt, with modified UTF-7")

@@ -17,7 +17,7 @@ func muttDevice(t *testing.T, s *harness.System, name string) *device {
 	d := newDevice(t)
 	imap := "imaps://localhost:" + port(t, s.IMAPS[0]) + "/"
 	d.write(".config/neomutt/neomuttrc", fmt.Sprintf(`
-set imap_user="%[1]s" imap_pass="%[2]s" smtp_pass="%[2]s"
+set imap_user="%[1]s" imap_pass="%[2]s" smtp_pass="%[2]s" pop_user="%[1]s" pop_pass="%[2]s" pop_delete=yes
 set from="%[1]s" use_from=yes realname="%[3]s" hostname=example.test
 set folder="%[4]s" spoolfile="+INBOX" record="+Sent" postponed="+Drafts" trash="+Trash"
 set smtp_url="smtps://%[5]s@localhost:%[6]s/"
@@ -30,11 +30,11 @@ set pipe_decode=yes imap_check_subscribed=no mail_check=0 timeout=1 sort=mailbox
 	return d
 }
 
-// mutt opens a mailbox in NeoMutt on a terminal, presses keys, and leaves with what "quit" does: it saves the changes.
+// mutt opens a mailbox, "=" and its name or a URL, in NeoMutt on a terminal, presses keys, and leaves with what "quit" does: it saves the changes.
 func (d *device) mutt(folder, keys string) {
 	d.t.Helper()
 	script := d.write("keys.muttrc", "push \""+keys+"<sync-mailbox><quit>\"\n")
-	r := d.try("", "script", "--quiet", "--return", "--command", fmt.Sprintf("neomutt -f '=%s' -e 'source %s'", folder, script), "/dev/null")
+	r := d.try("", "script", "--quiet", "--return", "--command", fmt.Sprintf("neomutt -f '%s' -e 'source %s'", folder, script), "/dev/null")
 	require.Zero(d.t, r.code, "%s\n%s", keys, r.all())
 }
 
@@ -46,7 +46,7 @@ func (d *device) send(to, subject, body, attachment string) {
 	if attachment != "" {
 		keys += "<attach-file>" + attachment + "<enter>"
 	}
-	d.mutt("INBOX", keys+"<send-message>")
+	d.mutt("=INBOX", keys+"<send-message>")
 }
 
 func TestNeoMuttReadsAndFiles(t *testing.T) {
@@ -58,17 +58,17 @@ func TestNeoMuttReadsAndFiles(t *testing.T) {
 	d := muttDevice(t, s, "alice")
 	c := s.IMAPClient(t, 0, "alice", nil)
 
-	d.mutt("INBOX", "<search>~s Beta<enter><pipe-message>cat > "+d.path("beta")+"<enter>")
+	d.mutt("=INBOX", "<search>~s Beta<enter><pipe-message>cat > "+d.path("beta")+"<enter>")
 	require.Contains(t, d.read("beta"), "Subject: Beta\n")
 	require.Contains(t, d.read("beta"), "\nthe text of Beta\n")
 
-	d.mutt("INBOX", "<tag-pattern>~s Alpha|~s Beta<enter><tag-prefix><save-message>=Projects<enter>")
+	d.mutt("=INBOX", "<tag-pattern>~s Alpha|~s Beta<enter><tag-prefix><save-message>=Projects<enter>")
 	require.Len(t, text(t, c, "INBOX"), 2)
 	projects := text(t, c, "Projects")
 	require.Len(t, projects, 2)
 	require.Equal(t, string(letter("Alpha", "Alpha", "the text of Alpha")), string(harness.AfterTrace(t, []byte(projects[0]))))
 
-	d.mutt("INBOX", "<search>~s Gamma<enter><flag-message><search>~s Delta<enter><delete-message>")
+	d.mutt("=INBOX", "<search>~s Gamma<enter><flag-message><search>~s Delta<enter><delete-message>")
 	require.Len(t, text(t, c, "INBOX"), 1)
 	require.Contains(t, mailboxList(t, s, "alice"), `"name":"Trash"`)
 	require.Len(t, text(t, c, "Trash"), 1, "what is deleted goes to the trash")
@@ -77,15 +77,29 @@ func TestNeoMuttReadsAndFiles(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, fetchFlags(t, c), `\Flagged`)
 
-	d.mutt("Trash", "<delete-pattern>~A<enter>")
+	d.mutt("=Trash", "<delete-pattern>~A<enter>")
 	require.Empty(t, text(t, c, "Trash"), "and leaves the trash for good")
-	d.mutt("INBOX", "<copy-message>=Archive<enter>")
+	d.mutt("=INBOX", "<copy-message>=Archive<enter>")
 	require.Len(t, text(t, c, "Archive"), 1)
 	require.Len(t, text(t, c, "INBOX"), 1)
 
 	// Search on the server: a body that NeoMutt has not downloaded.
-	d.mutt("Projects", "<limit>=b 'text of Alpha'<enter><pipe-message>cat > "+d.path("found")+"<enter><limit>~A<enter>")
+	d.mutt("=Projects", "<limit>=b 'text of Alpha'<enter><pipe-message>cat > "+d.path("found")+"<enter><limit>~A<enter>")
 	require.Contains(t, d.read("found"), "Subject: Alpha\n")
+}
+
+func TestNeoMuttReadsOverPOP3(t *testing.T) {
+	t.Parallel()
+	s := harness.Start(t, harness.Options{Accounts: []string{"alice"}})
+	for _, subject := range []string{"Alpha", "Beta"} {
+		s.Deliver(t, "alice", letter(subject, subject, "the text of "+subject))
+	}
+	d := muttDevice(t, s, "alice")
+	d.mutt("pops://localhost:"+port(t, s.POP3S)+"/", "<search>~s Beta<enter><pipe-message>cat > "+d.path("beta")+"<enter><search>~s Alpha<enter><delete-message>")
+	require.Contains(t, d.read("beta"), "\nthe text of Beta\n")
+	left := text(t, s.IMAPClient(t, 0, "alice", nil), "INBOX")
+	require.Len(t, left, 1)
+	require.Contains(t, left[0], "Subject: Beta\r\n")
 }
 
 func TestNeoMuttSendsAndKeepsACopy(t *testing.T) {
@@ -111,7 +125,7 @@ func TestNeoMuttSendsAndKeepsACopy(t *testing.T) {
 	require.Contains(t, r.all(), "5.7.1")
 
 	phone := muttDevice(t, s, "bob")
-	phone.mutt("INBOX", "<pipe-message>cat > "+phone.path("mail")+"<enter><view-attachments><next-entry><save-entry><kill-line>"+phone.path("saved.txt")+"<enter><exit>")
+	phone.mutt("=INBOX", "<pipe-message>cat > "+phone.path("mail")+"<enter><view-attachments><next-entry><save-entry><kill-line>"+phone.path("saved.txt")+"<enter><exit>")
 	require.Contains(t, phone.read("mail"), "Hello Bob\n.\n.leading dots\n")
 	require.Equal(t, "numbers\n", phone.read("saved.txt"))
 }
