@@ -102,7 +102,7 @@ func newAccountList(a *app) *cobra.Command {
 		Short:             "List the accounts, all or those of a domain",
 		Example:           "  yubin account list example.com",
 		Args:              positional(0, 1),
-		ValidArgsFunction: a.completeDomains(1),
+		ValidArgsFunction: a.completeDomain(),
 		RunE: a.remote(func(ctx context.Context, c *clients, args []string) error {
 			var views []accountView
 			for acc, err := range c.accounts(ctx, strings.Join(args, "")) {
@@ -150,7 +150,7 @@ func newAccountShow(a *app) *cobra.Command {
 				[2]string{"Name", orDash(view.DisplayName)},
 				[2]string{"State", state(view.Disabled)},
 				[2]string{"POP3 DELE", policy},
-				[2]string{"Used", fmt.Sprintf("%s of %s, %s", humanBytes(u.UsedBytes), limitText(u.LimitBytes, true), plural(uint64(u.UsedMessages), "message"))},
+				[2]string{"Used", fmt.Sprintf("%s of %s, %s", humanBytes(u.UsedBytes), limitText(u.LimitBytes, true), countMessages(uint64(u.UsedMessages)))},
 				[2]string{"Aliases", orDash(strings.Join(view.Aliases, ", "))},
 				[2]string{"Created", humanTime(acc.GetCreatedUnix())},
 				[2]string{"Account id", view.AccountID},
@@ -233,7 +233,7 @@ If it is interrupted, the account is disabled and the same command finishes the 
 			return &hintError{err: err, hint: "The account is not removed yet. Run the same command again to finish."}
 		}
 		err = a.done(map[string]any{"removed": acc.GetAddress(), "account_id": acc.GetAccountId(), "messages": messages},
-			"account %s removed, with %s", acc.GetAddress(), plural(messages, "message"))
+			"account %s removed, with %s", acc.GetAddress(), countMessages(messages))
 		if aliases, listErr := c.aliasesTo(ctx, acc.GetAddress()); listErr == nil && len(aliases) > 0 {
 			a.note("Still leading to it: %s", strings.Join(aliases, ", "))
 		}

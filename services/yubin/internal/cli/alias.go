@@ -90,7 +90,7 @@ func newAliasList(a *app) *cobra.Command {
 		Short:             "List the aliases, all or those of a domain",
 		Example:           "  yubin alias list example.com",
 		Args:              positional(0, 1),
-		ValidArgsFunction: a.completeDomains(1),
+		ValidArgsFunction: a.completeDomain(),
 		RunE: a.remote(func(ctx context.Context, c *clients, args []string) error {
 			resp, err := c.directoryAdmin.ListAliases(ctx, &directoryv1.ListAliasesRequest{Domain: strings.Join(args, "")})
 			if err != nil {

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 
@@ -73,7 +72,7 @@ func newApply(a *app) *cobra.Command {
 }
 
 func (a *app) readDesired(file string) (*apply.File, error) {
-	var r io.Reader = a.in
+	r := a.in
 	if file != "-" {
 		f, err := os.Open(file)
 		if err != nil {
@@ -102,7 +101,7 @@ func (e *fileError) Unwrap() error { return e.err }
 
 func (a *app) apply(ctx context.Context, c *clients, file string, desired *apply.File, dryRun bool) error {
 	changes, err := apply.Plan(ctx, apply.Clients{Directory: c.directory, DirectoryAdmin: c.directoryAdmin, QuotaAdmin: c.quotaAdmin}, desired)
-	if _, mistakes := err.(interface{ Unwrap() []error }); mistakes { //nolint:errorlint // the joined errors themselves
+	if _, mistakes := err.(interface{ Unwrap() []error }); mistakes { // joined by Plan itself: nothing wraps them
 		return &fileError{file, err}
 	}
 	if err != nil {

@@ -38,7 +38,7 @@ func (a *app) complete(n int, offer func(ctx context.Context, c *clients, prefix
 	}
 }
 
-func (a *app) completeDomains(n int) completer { return a.complete(n, offerDomains) }
+func (a *app) completeDomain() completer { return a.complete(1, offerDomains) }
 
 func offerDomains(ctx context.Context, c *clients, prefix string) (out []string) {
 	resp, err := c.directoryAdmin.ListDomains(ctx, &directoryv1.ListDomainsRequest{})

@@ -138,7 +138,7 @@ func newDomainSet(a *app) *cobra.Command {
 			}
 			return nil
 		}),
-		ValidArgsFunction: a.completeDomains(1),
+		ValidArgsFunction: a.completeDomain(),
 	}
 	cmd.RunE = a.remote(func(ctx context.Context, c *clients, args []string) error {
 		d, err := c.domain(ctx, args[0])
@@ -163,7 +163,7 @@ func newDomainRemove(a *app) *cobra.Command {
 		Short:             "Remove a domain that has no accounts and aliases left",
 		Example:           "  yubin domain remove example.com",
 		Args:              positional(1, 1),
-		ValidArgsFunction: a.completeDomains(1),
+		ValidArgsFunction: a.completeDomain(),
 		RunE: a.remote(func(ctx context.Context, c *clients, args []string) error {
 			if _, err := c.directoryAdmin.DeleteDomain(ctx, &directoryv1.DeleteDomainRequest{Name: args[0]}); err != nil {
 				return err

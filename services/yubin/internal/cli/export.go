@@ -70,7 +70,7 @@ func newExport(a *app) *cobra.Command {
 		if result.Before > 0 {
 			before = fmt.Sprintf(", %d were there before", result.Before)
 		}
-		return a.done(summary, "%s (%s) exported to %s%s", plural(uint64(result.Messages), "message"), humanBytes(result.Bytes), to, before)
+		return a.done(summary, "%s (%s) exported to %s%s", countMessages(uint64(result.Messages)), humanBytes(result.Bytes), to, before)
 	})
 	cmd.Flags().StringVar(&to, "to", "", "directory, or file whose name ends in .mbox (required)")
 	cmd.Flags().StringSliceVar(&mailboxes, "mailbox", nil, "only these mailboxes")

@@ -185,7 +185,7 @@ func (a *app) importFrom(f *importFlags, open func(context.Context, *cobra.Comma
 		if err != nil {
 			return err
 		}
-		defer source.Close()
+		defer func() { _ = source.Close() }() // it is only read
 		state, err := f.openState(source.ID(), acc.GetAccountId())
 		if err != nil {
 			return err
@@ -229,14 +229,14 @@ func (a *app) imported(address string, result transfer.ImportResult, err error) 
 	if result.Before > 0 {
 		before = fmt.Sprintf(", %d were there before", result.Before)
 	}
-	printErr := a.done(summary, "%s (%s) imported into %s%s", plural(uint64(result.Messages), "message"), humanBytes(result.Bytes), address, before)
+	printErr := a.done(summary, "%s (%s) imported into %s%s", countMessages(uint64(result.Messages)), humanBytes(result.Bytes), address, before)
 	switch {
 	case errors.Is(err, transfer.ErrFull):
 		return &hintError{err: err, hint: fmt.Sprintf("\"yubin quota set %s SIZE\" makes room. Run the same command again to go on.", address)}
 	case err != nil:
 		return &hintError{err: err, hint: "Run the same command again to go on."}
 	case len(result.Skipped) > 0:
-		return fmt.Errorf("%s left out", plural(uint64(len(result.Skipped)), "message"))
+		return fmt.Errorf("%s left out", countMessages(uint64(len(result.Skipped))))
 	}
 	return printErr
 }

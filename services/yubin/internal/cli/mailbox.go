@@ -176,7 +176,7 @@ lists them, or with --mailbox and --since, or take --all. They count towards the
 			return err
 		}
 		return a.done(map[string]any{"address": acc.GetAddress(), "restored": resp.GetRestored()},
-			"%s restored", plural(uint64(resp.GetRestored()), "message"))
+			"%s restored", countMessages(uint64(resp.GetRestored())))
 	})
 	fs := cmd.Flags()
 	fs.SortFlags = false

@@ -160,9 +160,9 @@ func onOff(on bool) string {
 	return "off"
 }
 
-func plural(n uint64, one string) string {
+func countMessages(n uint64) string {
 	if n == 1 {
-		return "1 " + one
+		return "1 message"
 	}
-	return fmt.Sprintf("%d %ss", n, one)
+	return fmt.Sprintf("%d messages", n)
 }

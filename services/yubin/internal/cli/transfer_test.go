@@ -62,7 +62,7 @@ func (w *world) stored(address string) (out []stored) {
 		var states []*storagev1.MessageState
 		for {
 			resp, err := sync.Recv()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			if err != nil {
@@ -78,7 +78,7 @@ func (w *world) stored(address string) (out []stored) {
 			var text []byte
 			for {
 				resp, err := read.Recv()
-				if err == io.EOF {
+				if errors.Is(err, io.EOF) {
 					break
 				}
 				if err != nil {

@@ -1,0 +1,50 @@
+package cli
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/yubin-mail/yubin/pkg/tlsconf"
+)
+
+const certificatesLong = `Services that run as separate processes know each other by certificates of one authority of their own: each has the
+URI SAN spiffe://yubin/<service>, and the services' methods list who may call them. This makes the authority in a directory, and
+certificates for services: smtp, pop3, imap, storage, quota, directory, and admin for this command line tool.
+
+Give the files to the service as --rpc-ca, --rpc-cert and --rpc-key. Run it again to renew: a certificate that has more than a third of its life
+left stays, and running services read a new one without a restart. Keep ca.key away from the services: who has it can be any of them.`
+
+func newCertificates(a *app) *cobra.Command {
+	var dir string
+	var hosts []string
+	cmd := &cobra.Command{
+		Use:   "certificates SERVICE…",
+		Short: "Make the certificates by which separate services know each other",
+		Long:  certificatesLong,
+		Example: `  yubin certificates --dir /etc/yubin/certs storage --host storage.internal
+  yubin certificates --dir ./certs --host localhost smtp pop3 imap storage quota directory admin`,
+		Args:      positional(1, -1),
+		ValidArgs: []string{"smtp", "pop3", "imap", "storage", "quota", "directory", "admin"},
+		RunE: a.local(func(_ *cobra.Command, services []string) error {
+			authority, err := tlsconf.NewAuthority(dir)
+			if err != nil {
+				return err
+			}
+			for _, service := range services {
+				files, err := authority.Issue(service, hosts...)
+				if err != nil {
+					return err
+				}
+				err = a.done(map[string]string{"service": service, "ca": files.CA, "cert": files.Cert, "key": files.Key},
+					"%s: --rpc-ca %s --rpc-cert %s --rpc-key %s", service, files.CA, files.Cert, files.Key)
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		}),
+	}
+	cmd.Flags().StringVar(&dir, "dir", "certs", "directory of the authority and the certificates")
+	cmd.Flags().StringSliceVar(&hosts, "host", []string{"localhost"}, "host name or address under which the services are called; repeat it for several")
+	_ = cmd.MarkFlagDirname("dir") // fails only if there is no such flag
+	return cmd
+}
