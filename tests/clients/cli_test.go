@@ -2,7 +2,7 @@ package clients
 
 import (
 	"encoding/json"
-	"errors"
+
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -20,7 +20,7 @@ func exitCode(t *testing.T, err error) int {
 		return 0
 	}
 	var exit *exec.ExitError
-	require.True(t, errors.As(err, &exit), "%v", err)
+	require.ErrorAs(t, err, &exit)
 	return exit.ExitCode()
 }
 
@@ -82,26 +82,24 @@ func TestTheOperatorDescribesTheSystemInAFile(t *testing.T) {
 	require.NotEmpty(t, s.IMAPClient(t, 0, "hanako", nil).State())
 	s.Deliver(t, "team", letter("team", "To all", "hello"))
 	s.Deliver(t, "unknown-name", letter("any", "To anyone", "hello"))
-	for name, n := range map[string]float64{"hanako@example.test": 2, "taro@example.org": 1} {
-		u := jsonLines(t, s, "quota", "show", name)
-		require.Len(t, u, 1)
-		eventually(t, func() bool { return jsonLines(t, s, "quota", "show", name)[0]["used_messages"] == n }, name)
-		require.EqualValues(t, map[string]float64{"hanako@example.test": 300e6, "taro@example.org": 2e9}[name], u[0]["limit_bytes"])
+	for name, n := range map[string]int64{"hanako@example.test": 2, "taro@example.org": 1} {
+		eventually(t, func() bool { return usageOf(t, s, name).UsedMessages == n }, name)
+		require.Equal(t, map[string]int64{"hanako@example.test": 300e6, "taro@example.org": 2e9}[name], usageOf(t, s, name).LimitBytes)
 	}
 
 	changed := apply(strings.Replace(description, "300MB", "none", 1))
 	require.Contains(t, changed, "~ ")
 	require.Contains(t, changed, "hanako@example.test")
-	require.EqualValues(t, -1, jsonLines(t, s, "quota", "show", "hanako@example.test")[0]["limit_bytes"])
+	require.EqualValues(t, -1, usageOf(t, s, "hanako@example.test").LimitBytes, "none")
 
 	d := newDevice(t)
 	offered := d.run(harness.Binary(t, "yubin"), "__complete", "--data-dir", filepath.Join(s.Dir, "data"), "account", "show", "ha")
 	require.Contains(t, offered, "hanako@example.test\n", "Tab in the shell completes what there is")
 	require.NotContains(t, offered, "taro")
 
-	_, stderr, err := s.TryCLI(t, "domains:\n  - name: example.test\n  - nmae: x\nacounts: []\n", "apply", "-f", "-")
+	_, stderr, err := s.TryCLI(t, "domains:\n  - name: example.test\n  - nome: x\nacounts: []\n", "apply", "-f", "-")
 	require.Equal(t, 1, exitCode(t, err))
-	require.Contains(t, stderr, "nmae", "all mistakes at once")
+	require.Contains(t, stderr, "nome", "all mistakes at once")
 	require.Contains(t, stderr, "acounts")
 }
 
@@ -137,17 +135,17 @@ func TestTheOperatorsCommands(t *testing.T) {
 		}
 	})
 	t.Run("limits of account, domain and all", func(t *testing.T) {
-		limit := func() any { return jsonLines(t, s, "quota", "show", harness.Address("bob"))[0]["limit_bytes"] }
-		require.EqualValues(t, 5e9, limit())
+		bob := harness.Address("bob")
+		require.Equal(t, int64(5e9), usageOf(t, s, bob).LimitBytes)
 		for _, step := range []struct {
 			args string
-			want float64
+			want int64
 		}{
 			{"--global 3GB", 3e9}, {"example.test 2GB", 2e9}, {"bob@example.test 1GiB", 1 << 30}, {"bob@example.test none", -1},
 			{"bob@example.test default", 2e9}, {"example.test default", 3e9}, {"--global default", 5e9},
 		} {
 			s.CLI(t, append([]string{"quota", "set"}, strings.Fields(step.args)...)...)
-			require.EqualValues(t, step.want, limit(), step.args)
+			require.Equal(t, step.want, usageOf(t, s, bob).LimitBytes, step.args)
 		}
 	})
 	t.Run("passwords and aliases", func(t *testing.T) {

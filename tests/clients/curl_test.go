@@ -31,7 +31,8 @@ func TestCurlSubmits(t *testing.T) {
 	t.Parallel()
 	s := harness.Start(t, harness.Options{Accounts: []string{"alice", "bob"}})
 	d := newDevice(t)
-	message := crlf("From: alice@example.test\nTo: bob@example.test\nSubject: From curl\n\n.dot at the beginning\n..two\n\nend\n")
+	const header, body = "From: alice@example.test\r\nTo: bob@example.test\r\nSubject: From curl\r\n", "\r\n.dot at the beginning\r\n..two\r\n\r\nend\r\n"
+	const message = header + body
 	file := d.write("message.eml", message)
 	to := []string{"--mail-from", harness.Address("alice"), "--mail-rcpt", harness.Address("bob"), "--upload-file", file}
 	bob := s.IMAPClient(t, 0, "bob", nil)
@@ -48,7 +49,7 @@ func TestCurlSubmits(t *testing.T) {
 		d.mustCurl(s, "alice", append(args, to...)...)
 		got := text(t, bob, "INBOX")
 		require.Len(t, got, i+1)
-		require.True(t, strings.HasSuffix(got[i], message[strings.Index(message, "\r\n\r\n"):]), "the body came through as it was: %q", got[i])
+		require.True(t, strings.HasSuffix(got[i], body), "the body came through as it was: %q", got[i])
 		require.Contains(t, got[i], "Subject: From curl\r\n")
 		require.Contains(t, got[i], "Return-Path: <alice@example.test>\r\n")
 		require.Contains(t, got[i], "Delivered-To: bob@example.test\r\n")

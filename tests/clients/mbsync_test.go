@@ -154,7 +154,7 @@ func TestMbsyncKeepsTwoDevicesTheSame(t *testing.T) {
 	for _, d := range []*device{laptop, desktop} {
 		require.Equal(t, "RS", d.flags("INBOX", "Subject: Alpha"))
 		require.Equal(t, "FS", d.flags("INBOX", "Subject: Beta"))
-		require.Equal(t, "", d.flags("INBOX", "Subject: Gamma"))
+		require.Empty(t, d.flags("INBOX", "Subject: Gamma"))
 		_, got := d.message("Drafts", "Unfinished")
 		require.Equal(t, draft, local(got))
 		_, got = d.message("Projects/Post office", "Plans")

@@ -26,23 +26,23 @@ type usage struct {
 	LimitBytes   int64 `json:"limit_bytes"`
 }
 
-func showQuota(t *testing.T, s *harness.System, name string) usage {
+func usageOf(t *testing.T, s *harness.System, address string) usage {
 	t.Helper()
 	var u usage
-	require.NoError(t, json.Unmarshal([]byte(s.CLI(t, "quota", "show", harness.Address(name), "--json")), &u))
+	require.NoError(t, json.Unmarshal([]byte(s.CLI(t, "quota", "show", address, "--json")), &u))
 	return u
 }
 
 // fillTo delivers one mail after which an account uses so many percent of its limit, and a little more.
 func fillTo(t *testing.T, s *harness.System, name string, percent int64) {
 	t.Helper()
-	u := showQuota(t, s, name)
+	u := usageOf(t, s, harness.Address(name))
 	target := u.LimitBytes*percent/100 - u.UsedBytes
-	require.Greater(t, target, int64(0))
+	require.Positive(t, target)
 	s.Deliver(t, name, letter("fill", "Photos", strings.Repeat(strings.Repeat("x", 98)+"\n", int(target/100))))
 }
 
-// subjects of the messages in a mailbox that Yubin itself wrote.
+// notices are the subjects of the messages in a mailbox that Yubin itself wrote.
 func notices(t *testing.T, c *imapclient.Client, mailbox string) (subjects []string) {
 	t.Helper()
 	for _, m := range text(t, c, mailbox) {
@@ -103,8 +103,9 @@ func TestMyMailboxIsFull(t *testing.T) {
 	require.NoError(t, err)
 	addFlags(t, c, allUIDs(), imap.FlagDeleted)
 	require.NoError(t, c.Expunge().Close())
-	eventually(t, func() bool { return showQuota(t, s, "alice").UsedBytes == 0 }, "the space is free")
+	eventually(t, func() bool { return usageOf(t, s, harness.Address("alice")).UsedBytes == 0 }, "the space is free")
 	s.Deliver(t, "alice", big)
+	eventually(t, func() bool { return usageOf(t, s, harness.Address("alice")).UsedMessages == 1 }, "mail flows again, and is counted")
 	fillTo(t, s, "alice", 82)
 	warned(1)
 
@@ -112,7 +113,7 @@ func TestMyMailboxIsFull(t *testing.T) {
 	d := mpopDevice(t, s, "alice", "delivery maildir ~/mail/INBOX", "keep off")
 	d.run("mpop")
 	require.Len(t, d.maildir("INBOX"), 3)
-	eventually(t, func() bool { return showQuota(t, s, "alice").UsedBytes == 0 }, "the space is free")
+	eventually(t, func() bool { return usageOf(t, s, harness.Address("alice")).UsedBytes == 0 }, "the space is free")
 	s.Deliver(t, "alice", big)
 }
 
@@ -150,7 +151,7 @@ func TestIChangedTheMachineAndEverythingIsGone(t *testing.T) {
 	addFlags(t, c, allUIDs(), imap.FlagDeleted)
 	require.NoError(t, c.Expunge().Close())
 	require.NoError(t, c.Delete("Family/Letters").Wait())
-	eventually(t, func() bool { return showQuota(t, s, "alice").UsedMessages == 0 }, "what is deleted does not count")
+	eventually(t, func() bool { return usageOf(t, s, harness.Address("alice")).UsedMessages == 0 }, "what is deleted does not count")
 	fresh := mbsyncDevice(t, s, "alice", "IMAPS")
 	fresh.sync()
 	require.Empty(t, fresh.maildir("INBOX"))
@@ -174,7 +175,7 @@ func TestIChangedTheMachineAndEverythingIsGone(t *testing.T) {
 	require.Len(t, fresh.maildir("INBOX"), 1)
 	require.Len(t, fresh.maildir("Family/Letters"), 1)
 	require.Empty(t, strings.TrimSpace(s.CLI(t, "mailbox", "deleted", harness.Address("alice"), "--json")))
-	require.EqualValues(t, 2, showQuota(t, s, "alice").UsedMessages, "they count again")
+	require.EqualValues(t, 2, usageOf(t, s, harness.Address("alice")).UsedMessages, "they count again")
 }
 
 func TestThePhoneDownloadedItAndThePCDoesNotHaveIt(t *testing.T) {

@@ -1,6 +1,7 @@
 package clients
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -86,7 +87,7 @@ func TestSwaksDeliversFromOutside(t *testing.T) {
 	d := newDevice(t)
 	alice, bob := s.IMAPClient(t, 0, "alice", nil), s.IMAPClient(t, 0, "bob", nil)
 	from := []string{"--from", "sender@elsewhere.example"}
-	both := append(from, "--to", harness.Address("alice")+","+harness.Address("bob"))
+	both := slices.Concat(from, []string{"--to", harness.Address("alice") + "," + harness.Address("bob")})
 
 	d.mustSwaks(s.SMTP, both...)
 	d.mustSwaks(s.SMTP, append(both, "--pipeline")...)
