@@ -24,13 +24,17 @@ type Config struct {
 	readCache        config.Size
 	largeBody        config.Size
 	groupWait        time.Duration
+	minFree          config.Size
 }
 
 // Flags declares the settings.
 func (c *Config) Flags(fs *pflag.FlagSet) {
 	c.maxMessageSize, c.spoolMemory, c.spoolTotalMemory = 50*config.MB, config.MiB, 256*config.MiB
 	c.readCache, c.largeBody = 64*config.MiB, config.MiB
+	c.minFree = 64 * config.MB
 	fs.DurationVar(&c.retention, "storage-retention", 14*24*time.Hour, "how long deleted messages can be restored by the operator; they do not count")
+	config.SizeVar(fs, &c.minFree, "storage-min-free", c.minFree, "room that new mail leaves free on the disk, so that deleting works when it is full, 0 for none; "+
+		"deleted messages give their room back after --storage-retention, and a shorter one holds for them too from the next start")
 	config.SizeVar(fs, &c.maxMessageSize, "storage-max-message-size", c.maxMessageSize, "largest message that is taken")
 	fs.IntVar(&c.maxRecipients, "storage-max-recipients", 1000, "most recipients of one delivery")
 	fs.IntVar(&c.maxMailboxes, "storage-max-mailboxes", 10_000, "most mailboxes of an account")
@@ -57,6 +61,7 @@ func (c *Config) Validate() []error {
 		{"storage-spool-total-memory", c.spoolTotalMemory, config.MiB},
 		{"storage-read-cache", c.readCache, config.MiB},
 		{"storage-large-body", c.largeBody, 64 * config.KiB},
+		{"storage-min-free", c.minFree, 0},
 	} {
 		if size.value < size.min {
 			errs = append(errs, config.Errorf(size.flag, "%v: must be at least %v", size.value, size.min))

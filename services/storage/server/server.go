@@ -27,6 +27,7 @@ import (
 	"github.com/yubin-mail/yubin/services/storage/internal/object"
 	"github.com/yubin-mail/yubin/services/storage/internal/reclaim"
 	"github.com/yubin-mail/yubin/services/storage/internal/settle"
+	"github.com/yubin-mail/yubin/services/storage/internal/space"
 )
 
 // Deps is what the storage service needs.
@@ -111,26 +112,35 @@ func (s *Server) assemble(ctx context.Context, cfg Config, deps Deps) error {
 	if err := store.ForgetLeases(ctx); err != nil {
 		return fmt.Errorf("end old maildrop leases: %w", err)
 	}
+	if err := store.ShortenRetention(ctx); err != nil {
+		return fmt.Errorf("shorten retention: %w", err)
+	}
 	bodies, err := body.NewStore(body.Config{
 		Objects: s.objects, CacheBytes: int64(cfg.readCache), LargeBytes: int64(cfg.largeBody), Now: deps.Now, Registerer: deps.Registerer,
 	})
 	if err != nil {
 		return err
 	}
+	disks := []space.Source{space.Disk(cfg.Dir)}
+	if limited, ok := s.objects.(object.Limited); ok {
+		disks = append(disks, limited)
+	}
+	guard := space.New(int64(cfg.minFree), disks, time.Now, deps.Log, deps.Registerer)
 	spools, err := body.OpenSpools(body.SpoolConfig{
-		Dir: filepath.Join(cfg.Dir, "tmp"), Memory: int64(cfg.spoolMemory), TotalMemory: int64(cfg.spoolTotalMemory), Registerer: deps.Registerer,
+		Dir: filepath.Join(cfg.Dir, "tmp"), Memory: int64(cfg.spoolMemory), TotalMemory: int64(cfg.spoolTotalMemory),
+		Admit: guard.Admit, Registerer: deps.Registerer,
 	})
 	if err != nil {
 		return err
 	}
 	s.capacity = capacity.New(deps.Quota, deps.Log)
 	s.writer = delivery.New(delivery.Config{MaxMessageSize: int64(cfg.maxMessageSize), Wait: cmp.Or(cfg.groupWait, -1)}, delivery.Deps{
-		Meta: store, Bodies: bodies, Spools: spools, Capacity: s.capacity, Log: deps.Log, Registerer: deps.Registerer, Now: deps.Now,
+		Meta: store, Bodies: bodies, Spools: spools, Capacity: s.capacity, Space: guard, Log: deps.Log, Registerer: deps.Registerer, Now: deps.Now,
 	})
 	s.leases = maildrop.New(store, deps.Log)
 	s.reclaimer = reclaim.New(store, s.objects, deps.Now, deps.Log, deps.Registerer)
 	s.service = api.New(api.Deps{
-		Meta: store, Bodies: bodies, Writer: s.writer, Capacity: s.capacity, Feed: bus, Leases: s.leases,
+		Meta: store, Bodies: bodies, Writer: s.writer, Capacity: s.capacity, Space: guard, Feed: bus, Leases: s.leases,
 		Log: deps.Log, MaxRecipients: cfg.maxRecipients,
 	})
 	return nil

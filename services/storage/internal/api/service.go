@@ -19,6 +19,7 @@ import (
 	"github.com/yubin-mail/yubin/services/storage/internal/feed"
 	"github.com/yubin-mail/yubin/services/storage/internal/maildrop"
 	"github.com/yubin-mail/yubin/services/storage/internal/meta"
+	"github.com/yubin-mail/yubin/services/storage/internal/space"
 )
 
 // Deps of the services.
@@ -27,6 +28,7 @@ type Deps struct {
 	Bodies        *body.Store
 	Writer        *delivery.Writer
 	Capacity      *capacity.Reserver
+	Space         *space.Guard
 	Feed          feed.Bus
 	Leases        *maildrop.Keeper
 	Log           *slog.Logger
@@ -100,6 +102,9 @@ func (s *Service) reserveAndWrite(
 ) error {
 	bytes, messages, err := size(ctx)
 	if err != nil || messages == 0 {
+		return err
+	}
+	if err := s.Space.Admit(messages * delivery.RowWeight); err != nil {
 		return err
 	}
 	reserved := meta.Reserved{ID: capacity.NewID(), Bytes: bytes, Messages: messages}

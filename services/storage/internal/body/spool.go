@@ -24,7 +24,9 @@ type SpoolConfig struct {
 	Memory int64
 	// TotalMemory is what all spools hold in memory together, in octets (256 MiB); beyond it they go to files.
 	TotalMemory int64
-	Registerer  prometheus.Registerer
+	// Admit is asked before octets go to a file, and may refuse them; nil: all may.
+	Admit      func(octets int64) error
+	Registerer prometheus.Registerer
 }
 
 // Spools receive messages of any length in bounded memory.
@@ -42,6 +44,9 @@ const spoolPattern = "spool-*"
 func OpenSpools(cfg SpoolConfig) (*Spools, error) {
 	cfg.Memory = cmp.Or(cfg.Memory, 1<<20)
 	cfg.TotalMemory = cmp.Or(cfg.TotalMemory, 256<<20)
+	if cfg.Admit == nil {
+		cfg.Admit = func(int64) error { return nil }
+	}
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make spool directory: %w", err)
 	}
@@ -103,7 +108,8 @@ type Spool struct {
 	err    error
 }
 
-// Write implements io.Writer. After an error the spool is of no use but to be closed. Errors: ErrTooLarge, object.ErrFull.
+// Write implements io.Writer. After an error the spool is of no use but to be closed. Errors: ErrTooLarge, object.ErrFull, those of
+// SpoolConfig.Admit.
 func (s *Spool) Write(p []byte) (int, error) {
 	if s.err == nil {
 		s.err = s.write(p)
@@ -136,6 +142,13 @@ func (s *Spool) write(p []byte) error {
 			return nil
 		}
 	}
+	return s.writeFile(p)
+}
+
+func (s *Spool) writeFile(p []byte) error {
+	if err := s.spools.cfg.Admit(int64(len(p))); err != nil {
+		return err
+	}
 	_, err := s.file.Write(p)
 	return spoolError(err)
 }
@@ -167,8 +180,8 @@ func (s *Spool) spill(reason string) error {
 	if err := os.Remove(f.Name()); err != nil {
 		return spoolError(err)
 	}
-	if _, err := f.Write(s.buf); err != nil {
-		return spoolError(err)
+	if err := s.writeFile(s.buf); err != nil {
+		return err
 	}
 	s.freeMemory()
 	return nil

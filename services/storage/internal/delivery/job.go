@@ -57,11 +57,11 @@ func (j *job) size() (n int64) {
 	return n
 }
 
-// rowWeight is what a row counts in a group besides the octets of its body.
-const rowWeight = 2 << 10
+// RowWeight is what a row counts besides the octets of its body, in octets.
+const RowWeight = 2 << 10
 
 // weight is what the job adds to a group.
-func (j *job) weight() int64 { return j.size() + rowWeight*int64(len(j.Targets)) }
+func (j *job) weight() int64 { return j.size() + RowWeight*int64(len(j.Targets)) }
 
 // messages gives each message of the job once.
 func (j *job) messages() []*Message {

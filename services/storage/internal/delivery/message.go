@@ -14,6 +14,7 @@ import (
 	"github.com/yubin-mail/yubin/services/storage/internal/body"
 	"github.com/yubin-mail/yubin/services/storage/internal/meta"
 	"github.com/yubin-mail/yubin/services/storage/internal/object"
+	"github.com/yubin-mail/yubin/services/storage/internal/space"
 )
 
 // Message is a message on its way in: written, then sealed, then stored, then closed.
@@ -25,10 +26,14 @@ type Message struct {
 }
 
 // NewMessage starts a message of at most the configured size. hint is the declared size, 0 if it is unknown.
+// Errors: MESSAGE_TOO_LARGE, UNAVAILABLE (the disk is nearly full).
 func (w *Writer) NewMessage(hint uint64) (*Message, error) {
 	m := &Message{max: w.cfg.MaxMessageSize}
 	if m.max > 0 && hint > uint64(m.max) {
 		return nil, m.fault(body.ErrTooLarge)
+	}
+	if err := w.space.Admit(0); err != nil {
+		return nil, err
 	}
 	m.spool = w.spools.New(m.max)
 	return m, nil
@@ -75,6 +80,9 @@ func (m *Message) Close() error { return m.spool.Close() }
 
 // fault gives the error of a spool its reason.
 func (m *Message) fault(err error) error {
+	if errors.Is(err, space.ErrNearlyFull) {
+		return err
+	}
 	if errors.Is(err, body.ErrTooLarge) {
 		return fault.Newf(codes.InvalidArgument, rpcv1.Reason_REASON_MESSAGE_TOO_LARGE, "the message is larger than %d octets", m.max)
 	}

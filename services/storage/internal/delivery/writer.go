@@ -19,6 +19,7 @@ import (
 	"github.com/yubin-mail/yubin/services/storage/internal/body"
 	"github.com/yubin-mail/yubin/services/storage/internal/capacity"
 	"github.com/yubin-mail/yubin/services/storage/internal/meta"
+	"github.com/yubin-mail/yubin/services/storage/internal/space"
 )
 
 // flushTimeout bounds the steps of one group. Together with capacity.HoldTime it stays under the life of a reservation.
@@ -36,6 +37,7 @@ type Deps struct {
 	Bodies     *body.Store
 	Spools     *body.Spools
 	Capacity   *capacity.Reserver
+	Space      *space.Guard
 	Log        *slog.Logger
 	Registerer prometheus.Registerer // may be nil
 	Now        func() time.Time
@@ -48,6 +50,7 @@ type Writer struct {
 	bodies   *body.Store
 	spools   *body.Spools
 	capacity *capacity.Reserver
+	space    *space.Guard
 	log      *slog.Logger
 	now      func() time.Time
 	batcher  *batch.Batcher[*job, []Outcome]
@@ -62,7 +65,7 @@ type Writer struct {
 func New(cfg Config, deps Deps) *Writer {
 	w := &Writer{
 		cfg: cfg, meta: deps.Meta, bodies: deps.Bodies, spools: deps.Spools, capacity: deps.Capacity,
-		log: deps.Log, now: deps.Now, inFlight: map[string]chan struct{}{},
+		space: deps.Space, log: deps.Log, now: deps.Now, inFlight: map[string]chan struct{}{},
 		seconds: telemetry.Register(deps.Registerer, prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "yubin_storage_write_seconds",
 			Help:    "From a whole message to its durable commit.",
@@ -136,6 +139,9 @@ func (w *Writer) Store(ctx context.Context, r Request) ([]Outcome, error) {
 }
 
 func (w *Writer) store(ctx context.Context, j *job) ([]Outcome, error) {
+	if err := w.space.Admit(j.weight()); err != nil {
+		return nil, err
+	}
 	if w.anyLarge(j) {
 		// A large body goes first, so that its upload does not hold up the group of small ones.
 		if err := w.prepare(ctx, []*job{j}); err != nil {

@@ -14,6 +14,15 @@ const reclaimBatch = 500
 // deliveryMemory is how long a repeated delivery answers as before: a day, and an hour to spare.
 const deliveryMemory = 25 * 60 * 60
 
+// ShortenRetention makes a retention that was made shorter hold for what is deleted already. It scans the deleted messages.
+func (s *Store) ShortenRetention(ctx context.Context) error {
+	retention := int64(s.opts.Retention.Seconds())
+	return s.write(ctx, "shorten_retention", func(t *tx) error {
+		_, err := t.exec(`UPDATE deleted_messages SET expires_unix = deleted_unix + ? WHERE expires_unix - deleted_unix > ?`, retention, retention)
+		return err
+	})
+}
+
 // PurgeExpired removes deleted messages whose time is over, and tells how many. more says that others wait.
 func (s *Store) PurgeExpired(ctx context.Context) (purged int, more bool, err error) {
 	err = s.write(ctx, "purge_expired", func(t *tx) error {

@@ -47,6 +47,11 @@ type Dir struct {
 	synced   map[string]struct{}
 }
 
+var (
+	_ Store   = (*Dir)(nil)
+	_ Limited = (*Dir)(nil)
+)
+
 // maxSynced bounds the memory of what is known about folders; forgetting costs a sync.
 const maxSynced = 10_000
 
@@ -115,6 +120,15 @@ func (d *Dir) Close() error {
 		lock = d.lock.Close()
 	}
 	return errors.Join(lock, d.root.Close())
+}
+
+// Free implements Limited: what the file system has for a process without privileges.
+func (d *Dir) Free() (int64, error) {
+	var s syscall.Statfs_t
+	if err := syscall.Fstatfs(int(d.lock.Fd()), &s); err != nil {
+		return 0, fmt.Errorf("measure object directory: %w", err)
+	}
+	return int64(s.Bavail) * int64(s.Bsize), nil
 }
 
 // place gives an object's folder and file.

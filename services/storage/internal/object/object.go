@@ -55,6 +55,12 @@ type Store interface {
 	Delete(ctx context.Context, key string) error
 }
 
+// Limited is a Store that knows how much more it can take. One without that, as an S3 bucket, does not implement it.
+type Limited interface {
+	// Free gives the octets that can still be written.
+	Free() (bytes int64, err error)
+}
+
 // Limits of a key.
 const (
 	maxKey  = 512
