@@ -1,7 +1,8 @@
 // Package bench measures Yubin against peers and physical limits. Absolute times depend on the machine, so each figure is a ratio of two
 // things measured in turns in the same run, or a count of work for each mail. `make bench` runs the benchmarks; the test runs each once, on little mail.
 //
-// With YUBIN_BENCH_PROFILE=<folder> each benchmark leaves there a CPU profile of the server's first seconds under load, for `go tool pprof -top`.
+// With YUBIN_BENCH_PROFILE=<folder> benchmarks leave there CPU profiles of the server's first two seconds under load, for `go tool pprof -top`.
+// They must run for longer than that: -benchtime 5s.
 package bench
 
 import (
@@ -112,7 +113,7 @@ func (r *run) profile(s *harness.System) {
 }
 
 func saveProfile(r *run, admin, dir string) error {
-	req, err := http.NewRequestWithContext(r.Context(), http.MethodGet, "http://"+admin+"/debug/pprof/profile?seconds=3", nil)
+	req, err := http.NewRequestWithContext(r.Context(), http.MethodGet, "http://"+admin+"/debug/pprof/profile?seconds=2", nil)
 	if err != nil {
 		return err
 	}
