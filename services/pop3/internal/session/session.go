@@ -139,7 +139,7 @@ const handshakeTimeout = 30 * time.Second
 
 // handshake starts TLS on the connection.
 func (s *Session) handshake(ctx context.Context, raw net.Conn, config *tls.Config) error {
-	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, min(handshakeTimeout, s.server.config.IdleTimeout))
 	defer cancel()
 	over := tls.Server(raw, config)
 	if err := over.HandshakeContext(ctx); err != nil {
