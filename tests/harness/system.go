@@ -61,6 +61,8 @@ type System struct {
 	Dir       string
 	Shape     Shape
 	Processes []*Process // in the order of their start
+	// RPC has the addresses of the services that others call, by name; split shape only.
+	RPC map[string]string
 
 	certFile string
 	cli      []string // flags by which the CLI finds the system
@@ -149,6 +151,7 @@ func (s *System) planSplit(tb testing.TB, cert, key string, opts Options) {
 		return []string{"--rpc-ca", files.CA, "--rpc-cert", files.Cert, "--rpc-key", files.Key}
 	}
 	listen := map[string]string{"directory": FreeAddr(tb), "quota": FreeAddr(tb), "storage": FreeAddr(tb)}
+	s.RPC = listen
 	targets := func(services ...string) []string {
 		var args []string
 		for _, service := range services {

@@ -5,6 +5,7 @@ package hostile
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
@@ -13,7 +14,12 @@ import (
 	"github.com/yubin-mail/yubin/tests/harness"
 )
 
-const mib = 1 << 20
+const (
+	mib = 1 << 20
+	// patience is longer than any change takes in a healthy system.
+	patience = 30 * time.Second
+	tick     = 50 * time.Millisecond
+)
 
 // system is a running Yubin with a user who was there before the trouble.
 type system struct {
