@@ -46,7 +46,7 @@ func TestAGatewayCannotRaiseALimit(t *testing.T) {
 		require.Equal(t, codes.PermissionDenied, fault.Code(err), "%s: %v", gateway, err)
 		require.Equal(t, rpcv1.Reason_REASON_CALLER_NOT_ALLOWED, fault.Reason(err), gateway)
 	}
-	_, err := directoryv1.NewDirectoryAdminServiceClient(dial(t, s, ca, "smtp", "directory")).CreateDomain(t.Context(), &directoryv1.CreateDomainRequest{})
+	_, err := directoryv1.NewDirectoryAdminServiceClient(dial(t, s, ca, "smtp", "directory")).PutDomain(t.Context(), &directoryv1.PutDomainRequest{})
 	require.Equal(t, rpcv1.Reason_REASON_CALLER_NOT_ALLOWED, fault.Reason(err), "%v", err)
 	_, err = storagev1.NewStorageServiceClient(dial(t, s, ca, "directory", "storage")).ListMailboxes(t.Context(), &storagev1.ListMailboxesRequest{})
 	require.Equal(t, rpcv1.Reason_REASON_CALLER_NOT_ALLOWED, fault.Reason(err), "%v", err)
