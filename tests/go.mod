@@ -2,7 +2,22 @@ module github.com/yubin-mail/yubin/tests
 
 go 1.26.0
 
-require github.com/yubin-mail/yubin/pkg v0.0.0
+require (
+	github.com/yubin-mail/yubin/pkg v0.0.0
+	github.com/yubin-mail/yubin/proto v0.0.0
+	google.golang.org/grpc v1.85.0
+)
+
+require (
+	github.com/bufbuild/protocompile v0.9.0 // indirect
+	github.com/fullstorydev/grpchan v1.1.2 // indirect
+	github.com/golang/protobuf v1.5.4 // indirect
+	github.com/grpc-ecosystem/go-grpc-middleware/providers/prometheus v1.1.1 // indirect
+	github.com/grpc-ecosystem/go-grpc-middleware/v2 v2.3.4 // indirect
+	github.com/jhump/protoreflect v1.15.6 // indirect
+	golang.org/x/net v0.62.0 // indirect
+	google.golang.org/genproto/googleapis/rpc v0.0.0-20261012220534-4341edf3f941 // indirect
+)
 
 require (
 	github.com/beorn7/perks v1.0.1 // indirect
