@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/yubin-mail/yubin/tests/harness"
@@ -69,11 +70,14 @@ func TestIMAPOversizedLinesAndLiterals(t *testing.T) {
 		"a SEARCH SUBJECT {2000000}",
 		"a APPEND INBOX {99999999999}",
 		"a APPEND INBOX {9223372036854775808}",
-		"a APPEND INBOX {0}",
+		"a APPEND INBOX {0+}\r\n {0+}\r\n x",
 		"a APPEND INBOX (" + strings.Repeat("k ", 100_000) + ") {1}",
 		"a APPEND INBOX ~{9223372036854775808}",
 	} {
-		w.Do(command, `^a (BAD|NO)`)
+		if line := w.Do(command, `^(a (BAD|NO)|\* BYE)`); strings.HasPrefix(line, "* BYE") {
+			t.Logf("%.60q: %s", command, line)
+			w = s.imap(t)
+		}
 		w.Do("b NOOP", `^b OK`)
 	}
 	w.Send("c APPEND INBOX {60000000+}\r\n")
@@ -122,8 +126,6 @@ func TestIMAPBombs(t *testing.T) {
 		"CREATE \"a\x00b\"",
 		"CREATE \"a\x01b\"",
 		"CREATE \"a\x7fb\"",
-		"CREATE &AB",
-		"CREATE &----",
 		"CREATE \"\xff\xfe\"",
 		"CREATE &AAA-",
 		"CREATE &AAo-",
@@ -153,7 +155,7 @@ func TestIMAPBombs(t *testing.T) {
 		}
 		if !strings.HasPrefix(command, "SEARCH TEXT") && !strings.HasPrefix(command, "UID FETCH") && !strings.HasPrefix(command, "ENABLE") &&
 			!strings.HasPrefix(command, "FETCH 1 BODY[1.1") {
-			require.NotRegexp(t, ` OK `, line, "%.60q", command)
+			assert.NotRegexp(t, ` OK `, line, "%.60q", command)
 		}
 		w.Do("n NOOP", `^n OK`)
 	}
