@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -42,13 +43,13 @@ func run(ctx context.Context, s *service.Service, cfg *config) error {
 		return err
 	}
 	imap, err := server.New(ctx, cfg.Config, server.Deps{
+		Log: s.Log, Registerer: s.Registry, Now: time.Now, Version: s.Version,
 		Directory: directoryv1.NewDirectoryServiceClient(directory),
 		Quota:     quotav1.NewQuotaServiceClient(quota),
 		Storage:   storagev1.NewStorageServiceClient(storage),
-		Log:       s.Log, Registerer: s.Registry, Now: time.Now, Version: s.Version,
 	})
 	if err != nil {
-		return err
+		return fmt.Errorf("start imap: %w", err)
 	}
 	return s.Run(ctx, imap.Components()...)
 }

@@ -122,7 +122,7 @@ func TestGoIMAPLongSession(t *testing.T) {
 		}
 		require.Error(t, c.Create("Private", nil).Wait(), "it is there already")
 		spam := &imap.CreateOptions{SpecialUse: []imap.MailboxAttr{imap.MailboxAttrJunk}}
-		require.ErrorContains(t, c.Create("Spam", spam).Wait(), "CANNOT", "one mailbox has a use, or clients would not know where to file")
+		require.ErrorContains(t, c.Create("Spam", spam).Wait(), "USEATTR", "one mailbox has a use, or clients would not know where to file")
 		require.NoError(t, c.Delete("Junk").Wait())
 		require.NotContains(t, names(t, c, "", "*", nil), "Junk", "it is subscribed, but not there")
 		require.Contains(t, names(t, c, "", "*", &imap.ListOptions{SelectSubscribed: true}), "Junk")

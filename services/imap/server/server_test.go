@@ -49,7 +49,7 @@ func TestConfig(t *testing.T) {
 		{[]string{"--imap-tls-cert=a", "--imap-tls-key=b", "--imap-proxy-listen=:1"}, "--imap-trusted-proxies: is empty"},
 		{[]string{"--imap-tls-cert=a", "--imap-tls-key=b", "--imap-max-message-size=1KB"}, "--imap-max-message-size"},
 		{[]string{"--imap-tls-cert=a", "--imap-tls-key=b", "--imap-login-timeout=0s"}, "--imap-login-timeout"},
-		{[]string{"--imap-tls-cert=a", "--imap-tls-key=b", "--imap-max-login-failures=0"}, "--imap-max-login-failures"},
+		{[]string{"--imap-tls-cert=a", "--imap-tls-key=b", "--imap-max-auth-failures=0"}, "--imap-max-auth-failures"},
 	} {
 		_, err := configured(t, c.args...)
 		switch {

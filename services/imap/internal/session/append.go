@@ -72,6 +72,9 @@ func runAppend(ctx context.Context, s *session) (reply, error) {
 
 // mayAppend refuses before the client sends the message, where that is possible.
 func (s *session) mayAppend(ctx context.Context, name string, size int64) error {
+	if size == 0 {
+		return no("", "an empty message is none") // RFC 3502 section 3: by it a client takes its APPEND back
+	}
 	if size > s.Limits.MessageSize {
 		return no("TOOBIG", "message is larger than "+itoa(uint64(s.Limits.MessageSize))+" octets")
 	}

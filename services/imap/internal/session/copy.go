@@ -30,10 +30,21 @@ func (s *session) copyArgs(uid bool) (spans []span, target string, err error) {
 	return spans, canonical(args.Mailbox), err
 }
 
+const (
+	// maxCopy is how many messages one COPY takes: all or none are copied, so that it cannot be cut into calls, and
+	// their UIDs must fit into one answer.
+	maxCopy = 500_000
+	// moveBatch is how many messages one call moves. A MOVE may end part of the way (RFC 6851 section 3.3).
+	moveBatch = 100_000
+)
+
 func runCopy(ctx context.Context, s *session, uid bool) (reply, error) {
 	spans, target, err := s.copyArgs(uid)
 	if err != nil || len(spans) == 0 {
 		return reply{}, err
+	}
+	if count(spans) > maxCopy {
+		return reply{}, no("LIMIT", "at most "+itoa(maxCopy)+" messages are copied at once")
 	}
 	call, cancel := s.bulk(ctx)
 	defer cancel()
@@ -55,13 +66,22 @@ func runMove(ctx context.Context, s *session, uid bool) (reply, error) {
 	if s.box.readOnly {
 		return reply{}, errReadOnly
 	}
+	for batch := range batches(spans, moveBatch) {
+		if err := s.move(ctx, batch, target); err != nil {
+			return reply{}, err
+		}
+	}
+	return reply{}, nil
+}
+
+func (s *session) move(ctx context.Context, spans []span, target string) error {
 	call, cancel := s.bulk(ctx)
 	defer cancel()
 	answer, err := s.Storage.Move(call, &storagev1.MoveRequest{
 		AccountId: s.accountID(), MailboxId: s.box.id, Uids: s.box.uidRanges(spans), ToMailbox: target,
 	})
 	if err != nil {
-		return reply{}, tryCreate(err)
+		return tryCreate(err)
 	}
 	// RFC 6851 section 4.3: COPYUID comes before the EXPUNGE responses.
 	if code := copyUID(answer.GetMapping()); code != "" {
@@ -69,7 +89,7 @@ func runMove(ctx context.Context, s *session, uid bool) (reply, error) {
 	}
 	s.await(ctx, answer.GetHighestModseq())
 	s.seeTarget(ctx, answer.GetMapping())
-	return reply{}, nil
+	return nil
 }
 
 // seeTarget has the copies seen where a session of this gateway has the target selected.

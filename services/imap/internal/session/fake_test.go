@@ -277,6 +277,11 @@ func (s *memory) CreateMailbox(_ context.Context, req *storagev1.CreateMailboxRe
 	if _, err := s.named(req.Name); err == nil {
 		return nil, fault.New(codes.AlreadyExists, rpcv1.Reason_REASON_MAILBOX_EXISTS, "mailbox exists")
 	}
+	for _, b := range s.boxes {
+		if req.SpecialUse != 0 && b.info.SpecialUse == req.SpecialUse {
+			return nil, fault.New(codes.FailedPrecondition, rpcv1.Reason_REASON_INVALID, "another mailbox has that special use")
+		}
+	}
 	for i, c := range req.Name {
 		if c == '/' {
 			if _, err := s.named(req.Name[:i]); err != nil {

@@ -3,8 +3,9 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
-	"slices"
+	"runtime/debug"
 
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 	"github.com/yubin-mail/yubin/services/imap/internal/view"
@@ -28,6 +29,11 @@ type fetched struct {
 	state view.Message
 	// info is nil if no item needs anything of storage.
 	info *storagev1.Message
+
+	// opened is closed when the first item that is streamed was opened: part is it, or err why it could not be.
+	opened chan struct{}
+	part   *part
+	err    error
 }
 
 // fetchItem is a data item of FETCH (RFC 9051 section 6.4.5).
@@ -60,7 +66,7 @@ type part struct {
 }
 
 func (p *part) free() {
-	if p.close != nil {
+	if p != nil && p.close != nil {
 		p.close()
 	}
 }
@@ -108,10 +114,15 @@ type fetcher struct {
 	kinds []*fetchItem
 	needs need
 	seen  bool
+	// first is the index of the first item that is streamed, -1 if there is none.
+	first int
+	// flags: FLAGS is an item.
+	flags bool
 	// flagged are the UIDs whose \Seen this command has set, ascending: their FLAGS are told with them.
 	flagged []wire.Range
 	missing bool  // a message is gone
 	failure error // a message could not be read; the others were sent
+	queue   []*fetched
 	buf     []byte
 }
 
@@ -119,7 +130,7 @@ func newFetcher(s *session, items []wire.Item, uid bool) *fetcher {
 	if uid && !wire.Has(items, "UID") {
 		items = append([]wire.Item{{Name: "UID"}}, items...)
 	}
-	f := &fetcher{s: s}
+	f := &fetcher{s: s, first: -1}
 	for _, item := range items {
 		item = normalise(item)
 		kind, ok := registered.fetchItems[item.Name]
@@ -131,6 +142,10 @@ func newFetcher(s *session, items []wire.Item, uid bool) *fetcher {
 			f.needs = f.needs.or(kind.needs(item))
 		}
 		f.seen = f.seen || kind.seen != nil && kind.seen(item)
+		f.flags = f.flags || item.Name == "FLAGS"
+		if f.first < 0 && kind.open != nil {
+			f.first = len(f.items) - 1
+		}
 	}
 	return f
 }
@@ -142,56 +157,49 @@ func (f *fetcher) markSeen(ctx context.Context, spans []span) error {
 	if !f.seen || b.readOnly {
 		return nil
 	}
-	var unseen []wire.Range
+	var unseen []span
 	for _, sp := range spans {
-		for _, m := range b.told.Range(sp.from, sp.to) {
-			if !m.Has(storagev1.Flag_FLAG_SEEN) {
-				unseen = wire.AppendNum(unseen, m.UID)
+		for i, m := range b.told.Range(sp.from, sp.to) {
+			switch last := len(unseen) - 1; {
+			case m.Has(storagev1.Flag_FLAG_SEEN):
+			case last >= 0 && unseen[last].to == i:
+				unseen[last].to++
+			default:
+				unseen = append(unseen, span{i, i + 1})
 			}
 		}
 	}
-	if len(unseen) == 0 {
-		return nil
-	}
-	call, cancel := f.s.bulk(ctx)
-	defer cancel()
-	answer, err := f.s.Storage.StoreFlags(call, &storagev1.StoreFlagsRequest{
-		AccountId: f.s.accountID(), MailboxId: b.id, Uids: protoRanges(unseen),
-		Operation: storagev1.StoreFlagsRequest_OPERATION_ADD, Flags: uint32(storagev1.Flag_FLAG_SEEN),
+	add := flagChange{op: wire.StoreAdd, bits: uint32(storagev1.Flag_FLAG_SEEN)}
+	return f.s.storeFlags(ctx, unseen, add, func(_ *view.Snapshot, states []*storagev1.MessageState) {
+		for _, state := range states {
+			f.flagged = wire.AppendNum(f.flagged, state.GetUid())
+		}
 	})
-	if err != nil {
-		return err
-	}
-	f.s.await(ctx, answer.GetHighestModseq())
-	b.told = b.told.Replace(answer.GetStates())
-	for _, state := range answer.GetStates() {
-		f.flagged = wire.AppendNum(f.flagged, state.GetUid())
-	}
-	return nil
 }
 
 // fetchBatch is how many messages one call to storage asks for.
 const fetchBatch = 256
 
 func (f *fetcher) run(ctx context.Context, spans []span) error {
-	for _, sp := range spans {
-		if f.needs == (need{}) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer f.drop()
+	defer cancel()
+	if f.needs == (need{}) {
+		for _, sp := range spans {
 			for i, m := range f.s.box.told.Range(sp.from, sp.to) {
-				if err := f.message(ctx, &fetched{seq: uint32(i + 1), state: m}); err != nil {
+				if err := f.message(ctx, i, m, nil); err != nil {
 					return err
 				}
 			}
 		}
-	}
-	if f.needs == (need{}) {
-		return nil
+		return f.flush(ctx)
 	}
 	for batch := range batches(spans, fetchBatch) {
 		if err := f.batch(ctx, batch); err != nil {
 			return err
 		}
 	}
-	return nil
+	return f.flush(ctx)
 }
 
 // batches cuts spans into groups of at most n messages.
@@ -220,10 +228,10 @@ func batches(spans []span, n int) func(yield func([]span) bool) {
 
 // batch asks storage about some messages and sends them as they come.
 func (f *fetcher) batch(ctx context.Context, spans []span) error {
-	ctx, cancel := context.WithCancel(ctx)
+	call, cancel := context.WithCancel(ctx)
 	defer cancel()
 	b := f.s.box
-	stream, err := f.s.Storage.Fetch(ctx, &storagev1.FetchRequest{
+	stream, err := f.s.Storage.Fetch(call, &storagev1.FetchRequest{
 		AccountId: f.s.accountID(), MailboxId: b.id, Uids: b.uidRanges(spans),
 		Structure: f.needs.structure, Envelope: f.needs.envelope, Preview: f.needs.preview, Header: f.needs.header,
 	})
@@ -245,7 +253,7 @@ func (f *fetcher) batch(ctx context.Context, spans []span) error {
 				continue // the client does not know it yet
 			}
 			want--
-			if err := f.message(ctx, &fetched{seq: uint32(i + 1), state: m, info: info}); err != nil {
+			if err := f.message(ctx, i, m, info); err != nil {
 				return err
 			}
 		}
@@ -254,30 +262,78 @@ func (f *fetcher) batch(ctx context.Context, spans []span) error {
 	return nil
 }
 
-// message sends one FETCH response. Nothing is sent of a message that is gone. The error is
-// of the connection, or of a storage that cannot answer.
-func (f *fetcher) message(ctx context.Context, m *fetched) error {
-	parts := make([]*part, len(f.items))
-	defer func() {
-		for _, p := range parts {
-			if p != nil {
-				p.free()
-			}
-		}
-	}()
-	first := slices.IndexFunc(f.kinds, func(k *fetchItem) bool { return k.open != nil })
-	if first >= 0 {
-		// The first one is opened before anything is sent, so that a message that cannot be read is left out whole.
-		p, err := f.kinds[first].open(ctx, f.s, m, f.items[first])
-		if err != nil {
-			return f.unreadable(err)
-		}
-		parts[first] = p
+// readAhead is how many messages are opened beyond the one that is sent, so that storage works while the client reads.
+const readAhead = 3
+
+// message sends one FETCH response, or lets it wait in the queue until it is opened and its turn comes. The error is of the
+// connection, or of a storage that cannot answer.
+func (f *fetcher) message(ctx context.Context, index int, state view.Message, info *storagev1.Message) error {
+	m := &fetched{seq: uint32(index + 1), state: state, info: info}
+	if f.first < 0 {
+		return f.send(ctx, m)
 	}
-	return f.send(ctx, m, parts)
+	m.opened = make(chan struct{})
+	f.queue = append(f.queue, m)
+	go f.open(ctx, m)
+	if len(f.queue) <= readAhead {
+		return nil
+	}
+	return f.pop(ctx)
 }
 
-func (f *fetcher) send(ctx context.Context, m *fetched, parts []*part) error {
+// open opens the first item that is streamed before anything of the message is sent, so that one that cannot be read is left out whole.
+func (f *fetcher) open(ctx context.Context, m *fetched) {
+	defer close(m.opened)
+	defer func() {
+		if p := recover(); p != nil { // as in guarded
+			m.err = fmt.Errorf("panic: %v", p)
+			f.s.Log.Error("fetch panicked", "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	m.part, m.err = f.kinds[f.first].open(ctx, f.s, m, f.items[f.first])
+}
+
+// pop sends the message that waits longest. Nothing is sent of one that is gone.
+func (f *fetcher) pop(ctx context.Context) error {
+	m := f.queue[0]
+	f.queue = f.queue[1:]
+	<-m.opened
+	if m.err != nil {
+		return f.leaveOut(m)
+	}
+	return f.send(ctx, m)
+}
+
+// flush sends what waits.
+func (f *fetcher) flush(ctx context.Context) error {
+	for len(f.queue) > 0 {
+		if err := f.pop(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// drop forgets what waits.
+func (f *fetcher) drop() {
+	for _, m := range f.queue {
+		<-m.opened
+		m.part.free()
+	}
+	f.queue = nil
+}
+
+// leaveOut passes over a message that cannot be read. That its \Seen was set is told nevertheless.
+func (f *fetcher) leaveOut(m *fetched) error {
+	err := f.unreadable(m.err)
+	if err == nil && f.failure != nil && wire.Contains(f.flagged, m.state.UID) {
+		f.s.sendFlags(m.seq, m.state, true)
+	}
+	return err
+}
+
+func (f *fetcher) send(ctx context.Context, m *fetched) error {
+	defer func() { m.part.free() }()
 	enc := f.s.enc
 	enc.Star().Num(uint64(m.seq)).Raw(" FETCH (")
 	for i, kind := range f.kinds {
@@ -289,7 +345,7 @@ func (f *fetcher) send(ctx context.Context, m *fetched, parts []*part) error {
 			enc.RawBytes(f.buf)
 			continue
 		}
-		if parts[i] == nil {
+		if i != f.first {
 			p, err := kind.open(ctx, f.s, m, f.items[i])
 			if err != nil {
 				if err := f.unreadable(err); err != nil {
@@ -298,16 +354,16 @@ func (f *fetcher) send(ctx context.Context, m *fetched, parts []*part) error {
 				}
 				p = kind.absentPart(f.items[i])
 			}
-			parts[i] = p
+			m.part = p
 		}
-		if err := sendPart(enc, parts[i]); err != nil {
+		err := sendPart(enc, m.part)
+		m.part.free()
+		if err != nil {
 			return err
 		}
-		parts[i].free()
-		parts[i] = nil
 	}
-	if wire.Contains(f.flagged, m.state.UID) && !slices.ContainsFunc(f.items, func(i wire.Item) bool { return i.Name == "FLAGS" }) {
-		enc.Raw(" FLAGS ").Flags(flagNames(m.state))
+	if !f.flags && wire.Contains(f.flagged, m.state.UID) {
+		enc.RawBytes(appendFlags(append(f.buf[:0], " FLAGS "...), m.state))
 	}
 	enc.Close().CRLF()
 	if err := enc.Err(); err != nil {

@@ -5,7 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
-	"strings"
+	"strconv"
 	"time"
 
 	"google.golang.org/grpc"
@@ -25,7 +25,7 @@ func init() {
 			return appendNumber(dst, "UID ", uint64(m.state.UID))
 		}},
 		{name: "FLAGS", render: func(_ *session, m *fetched, _ wire.Item, dst []byte) []byte {
-			return append(dst, "FLAGS ("+strings.Join(flagNames(m.state), " ")+")"...)
+			return appendFlags(append(dst, "FLAGS "...), m.state)
 		}},
 		{name: "INTERNALDATE", render: func(_ *session, m *fetched, _ wire.Item, dst []byte) []byte {
 			return time.Unix(m.state.Internal, 0).UTC().AppendFormat(append(dst, "INTERNALDATE "...), `"_2-Jan-2006 15:04:05 -0700"`)
@@ -225,5 +225,5 @@ func isPartFailure(err error) bool {
 }
 
 func appendNumber(dst []byte, label string, n uint64) []byte {
-	return append(append(dst, label...), itoa(n)...)
+	return strconv.AppendUint(append(dst, label...), n, 10)
 }

@@ -59,7 +59,7 @@ func (directory) Authenticate(stream directoryv1.DirectoryService_AuthenticateSe
 	}})
 }
 
-// quota has 10,000 octets and 500 messages.
+// quota has 10,000 octets and 500 messages for everybody but "unlimited".
 type quota struct {
 	quotav1.UnimplementedQuotaServiceServer
 }
@@ -68,7 +68,10 @@ func (quota) Check(_ context.Context, req *quotav1.CheckRequest) (*quotav1.Check
 	return &quotav1.CheckResponse{Fits: req.Bytes <= 10_000}, nil
 }
 
-func (quota) GetUsage(context.Context, *quotav1.GetUsageRequest) (*quotav1.GetUsageResponse, error) {
+func (quota) GetUsage(_ context.Context, req *quotav1.GetUsageRequest) (*quotav1.GetUsageResponse, error) {
+	if req.AccountId == "unlimited" {
+		return &quotav1.GetUsageResponse{Usage: &quotav1.Usage{LimitBytes: -1, UsedBytes: 1025, LimitMessages: -1, UsedMessages: 3}}, nil
+	}
 	return &quotav1.GetUsageResponse{Usage: &quotav1.Usage{LimitBytes: 10_000, UsedBytes: 1025, LimitMessages: 500, UsedMessages: 3}}, nil
 }
 

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/text/unicode/norm"
+
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 	"github.com/yubin-mail/yubin/services/imap/internal/wire"
 )
@@ -32,15 +34,19 @@ func init() {
 type listLine struct {
 	attrs []string
 	name  string
-	// childInfo says that a child matches the selection (RFC 9051 section 6.3.9.7: CHILDINFO).
-	childInfo bool
-	mailbox   *storagev1.Mailbox // nil if there is none of that name
+	// childInfo are the selection options that a mailbox below matches (RFC 9051 section 6.3.9.6, CHILDINFO).
+	childInfo []string
+	// oldName is the name that the client used, if it is not the mailbox's (RFC 9051 section 6.3.9.7, OLDNAME).
+	oldName string
 }
 
 func (s *session) sendList(l listLine) {
 	s.enc.Star().Raw("LIST (" + strings.Join(l.attrs, " ") + `) "/" `).Mailbox(l.name)
-	if l.childInfo {
-		s.enc.Raw(` ("CHILDINFO" ("SUBSCRIBED"))`)
+	if len(l.childInfo) > 0 {
+		s.enc.Raw(` ("CHILDINFO" ("` + strings.Join(l.childInfo, `" "`) + `"))`)
+	}
+	if l.oldName != "" {
+		s.enc.Raw(` ("OLDNAME" (`).Mailbox(l.oldName).Raw("))")
 	}
 	s.enc.CRLF()
 }
@@ -113,7 +119,7 @@ func parentOf(name string) string {
 func matcher(reference string, patterns []string) func(name string) bool {
 	compiled := make([]*wire.Pattern, len(patterns))
 	for i, p := range patterns {
-		compiled[i] = wire.NewPattern(reference+p, delimiter)
+		compiled[i] = wire.NewPattern(norm.NFC.String(reference+p), delimiter) // as mailbox names are
 	}
 	return func(name string) bool {
 		return slices.ContainsFunc(compiled, func(p *wire.Pattern) bool { return p.Match(name) })
@@ -136,22 +142,15 @@ func runList(ctx context.Context, s *session) (reply, error) {
 	}
 	matches := matcher(args.Reference, args.Patterns)
 	statusItems, _ := wire.Arg[[]wire.Item](args.Return, "STATUS")
-	sel := selection{
-		subscribed: wire.Has(args.Select, "SUBSCRIBED"),
-		recursive:  wire.Has(args.Select, "RECURSIVEMATCH"),
-		specialUse: wire.Has(args.Select, "SPECIAL-USE"),
-	}
-	sel.showSubscribed = sel.subscribed || wire.Has(args.Return, "SUBSCRIBED")
+	sel := newSelection(args, all)
 	for _, f := range all {
-		if !matches(f.name) {
+		own, below := sel.selects(f), sel.below[f.name]
+		if !own && !below || !matches(f.name) {
 			continue
 		}
-		line, ok := sel.line(f)
-		if !ok {
-			continue
-		}
-		s.sendList(line)
-		if len(statusItems) > 0 && f.mailbox != nil {
+		s.sendList(sel.line(f, below))
+		// Not of one that is shown for what is below it (RFC 5819 section 2).
+		if own && len(statusItems) > 0 && f.mailbox != nil {
 			s.sendStatus(statusItems, f.mailbox)
 		}
 	}
@@ -160,25 +159,47 @@ func runList(ctx context.Context, s *session) (reply, error) {
 
 // selection is what LIST's selection options ask for (RFC 9051 section 6.3.9.1).
 type selection struct {
-	subscribed, recursive, specialUse bool
-	showSubscribed                    bool
+	subscribed, specialUse bool
+	showSubscribed         bool
+	// below are the names above a mailbox that is selected; only with RECURSIVEMATCH.
+	below map[string]bool
 }
 
-// line makes the response for a folder; false if it is not selected.
-func (sel selection) line(f *folder) (listLine, bool) {
-	uses := specialUseAttrs(f.mailbox)
-	self := f.mailbox != nil // a name that is only subscribed is not one of "the existing mailboxes" (RFC 9051 section 6.3.9)
+func newSelection(args wire.ListArgs, all []*folder) selection {
+	sel := selection{
+		subscribed: wire.Has(args.Select, "SUBSCRIBED"),
+		specialUse: wire.Has(args.Select, "SPECIAL-USE"),
+		below:      map[string]bool{},
+	}
+	sel.showSubscribed = sel.subscribed || wire.Has(args.Return, "SUBSCRIBED")
+	if !wire.Has(args.Select, "RECURSIVEMATCH") {
+		return sel
+	}
+	for _, f := range all {
+		if !sel.selects(f) {
+			continue
+		}
+		for parent := parentOf(f.name); parent != ""; parent = parentOf(parent) {
+			sel.below[parent] = true
+		}
+	}
+	return sel
+}
+
+// selects tells whether a folder itself is selected.
+func (sel selection) selects(f *folder) bool {
+	if sel.specialUse && len(specialUseAttrs(f.mailbox)) == 0 {
+		return false
+	}
 	if sel.subscribed {
-		self = f.subscribed
+		return f.subscribed
 	}
-	if sel.specialUse && len(uses) == 0 {
-		self = false
-	}
-	childInfo := sel.recursive && sel.subscribed && f.subscribedBelow
-	if !self && !childInfo {
-		return listLine{}, false
-	}
-	line := listLine{name: f.name, childInfo: childInfo, mailbox: f.mailbox}
+	return f.mailbox != nil // a name that is only subscribed is not one of "the existing mailboxes" (RFC 9051 section 6.3.9)
+}
+
+// line makes the response for a folder.
+func (sel selection) line(f *folder, below bool) listLine {
+	line := listLine{name: f.name}
 	if f.mailbox == nil {
 		line.attrs = append(line.attrs, `\NonExistent`)
 	}
@@ -190,8 +211,14 @@ func (sel selection) line(f *folder) (listLine, bool) {
 	} else {
 		line.attrs = append(line.attrs, `\HasNoChildren`)
 	}
-	line.attrs = append(line.attrs, uses...)
-	return line, true
+	line.attrs = append(line.attrs, specialUseAttrs(f.mailbox)...)
+	if below && sel.subscribed {
+		line.childInfo = append(line.childInfo, "SUBSCRIBED")
+	}
+	if below && sel.specialUse {
+		line.childInfo = append(line.childInfo, "SPECIAL-USE")
+	}
+	return line
 }
 
 func runLsub(ctx context.Context, s *session) (reply, error) {

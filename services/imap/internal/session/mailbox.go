@@ -62,7 +62,7 @@ func (s *session) sendFlags(seq uint32, m view.Message, uid bool) {
 	if uid {
 		s.enc.Raw("UID ").Num(uint64(m.UID)).SP()
 	}
-	s.enc.Raw("FLAGS ").Flags(flagNames(m)).Close().CRLF()
+	s.enc.Raw("FLAGS ").RawBytes(appendFlags(nil, m)).Close().CRLF()
 }
 
 // await waits until the view has a change that this session made. That fails only with the storage; then the
@@ -115,16 +115,34 @@ func (b *mailbox) resolve(set wire.NumSet, uid bool) ([]span, error) {
 	}
 	total := uint32(told.Len())
 	for _, r := range set.Ranges {
-		// "n:*" is fine for any n; a number that stands for itself must exist.
-		if r.Start != 0 && r.Stop != 0 && max(r.Start, r.Stop) > total {
+		// This includes "*" of an empty mailbox (RFC 9051 section 9, "seq-number").
+		if total == 0 || max(r.Start, r.Stop) > total {
 			return nil, errSequence
 		}
 	}
-	var out []span
-	for _, r := range set.Resolve(total) {
-		out = append(out, span{int(r.Start) - 1, int(min(r.Stop, total))})
+	return b.sequenceSpans(set), nil
+}
+
+// resolveSearch is resolve for a search, where "*" may stand for a message that is not there, and simply does not match.
+func (b *mailbox) resolveSearch(set wire.NumSet, uid bool) ([]span, error) {
+	if set.SearchRes || uid {
+		return b.resolve(set, uid)
 	}
-	return out, nil
+	for _, r := range set.Ranges {
+		if r.Start != 0 && r.Stop != 0 && max(r.Start, r.Stop) > uint32(b.told.Len()) {
+			return nil, errSequence
+		}
+	}
+	return b.sequenceSpans(set), nil
+}
+
+func (b *mailbox) sequenceSpans(set wire.NumSet) []span {
+	total := b.told.Len()
+	var out []span
+	for _, r := range set.Resolve(uint32(total)) {
+		out = append(out, span{int(r.Start) - 1, min(int(r.Stop), total)})
+	}
+	return out
 }
 
 func (b *mailbox) uidSpans(ranges []wire.Range) []span {
@@ -134,7 +152,11 @@ func (b *mailbox) uidSpans(ranges []wire.Range) []span {
 		if r.Stop < ^uint32(0) {
 			to = b.told.Seek(r.Stop + 1)
 		}
-		if from < to {
+		switch last := len(out) - 1; {
+		case from >= to:
+		case last >= 0 && out[last].to == from: // nothing is between them any more
+			out[last].to = to
+		default:
 			out = append(out, span{from, to})
 		}
 	}
@@ -179,15 +201,20 @@ var flagBits = []struct {
 	{storagev1.Flag_FLAG_DRAFT, `\Draft`},
 }
 
-func flagNames(m view.Message) []string {
-	keywords := m.Keywords()
-	out := make([]string, 0, len(flagBits)+len(keywords))
+// appendFlags appends a message's flags in parentheses.
+func appendFlags(dst []byte, m view.Message) []byte {
+	dst = append(dst, '(')
+	start := len(dst)
 	for _, f := range flagBits {
 		if m.Has(f.bit) {
-			out = append(out, f.name)
+			dst = append(append(dst, f.name...), ' ')
 		}
 	}
-	return append(out, keywords...)
+	dst = append(dst, m.KeywordSet()...) // which has spaces between them
+	if last := len(dst) - 1; last >= start && dst[last] == ' ' {
+		dst = dst[:last]
+	}
+	return append(dst, ')')
 }
 
 func flagBit(name string) (storagev1.Flag, bool) {

@@ -78,8 +78,18 @@ func runCreate(ctx context.Context, s *session) (reply, error) {
 	defer cancel()
 	// A separator at the end announces that children will follow (RFC 9051 section 6.3.4).
 	name := strings.TrimSuffix(canonical(args.Mailbox), "/")
-	_, err = s.Storage.CreateMailbox(ctx, &storagev1.CreateMailboxRequest{AccountId: s.accountID(), Name: name, SpecialUse: use})
-	return reply{}, err
+	answer, err := s.Storage.CreateMailbox(ctx, &storagev1.CreateMailboxRequest{AccountId: s.accountID(), Name: name, SpecialUse: use})
+	if len(attrs) > 0 && fault.Is(err, rpcv1.Reason_REASON_INVALID) {
+		return reply{}, no("USEATTR", fault.Text(err)) // RFC 6154 section 3
+	}
+	if err != nil {
+		return reply{}, err
+	}
+	if s.rev2 && answer.GetMailbox().GetName() != name {
+		// RFC 9051 section 6.3.4: the client learns what became of its name.
+		s.sendList(listLine{attrs: specialUseAttrs(answer.GetMailbox()), name: answer.GetMailbox().GetName(), oldName: name})
+	}
+	return reply{}, nil
 }
 
 func runDelete(ctx context.Context, s *session) (reply, error) {

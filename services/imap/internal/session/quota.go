@@ -33,10 +33,15 @@ func runGetQuota(ctx context.Context, s *session) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if root != quotaRoot {
+	usage, err := s.usage(ctx)
+	if err != nil {
+		return reply{}, err
+	}
+	if root != quotaRoot || !limited(usage) {
 		return reply{}, no("NONEXISTENT", "no such quota root")
 	}
-	return reply{}, s.sendQuota(ctx)
+	s.sendQuota(usage)
+	return reply{}, nil
 }
 
 func runGetQuotaRoot(ctx context.Context, s *session) (reply, error) {
@@ -50,8 +55,18 @@ func runGetQuotaRoot(ctx context.Context, s *session) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	s.enc.Star().Raw("QUOTAROOT ").Mailbox(info.GetName()).SP().String(quotaRoot).CRLF()
-	return reply{}, s.sendQuota(ctx)
+	usage, err := s.usage(call)
+	if err != nil {
+		return reply{}, err
+	}
+	s.enc.Star().Raw("QUOTAROOT ").Mailbox(info.GetName())
+	if !limited(usage) { // RFC 9208 section 4.2.2: a mailbox may have no root
+		s.enc.CRLF()
+		return reply{}, nil
+	}
+	s.enc.SP().String(quotaRoot).CRLF()
+	s.sendQuota(usage)
+	return reply{}, nil
 }
 
 func runSetQuota(_ context.Context, s *session) (reply, error) {
@@ -61,16 +76,21 @@ func runSetQuota(_ context.Context, s *session) (reply, error) {
 	return reply{}, no("NOPERM", "quota is set by the operator")
 }
 
-// sendQuota shows the resources that have a limit. Usage is rounded up and the limit down, so
-// that what a client computes as free does fit.
-func (s *session) sendQuota(ctx context.Context) error {
+func (s *session) usage(ctx context.Context) (*quotav1.Usage, error) {
 	ctx, cancel := s.rpc(ctx)
 	defer cancel()
 	answer, err := s.Quota.GetUsage(ctx, &quotav1.GetUsageRequest{AccountId: s.accountID()})
-	if err != nil {
-		return err
-	}
-	usage := answer.GetUsage()
+	return answer.GetUsage(), err
+}
+
+// limited tells whether there is a quota root: an account without limits has none.
+func limited(usage *quotav1.Usage) bool {
+	return usage.GetLimitBytes() >= 0 || usage.GetLimitMessages() >= 0
+}
+
+// sendQuota shows the resources that have a limit. Usage is rounded up and the limit down, so
+// that what a client computes as free does fit.
+func (s *session) sendQuota(usage *quotav1.Usage) {
 	s.enc.Star().Raw("QUOTA ").String(quotaRoot).SP().Open()
 	bytes := usage.GetLimitBytes() >= 0
 	if bytes {
@@ -83,7 +103,6 @@ func (s *session) sendQuota(ctx context.Context) error {
 		s.enc.Raw("MESSAGE ").Num(atLeast0(usage.GetUsedMessages())).SP().Num(atLeast0(usage.GetLimitMessages()))
 	}
 	s.enc.Close().CRLF()
-	return nil
 }
 
 func kib(octets int64) uint64 { return atLeast0(octets) / quotaUnit }

@@ -22,14 +22,11 @@ func init() {
 
 func runSearch(ctx context.Context, s *session, uid bool) (reply, error) {
 	args, err := s.dec.SearchArgs()
-	if err != nil {
-		return reply{}, err
-	}
 	save := wire.Has(args.Return, "SAVE")
-	if err := s.tell(uid, uid); err != nil {
-		return reply{}, err
+	var uids []*storagev1.UidRange
+	if err == nil {
+		uids, err = s.search(ctx, args.Key)
 	}
-	uids, err := s.search(ctx, args.Key)
 	if err != nil {
 		// RFC 9051 section 6.4.4.1: a search that is answered by NO empties the variable, one by BAD does not.
 		if a, _ := answerFor(err); save && a.status == wire.StatusNO {
@@ -117,8 +114,12 @@ func (s *session) sendESearch(args wire.SearchArgs, found []wire.Range, uid bool
 	s.enc.CRLF()
 }
 
-// search gives the UIDs that match: from the view where it knows enough, else from storage.
+// search gives the UIDs that match: from the view where it knows enough, else from storage. New messages are searched too, but none
+// is expunged before: sequence numbers, also those in UID SEARCH, are those that the client knows (RFC 9051 section 5.5).
 func (s *session) search(ctx context.Context, key wire.SearchKey) ([]*storagev1.UidRange, error) {
+	if err := s.tell(false, false); err != nil {
+		return nil, err
+	}
 	criteria, err := s.box.criteria(key)
 	if err != nil {
 		return nil, err
@@ -202,7 +203,7 @@ func (b *mailbox) criteriaList(keys []wire.SearchKey) ([]*storagev1.SearchCriter
 }
 
 func (b *mailbox) setCriteria(k wire.SearchKey) (*storagev1.SearchCriteria, error) {
-	spans, err := b.resolve(k.Set, k.Op == wire.SearchUID)
+	spans, err := b.resolveSearch(k.Set, k.Op == wire.SearchUID)
 	if err != nil {
 		return nil, err
 	}

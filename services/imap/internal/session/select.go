@@ -39,15 +39,15 @@ func runSelect(ctx context.Context, s *session, readOnly bool) (reply, error) {
 	}
 	s.box = &mailbox{id: info.GetMailboxId(), readOnly: readOnly, view: handle, told: handle.Snapshot()}
 	s.to(selectedState)
-	s.describe(info)
+	s.describe(info, canonical(args.Mailbox))
 	if readOnly {
 		return reply{code: "READ-ONLY"}, nil
 	}
 	return reply{code: "READ-WRITE"}, nil
 }
 
-// describe sends what a client learns on SELECT.
-func (s *session) describe(info *storagev1.Mailbox) {
+// describe sends what a client learns on SELECT of a mailbox by a name.
+func (s *session) describe(info *storagev1.Mailbox, name string) {
 	told := s.box.told
 	s.enc.Star().Num(uint64(told.Len())).Raw(" EXISTS").CRLF()
 	if !s.rev2 {
@@ -62,7 +62,11 @@ func (s *session) describe(info *storagev1.Mailbox) {
 	s.enc.Untagged(wire.StatusOK, "UIDVALIDITY "+itoa(uint64(told.UIDValidity)), "UIDs are valid")
 	s.enc.Untagged(wire.StatusOK, "UIDNEXT "+itoa(uint64(told.UIDNext)), "next UID")
 	if s.rev2 {
-		s.sendList(listLine{attrs: specialUseAttrs(info), name: info.GetName()})
+		line := listLine{attrs: specialUseAttrs(info), name: info.GetName()}
+		if name != line.name {
+			line.oldName = name // RFC 9051 section 6.3.2: the name was not normalised
+		}
+		s.sendList(line)
 	}
 }
 

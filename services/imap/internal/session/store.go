@@ -2,8 +2,11 @@ package session
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
+	"github.com/yubin-mail/yubin/services/imap/internal/view"
 	"github.com/yubin-mail/yubin/services/imap/internal/wire"
 )
 
@@ -21,6 +24,13 @@ var storeOps = map[wire.StoreOp]storagev1.StoreFlagsRequest_Operation{
 	wire.StoreRemove: storagev1.StoreFlagsRequest_OPERATION_REMOVE,
 }
 
+// flagChange is what STORE does to each message.
+type flagChange struct {
+	op       wire.StoreOp
+	bits     uint32
+	keywords []string
+}
+
 func runStore(ctx context.Context, s *session, uid bool) (reply, error) {
 	args, err := s.dec.StoreArgs()
 	if err != nil {
@@ -29,33 +39,82 @@ func runStore(ctx context.Context, s *session, uid bool) (reply, error) {
 	if s.box.readOnly {
 		return reply{}, errReadOnly
 	}
-	bits, keywords, err := splitFlags(args.Flags)
-	if err != nil {
+	change := flagChange{op: args.Op}
+	if change.bits, change.keywords, err = splitFlags(args.Flags); err != nil {
 		return reply{}, err
 	}
 	spans, err := s.box.resolve(args.Set, uid)
-	if err != nil || len(spans) == 0 {
-		return reply{}, err
-	}
-	call, cancel := s.bulk(ctx)
-	defer cancel()
-	answer, err := s.Storage.StoreFlags(call, &storagev1.StoreFlagsRequest{
-		AccountId: s.accountID(), MailboxId: s.box.id, Uids: s.box.uidRanges(spans),
-		Operation: storeOps[args.Op], Flags: bits, Keywords: keywords,
-	})
 	if err != nil {
 		return reply{}, err
 	}
-	s.await(ctx, answer.GetHighestModseq())
-	// What the client is told here, or silently knows, the update after the command need not tell again.
-	s.box.told = s.box.told.Replace(answer.GetStates())
-	for _, state := range answer.GetStates() {
-		if m, i, ok := s.box.told.Find(state.GetUid()); ok && !args.Silent {
-			s.sendFlags(uint32(i+1), m, uid)
+	changed := 0
+	err = s.storeFlags(ctx, spans, change, func(before *view.Snapshot, states []*storagev1.MessageState) {
+		changed += len(states)
+		for _, state := range states {
+			m, i, ok := s.box.told.Find(state.GetUid())
+			if !ok {
+				continue
+			}
+			// RFC 9051 section 6.4.6: what another session changed is told even if .SILENT was asked for.
+			if !args.Silent || !change.explains(before.At(i), m) {
+				s.sendFlags(uint32(i+1), m, uid)
+			}
 		}
+	})
+	if err == nil && !uid && changed < count(spans) {
+		err = errExpungeIssued // RFC 2180 section 4.2
 	}
-	if !uid && len(answer.GetStates()) < count(spans) {
-		return reply{}, errExpungeIssued // RFC 2180 section 4.2
+	return reply{}, err
+}
+
+// storeBatch is how many messages one call to storage changes.
+const storeBatch = 20_000
+
+// storeFlags changes messages and calls done after each batch, with what the client was told before. What the client
+// is told by done, or silently knows, the update after the command does not tell again.
+func (s *session) storeFlags(ctx context.Context, spans []span, change flagChange, done func(before *view.Snapshot, states []*storagev1.MessageState)) error {
+	for batch := range batches(spans, storeBatch) {
+		answer, err := s.storeBatch(ctx, batch, change)
+		if err != nil {
+			return err
+		}
+		s.await(ctx, answer.GetHighestModseq())
+		before := s.box.told
+		s.box.told = before.Replace(answer.GetStates())
+		done(before, answer.GetStates())
 	}
-	return reply{}, nil
+	return nil
+}
+
+func (s *session) storeBatch(ctx context.Context, spans []span, change flagChange) (*storagev1.StoreFlagsResponse, error) {
+	ctx, cancel := s.bulk(ctx)
+	defer cancel()
+	return s.Storage.StoreFlags(ctx, &storagev1.StoreFlagsRequest{
+		AccountId: s.accountID(), MailboxId: s.box.id, Uids: s.box.uidRanges(spans),
+		Operation: storeOps[change.op], Flags: change.bits, Keywords: change.keywords,
+	})
+}
+
+// explains tells whether a message is as a client expects that knew it as before and made the change.
+func (c flagChange) explains(before, after view.Message) bool {
+	bits, keywords := uint32(before.Flags), before.Keywords()
+	switch c.op {
+	case wire.StoreAdd:
+		bits |= c.bits
+		keywords = append(keywords, c.keywords...)
+	case wire.StoreRemove:
+		bits &^= c.bits
+		keywords = slices.DeleteFunc(keywords, func(k string) bool { return hasFold(c.keywords, k) })
+	default:
+		bits, keywords = c.bits, c.keywords
+	}
+	now := after.Keywords()
+	return bits == uint32(after.Flags) &&
+		!slices.ContainsFunc(keywords, func(k string) bool { return !hasFold(now, k) }) &&
+		!slices.ContainsFunc(now, func(k string) bool { return !hasFold(keywords, k) })
+}
+
+// hasFold tells whether a keyword is among others, whatever its case.
+func hasFold(keywords []string, keyword string) bool {
+	return slices.ContainsFunc(keywords, func(k string) bool { return strings.EqualFold(k, keyword) })
 }

@@ -35,13 +35,14 @@ func Diff(told, current *Snapshot, expunge bool) Update {
 	if told == current {
 		return Update{Told: told}
 	}
-	d := differ{a: cursor{s: told}, b: cursor{s: current}, expunge: expunge}
-	if !expunge {
-		d.next = newBuilder(told)
-	}
+	d := differ{a: cursor{s: told}, b: cursor{s: current}}
 	d.run()
+	if !expunge && len(d.update.Expunged) > 0 {
+		d = differ{a: cursor{s: told}, b: cursor{s: current}, next: newBuilder(told)}
+		d.run()
+	}
 	update := d.update
-	if expunge {
+	if d.next == nil {
 		update.Told = current
 	} else {
 		update.Told = d.next.snapshot()
@@ -57,12 +58,11 @@ func Diff(told, current *Snapshot, expunge bool) Update {
 }
 
 type differ struct {
-	a, b    cursor
-	expunge bool
-	next    *builder // of Told, when that is not simply current
-	seq     uint32   // of a's message in Told
-	added   bool
-	update  Update
+	a, b   cursor
+	next   *builder // of Told, when messages that are gone stay in it; nil: they are expunged
+	seq    uint32   // of a's message in Told
+	added  bool
+	update Update
 }
 
 func (d *differ) run() {
@@ -93,7 +93,7 @@ func (d *differ) run() {
 }
 
 func (d *differ) gone(m Message) {
-	if !d.expunge {
+	if d.next != nil {
 		d.seq++
 		return
 	}
@@ -103,6 +103,9 @@ func (d *differ) gone(m Message) {
 }
 
 func (d *differ) changed(old, now Message) {
+	if now.ModSeq < old.ModSeq {
+		return // the client knows what current does not have yet: its own change
+	}
 	if d.next != nil {
 		d.next.put(now)
 	}

@@ -157,7 +157,7 @@ func (d *Decoder) searchString() string {
 	return s
 }
 
-// SearchArgs reads the arguments of SEARCH and UID SEARCH to the end of the command.
+// SearchArgs reads the arguments of SEARCH and UID SEARCH to the end of the command. With an error, Return is still what was read of it.
 func (d *Decoder) SearchArgs() (SearchArgs, error) {
 	var a SearchArgs
 	d.charset, d.nodes = charset{}, 0
@@ -182,10 +182,7 @@ func (d *Decoder) SearchArgs() (SearchArgs, error) {
 		keys = append(keys, d.SearchKey())
 	}
 	a.Key = allOf(keys)
-	if err := d.End(); err != nil {
-		return SearchArgs{}, err
-	}
-	return a, nil
+	return a, d.End()
 }
 
 func allOf(keys []SearchKey) SearchKey {
