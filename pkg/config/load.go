@@ -164,16 +164,6 @@ func sortedKeys[V any](m map[string]V) []string {
 	return keys
 }
 
-// Errorf is the error of a Validate method about one flag.
-func Errorf(flag, format string, args ...any) error {
-	return fmt.Errorf("--%s: %w", flag, fmt.Errorf(format, args...))
-}
-
-// Check joins the errors of several Validate methods; its text has one line for each. It is nil if there are none.
-func Check(groups ...[]error) error {
-	return errors.Join(slices.Concat(groups...)...)
-}
-
 // readAll bounds the size of a settings file.
 func readAll(path string) ([]byte, error) {
 	const limit = 1 << 20

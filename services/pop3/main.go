@@ -1,8 +1,9 @@
-// Command pop3 is the POP3 gateway.
+// Command pop3 is Yubin's POP3 gateway. It holds nothing that a restart loses but its connections; scale it freely.
 package main
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/spf13/pflag"
 
@@ -35,13 +36,12 @@ func run(ctx context.Context, s *service.Service, cfg *config) error {
 		return err
 	}
 	pop3, err := server.New(ctx, cfg.Config, server.Deps{
-		Log:        s.Log,
-		Registerer: s.Registry,
-		Directory:  directoryv1.NewDirectoryServiceClient(directory),
-		Storage:    storagev1.NewStorageServiceClient(storage),
+		Log: s.Log, Registerer: s.Registry,
+		Directory: directoryv1.NewDirectoryServiceClient(directory),
+		Storage:   storagev1.NewStorageServiceClient(storage),
 	})
 	if err != nil {
-		return err
+		return fmt.Errorf("start pop3: %w", err)
 	}
 	return s.Run(ctx, pop3.Components()...)
 }

@@ -208,7 +208,7 @@ func TestDrainDuringCommand(t *testing.T) {
 	c.send("RETR 1\r\n")
 	<-reached
 	w.stop()
-	for w.srv.sessions.Len() > 0 {
+	for w.srv.gateway.Sessions.Len() > 0 {
 		if _, err := net.Dial("tcp", w.srv.Addr("pop3").String()); err != nil {
 			break // the listener is closed, the session still there
 		}
