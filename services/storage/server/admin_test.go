@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -171,6 +172,77 @@ func TestPurgedAccountLeavesNothing(t *testing.T) {
 	if n := h.stored(); n != 0 {
 		t.Errorf("%d objects are left", n)
 	}
+}
+
+func TestMailForAPurgedAccountIsRefusedForGood(t *testing.T) {
+	h, _ := filled(t, 1)
+	if _, err := h.admin.PurgeAccount(t.Context(), &storagev1.PurgeAccountRequest{AccountId: "bob"}); err != nil {
+		t.Fatal(err)
+	}
+	const noAccount = storagev1.DeliveryStatus_DELIVERY_STATUS_NO_ACCOUNT
+	both := []*storagev1.DeliverRequest_Recipient{to("bob"), to("carol")}
+	for _, knownToQuota := range []bool{true, false} {
+		if !knownToQuota {
+			h.quota.SetLimit("bob", 0, 0) // it refuses what it does not know
+		}
+		for _, c := range []struct {
+			allOrNone bool
+			want      string
+		}{{false, fmt.Sprint(noAccount, stored)}, {true, fmt.Sprint(noAccount, notStored)}} {
+			r, err := h.deliver(t.Context(), deliverOptions{id: unique(), recipients: both, allOrNone: c.allOrNone}, mail("late", "x"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := fmt.Sprint(r.GetResults()[0].GetStatus(), r.GetResults()[1].GetStatus()); got != c.want {
+				t.Errorf("known to quota %v, all or none %v: got %s, want %s", knownToQuota, c.allOrNone, got, c.want)
+			}
+		}
+	}
+	h.quota.SetLimit("bob", -1, -1)
+	_, err := h.appendTo("bob", "INBOX", "", 0, mail("late", "x"))
+	wantReason(t, err, rpcv1.Reason_REASON_ACCOUNT_NOT_FOUND)
+	_, err = h.smtp.DeliverNotice(t.Context(), &storagev1.DeliverNoticeRequest{AccountId: "bob", DeliveryId: unique(), Message: []byte(mail("notice", "x"))})
+	wantReason(t, err, rpcv1.Reason_REASON_ACCOUNT_NOT_FOUND)
+	_, err = h.imap.Copy(t.Context(), &storagev1.CopyRequest{AccountId: "bob", MailboxId: 1, Uids: []*storagev1.UidRange{span(1, 1)}, ToMailbox: "INBOX"})
+	wantReason(t, err, rpcv1.Reason_REASON_ACCOUNT_NOT_FOUND)
+	eventually(t, "reservations are released", func() bool { return h.quota.Account("bob").ReservedMessages == 0 })
+}
+
+// A purge in the middle of deliveries: what is acknowledged before it goes, nothing comes after it.
+func TestDeliveriesBesideAPurgeLeaveNothing(t *testing.T) {
+	h := start(t)
+	h.mustDeliver("bob", mail("first", "x"))
+	var senders sync.WaitGroup
+	purged := make(chan struct{})
+	for range 4 {
+		senders.Go(func() {
+			for {
+				late := false
+				select {
+				case <-purged:
+					late = true
+				default:
+				}
+				r, err := h.deliver(t.Context(), deliverOptions{id: unique(), recipients: []*storagev1.DeliverRequest_Recipient{to("bob")}}, mail("more", "x"))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if r.GetResults()[0].GetStatus() == storagev1.DeliveryStatus_DELIVERY_STATUS_NO_ACCOUNT {
+					return
+				}
+				if late {
+					t.Error("a delivery was stored after the purge")
+					return
+				}
+			}
+		})
+	}
+	if _, err := h.admin.PurgeAccount(t.Context(), &storagev1.PurgeAccountRequest{AccountId: "bob"}); err != nil {
+		t.Error(err)
+	}
+	close(purged)
+	senders.Wait()
 }
 
 func TestUsageIsTheSumOfSizesWithPendingEvents(t *testing.T) {

@@ -38,7 +38,8 @@ type StorageAdminServiceClient interface {
 	// Restore puts deleted messages back into the mailbox they were in (made again if need be), with new UIDs.
 	// Works over quota only if `ignore_quota`. Errors: OVER_QUOTA.
 	Restore(ctx context.Context, in *RestoreRequest, opts ...grpc.CallOption) (*RestoreResponse, error)
-	// PurgeAccount removes everything of a deleted account; bodies are reclaimed later.
+	// PurgeAccount removes everything of a deleted account, for good: what comes for its id later is ACCOUNT_NOT_FOUND. Bodies are
+	// reclaimed later. It may be repeated, and goes on by itself after a crash.
 	PurgeAccount(ctx context.Context, in *PurgeAccountRequest, opts ...grpc.CallOption) (*PurgeAccountResponse, error)
 }
 
@@ -112,7 +113,8 @@ type StorageAdminServiceServer interface {
 	// Restore puts deleted messages back into the mailbox they were in (made again if need be), with new UIDs.
 	// Works over quota only if `ignore_quota`. Errors: OVER_QUOTA.
 	Restore(context.Context, *RestoreRequest) (*RestoreResponse, error)
-	// PurgeAccount removes everything of a deleted account; bodies are reclaimed later.
+	// PurgeAccount removes everything of a deleted account, for good: what comes for its id later is ACCOUNT_NOT_FOUND. Bodies are
+	// reclaimed later. It may be repeated, and goes on by itself after a crash.
 	PurgeAccount(context.Context, *PurgeAccountRequest) (*PurgeAccountResponse, error)
 	mustEmbedUnimplementedStorageAdminServiceServer()
 }

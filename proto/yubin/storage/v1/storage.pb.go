@@ -31,8 +31,10 @@ const (
 	DeliveryStatus_DELIVERY_STATUS_UNSPECIFIED DeliveryStatus = 0
 	DeliveryStatus_DELIVERY_STATUS_STORED      DeliveryStatus = 1
 	DeliveryStatus_DELIVERY_STATUS_OVER_QUOTA  DeliveryStatus = 2
-	// all_or_none: this one would have fitted, another did not.
+	// all_or_none: this one could have been stored, another could not.
 	DeliveryStatus_DELIVERY_STATUS_NOT_STORED DeliveryStatus = 3
+	// The account was removed since the recipient was looked up: it never comes back.
+	DeliveryStatus_DELIVERY_STATUS_NO_ACCOUNT DeliveryStatus = 4
 )
 
 // Enum value maps for DeliveryStatus.
@@ -42,12 +44,14 @@ var (
 		1: "DELIVERY_STATUS_STORED",
 		2: "DELIVERY_STATUS_OVER_QUOTA",
 		3: "DELIVERY_STATUS_NOT_STORED",
+		4: "DELIVERY_STATUS_NO_ACCOUNT",
 	}
 	DeliveryStatus_value = map[string]int32{
 		"DELIVERY_STATUS_UNSPECIFIED": 0,
 		"DELIVERY_STATUS_STORED":      1,
 		"DELIVERY_STATUS_OVER_QUOTA":  2,
 		"DELIVERY_STATUS_NOT_STORED":  3,
+		"DELIVERY_STATUS_NO_ACCOUNT":  4,
 	}
 )
 
@@ -3449,12 +3453,13 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\x0eACTION_EXPUNGE\x10\x01\x12\x10\n" +
 	"\fACTION_TRASH\x10\x02\x12\x0f\n" +
 	"\vACTION_KEEP\x10\x03\"\x18\n" +
-	"\x16CommitMaildropResponse*\x8d\x01\n" +
+	"\x16CommitMaildropResponse*\xad\x01\n" +
 	"\x0eDeliveryStatus\x12\x1f\n" +
 	"\x1bDELIVERY_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16DELIVERY_STATUS_STORED\x10\x01\x12\x1e\n" +
 	"\x1aDELIVERY_STATUS_OVER_QUOTA\x10\x02\x12\x1e\n" +
-	"\x1aDELIVERY_STATUS_NOT_STORED\x10\x032\x92\x10\n" +
+	"\x1aDELIVERY_STATUS_NOT_STORED\x10\x03\x12\x1e\n" +
+	"\x1aDELIVERY_STATUS_NO_ACCOUNT\x10\x042\x92\x10\n" +
 	"\x0eStorageService\x12\\\n" +
 	"\aDeliver\x12 .yubin.storage.v1.DeliverRequest\x1a!.yubin.storage.v1.DeliverResponse\"\n" +
 	"\x8a\xb5\x18\x06\n" +

@@ -47,13 +47,15 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// StorageService is what gateways use. Common errors: MAILBOX_NOT_FOUND, UNAVAILABLE, INVALID.
+// StorageService is what gateways use. Common errors: MAILBOX_NOT_FOUND, UNAVAILABLE, INVALID; ACCOUNT_NOT_FOUND for an account that
+// was purged.
 // An account's default mailboxes come into being at its first use.
 type StorageServiceClient interface {
 	// Deliver stores one message for many recipients. Exactly once per delivery id and recipient: repeating a delivery id within a day
 	// answers as before. A stream that ends without `commit` stores nothing.
 	Deliver(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[DeliverRequest, DeliverResponse], error)
 	// DeliverNotice stores a message of the system itself in an INBOX: never refused for quota, but counted.
+	// Errors: ACCOUNT_NOT_FOUND.
 	DeliverNotice(ctx context.Context, in *DeliverNoticeRequest, opts ...grpc.CallOption) (*DeliverNoticeResponse, error)
 	// Append stores one or several messages in one mailbox, all or none (RFC 3502). A stream that ends without `commit` stores nothing.
 	// Errors: MAILBOX_NOT_FOUND, OVER_QUOTA, MESSAGE_TOO_LARGE.
@@ -351,13 +353,15 @@ func (c *storageServiceClient) CommitMaildrop(ctx context.Context, in *CommitMai
 // All implementations must embed UnimplementedStorageServiceServer
 // for forward compatibility.
 //
-// StorageService is what gateways use. Common errors: MAILBOX_NOT_FOUND, UNAVAILABLE, INVALID.
+// StorageService is what gateways use. Common errors: MAILBOX_NOT_FOUND, UNAVAILABLE, INVALID; ACCOUNT_NOT_FOUND for an account that
+// was purged.
 // An account's default mailboxes come into being at its first use.
 type StorageServiceServer interface {
 	// Deliver stores one message for many recipients. Exactly once per delivery id and recipient: repeating a delivery id within a day
 	// answers as before. A stream that ends without `commit` stores nothing.
 	Deliver(grpc.ClientStreamingServer[DeliverRequest, DeliverResponse]) error
 	// DeliverNotice stores a message of the system itself in an INBOX: never refused for quota, but counted.
+	// Errors: ACCOUNT_NOT_FOUND.
 	DeliverNotice(context.Context, *DeliverNoticeRequest) (*DeliverNoticeResponse, error)
 	// Append stores one or several messages in one mailbox, all or none (RFC 3502). A stream that ends without `commit` stores nothing.
 	// Errors: MAILBOX_NOT_FOUND, OVER_QUOTA, MESSAGE_TOO_LARGE.

@@ -12,6 +12,7 @@ import (
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 	"github.com/yubin-mail/yubin/services/storage/internal/capacity"
 	"github.com/yubin-mail/yubin/services/storage/internal/delivery"
+	"github.com/yubin-mail/yubin/services/storage/internal/meta"
 )
 
 // maxAppend bounds the messages of one Append (RFC 3502).
@@ -53,6 +54,9 @@ func (s *Service) Append(stream grpc.ClientStreamingServer[storagev1.AppendReque
 	}
 	response := &storagev1.AppendResponse{MailboxId: box.GetMailboxId(), UidValidity: box.GetUidValidity()}
 	for _, o := range outcomes {
+		if o.Status == delivery.NoAccount {
+			return meta.ErrAccountNotFound
+		}
 		if o.Status != delivery.Stored {
 			return capacity.ErrOverQuota
 		}

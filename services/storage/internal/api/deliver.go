@@ -10,6 +10,7 @@ import (
 
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 	"github.com/yubin-mail/yubin/services/storage/internal/delivery"
+	"github.com/yubin-mail/yubin/services/storage/internal/meta"
 	"github.com/yubin-mail/yubin/services/storage/internal/names"
 )
 
@@ -61,6 +62,7 @@ var statuses = map[delivery.Status]storagev1.DeliveryStatus{
 	delivery.Stored:    storagev1.DeliveryStatus_DELIVERY_STATUS_STORED,
 	delivery.OverQuota: storagev1.DeliveryStatus_DELIVERY_STATUS_OVER_QUOTA,
 	delivery.NotStored: storagev1.DeliveryStatus_DELIVERY_STATUS_NOT_STORED,
+	delivery.NoAccount: storagev1.DeliveryStatus_DELIVERY_STATUS_NO_ACCOUNT,
 }
 
 func (s *Service) checkHeader(h *storagev1.DeliverRequest_Header) error {
@@ -187,7 +189,11 @@ func (s *Service) DeliverNotice(ctx context.Context, r *storagev1.DeliverNoticeR
 	if err != nil {
 		return nil, err
 	}
-	if outcomes[0].Status != delivery.Stored {
+	switch outcomes[0].Status {
+	case delivery.Stored:
+	case delivery.NoAccount:
+		return nil, meta.ErrAccountNotFound
+	default:
 		return nil, invalid("quota refused a notice")
 	}
 	return &storagev1.DeliverNoticeResponse{Uid: outcomes[0].UID}, nil

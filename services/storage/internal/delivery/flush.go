@@ -92,6 +92,7 @@ func (w *Writer) reserve(ctx context.Context, jobs []*job) error {
 		return err
 	}
 	var unused []string
+	anyRefused := false
 	for _, j := range jobs {
 		refused := false
 		for i := range j.rows {
@@ -103,6 +104,7 @@ func (w *Writer) reserve(ctx context.Context, jobs []*job) error {
 			}
 			granted = granted[1:]
 		}
+		anyRefused = anyRefused || refused
 		if j.AllOrNone && refused {
 			for i, row := range j.rows {
 				if j.accepted[i] {
@@ -113,7 +115,36 @@ func (w *Writer) reserve(ctx context.Context, jobs []*job) error {
 		}
 	}
 	w.capacity.Release(unused...)
+	if anyRefused {
+		return w.findGone(ctx, jobs)
+	}
 	return nil
+}
+
+// findGone tells apart the refused targets whose account was purged: quota does not know them any more. On an error it has
+// released the reservations.
+func (w *Writer) findGone(ctx context.Context, jobs []*job) error {
+	var accounts []string
+	for _, j := range jobs {
+		for i, row := range j.rows {
+			if j.outcomes[i].Status == OverQuota {
+				accounts = append(accounts, row.AccountID)
+			}
+		}
+	}
+	gone, err := w.meta.Purged(ctx, accounts)
+	for _, j := range jobs {
+		if err != nil {
+			w.capacity.Release(j.unsettled()...)
+			continue
+		}
+		for i, row := range j.rows {
+			if j.outcomes[i].Status == OverQuota && gone[row.AccountID] {
+				j.outcomes[i].Status = NoAccount
+			}
+		}
+	}
+	return err
 }
 
 // writeBodies makes the bodies durable that have an accepted target.
@@ -160,7 +191,7 @@ func (j *job) accepts(m *Message) bool {
 func (w *Writer) commit(ctx context.Context, jobs []*job) error {
 	units, rows := make([]*meta.Unit, len(jobs)), false
 	for k, j := range jobs {
-		units[k] = &meta.Unit{}
+		units[k] = &meta.Unit{AllOrNone: j.AllOrNone}
 		for i, row := range j.rows {
 			if j.accepted[i] {
 				units[k].Rows, rows = append(units[k].Rows, row), true
@@ -189,8 +220,8 @@ func (w *Writer) commit(ctx context.Context, jobs []*job) error {
 			if !j.accepted[i] {
 				continue
 			}
-			j.outcomes[i] = Outcome{Status: Stored, Placed: placed[0]}
-			if placed[0].Duplicate {
+			j.outcomes[i] = Outcome{Status: statusOf(placed[0]), Placed: placed[0]}
+			if placed[0].Duplicate || !placed[0].Stored() {
 				unused = append(unused, row.ReservationID)
 			}
 			placed = placed[1:]
@@ -198,4 +229,14 @@ func (w *Writer) commit(ctx context.Context, jobs []*job) error {
 	}
 	w.capacity.Release(unused...)
 	return nil
+}
+
+func statusOf(p meta.Placed) Status {
+	switch {
+	case p.NoAccount:
+		return NoAccount
+	case p.Stored():
+		return Stored
+	}
+	return NotStored
 }

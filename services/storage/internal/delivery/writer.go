@@ -73,7 +73,7 @@ func New(cfg Config, deps Deps) *Writer {
 		})),
 		rows: telemetry.Register(deps.Registerer, prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "yubin_storage_message_rows_total",
-			Help: "New message rows asked for, by outcome: stored, over_quota, not_stored, error.",
+			Help: "New message rows asked for, by outcome: stored, over_quota, not_stored, no_account, error.",
 		}, []string{"outcome"})),
 	}
 	w.batcher = batch.New(batch.Config{
@@ -109,11 +109,12 @@ type Request struct {
 // Status of a target.
 type Status int
 
-// The statuses. NotStored would have fitted, but another target of an all-or-none request did not.
+// The statuses. NotStored could have been stored, but another target of an all-or-none request could not. NoAccount was purged.
 const (
 	NotStored Status = iota
 	Stored
 	OverQuota
+	NoAccount
 )
 
 // Outcome of a target.
@@ -196,7 +197,7 @@ func (w *Writer) observe(r Request, outcomes []Outcome, err error, took time.Dur
 		w.rows.WithLabelValues("error").Add(float64(len(r.Targets)))
 		return
 	}
-	names := map[Status]string{Stored: "stored", OverQuota: "over_quota", NotStored: "not_stored"}
+	names := map[Status]string{Stored: "stored", OverQuota: "over_quota", NotStored: "not_stored", NoAccount: "no_account"}
 	for _, o := range outcomes {
 		w.rows.WithLabelValues(names[o.Status]).Inc()
 	}

@@ -46,11 +46,18 @@ type Placed struct {
 	UIDValidity, UID uint32
 	// Duplicate says that an earlier delivery had stored it, so the row's reservation is not settled.
 	Duplicate bool
+	// NoAccount says that it was not stored, as the account was purged.
+	NoAccount bool
 }
 
-// Unit is rows that are stored all or none.
+// Stored tells whether the row is in a mailbox.
+func (p Placed) Stored() bool { return p.UID != 0 }
+
+// Unit is rows that are stored all or none, but for those of a purged account.
 type Unit struct {
 	Rows []*Row
+	// AllOrNone leaves out all rows if one is of a purged account.
+	AllOrNone bool
 	// Placed and Err are set by Insert.
 	Placed []Placed
 	Err    error
@@ -132,8 +139,13 @@ type repeat struct {
 // admit checks a unit and queues its rows, or sets its error.
 func (in *insertion) admit(u *Unit) error {
 	var entries []*entry
+	missing := false
 	for i, row := range u.Rows {
 		box, err := in.find(row)
+		if errors.Is(err, ErrAccountNotFound) {
+			u.Placed[i].NoAccount, missing = true, true
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -153,6 +165,9 @@ func (in *insertion) admit(u *Unit) error {
 			Row: row, placed: &u.Placed[i], keywords: strings.Join(keywords, " "),
 			mailbox: mailboxKey{row.AccountID, box.GetMailboxId()},
 		})
+	}
+	if missing && u.AllOrNone {
+		return nil
 	}
 	for _, e := range entries {
 		if e.DeliveryID != "" {

@@ -81,8 +81,17 @@ func (r *Reclaimer) try(ctx context.Context, what string, fn func(context.Contex
 	}
 }
 
-// Purge removes expired messages, forgets old deliveries and deletes dead objects.
+// Purge goes on with the purge of accounts, removes expired messages, forgets old deliveries and deletes dead objects.
 func (r *Reclaimer) Purge(ctx context.Context) error {
+	accounts, err := r.meta.UnfinishedPurges(ctx)
+	if err != nil {
+		return fmt.Errorf("find unfinished purges: %w", err)
+	}
+	for _, account := range accounts {
+		if _, err := r.meta.PurgeAccount(ctx, account); err != nil {
+			return fmt.Errorf("purge account: %w", err)
+		}
+	}
 	for more := true; more; {
 		var n int
 		var err error

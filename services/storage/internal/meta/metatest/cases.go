@@ -1,6 +1,8 @@
 package metatest
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -247,4 +249,61 @@ func testPurge(f *fixture) {
 	_, live, _, err := f.store.ObjectBytes(f.ctx)
 	f.ok(err)
 	f.equal("live octets", live, 51)
+
+	// Nothing brings it back.
+	_, err = f.store.MailboxNamed(f.ctx, "a", "INBOX")
+	f.wantReason(err, rpcv1.Reason_REASON_ACCOUNT_NOT_FOUND)
+	_, _, err = f.store.ListMailboxes(f.ctx, "a")
+	f.wantReason(err, rpcv1.Reason_REASON_ACCOUNT_NOT_FOUND)
+	_, err = f.store.CreateMailbox(f.ctx, "a", "Work", 0)
+	f.wantReason(err, rpcv1.Reason_REASON_ACCOUNT_NOT_FOUND)
+	f.wantReason(f.store.SetSubscribed(f.ctx, "a", "Work", true), rpcv1.Reason_REASON_ACCOUNT_NOT_FOUND)
+	_, err = f.store.Restore(f.ctx, "a", meta.RestoreFilter{}, meta.Reserved{})
+	f.wantReason(err, rpcv1.Reason_REASON_ACCOUNT_NOT_FOUND)
+	c := f.content(10)
+	loose := &meta.Unit{Rows: []*meta.Row{f.row("b", "INBOX", c), f.row("a", "INBOX", c), f.row("c", "INBOX", c)}}
+	strict := &meta.Unit{Rows: []*meta.Row{f.row("b", "INBOX", c), f.row("a", "INBOX", c)}, AllOrNone: true}
+	f.ok(f.store.Insert(f.ctx, []*meta.Unit{loose, strict}))
+	for _, u := range []*meta.Unit{loose, strict} {
+		var stored, gone []bool
+		for _, p := range u.Placed {
+			stored, gone = append(stored, p.Stored()), append(gone, p.NoAccount)
+		}
+		f.equal("stored", stored, []bool{!u.AllOrNone, false, !u.AllOrNone}[:len(stored)])
+		f.equal("without account", gone, []bool{false, true, false}[:len(gone)])
+		f.ok(u.Err)
+	}
+	n, err = f.store.PurgeAccount(f.ctx, "a")
+	f.ok(err)
+	f.equal("purged again", n, 0)
+}
+
+// An account whose purge was cut off is closed, and the rest can go later.
+func testPurgeCutOff(f *fixture) {
+	f.insert("a", "INBOX", 2500)
+	inbox := f.mailbox("INBOX").GetMailboxId()
+	ctx, cancel := context.WithCancel(f.ctx)
+	defer cancel()
+	f.committed = func(c meta.Commit) {
+		if len(c.Changes) > 0 && c.Changes[0].Deleted {
+			cancel() // right after the account was closed
+		}
+	}
+	if _, err := f.store.PurgeAccount(ctx, "a"); !errors.Is(err, context.Canceled) {
+		f.Errorf("got error %v", err)
+	}
+	_, err := f.store.Sync(f.ctx, "a", inbox, 0, 0)
+	f.wantReason(err, rpcv1.Reason_REASON_MAILBOX_NOT_FOUND)
+	unit := &meta.Unit{Rows: []*meta.Row{f.row("a", "INBOX", f.content(10))}}
+	f.ok(f.store.Insert(f.ctx, []*meta.Unit{unit}))
+	f.equal("without account", unit.Placed[0].NoAccount, true)
+	unfinished, err := f.store.UnfinishedPurges(f.ctx)
+	f.ok(err)
+	f.equal("unfinished", unfinished, []string{"a"})
+	n, err := f.store.PurgeAccount(f.ctx, "a")
+	f.ok(err)
+	f.equal("purged", n, 2500)
+	unfinished, err = f.store.UnfinishedPurges(f.ctx)
+	f.ok(err)
+	f.equal("unfinished at last", unfinished, []string(nil))
 }

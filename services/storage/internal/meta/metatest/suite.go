@@ -37,6 +37,7 @@ func Run(t *testing.T, open func(*testing.T) *sqldb.DB) {
 		"Leases":           testLeases,
 		"Maildrop":         testMaildrop,
 		"Purge":            testPurge,
+		"PurgeCutOff":      testPurgeCutOff,
 		"Rollback":         testRollback,
 		"Notices":          testNotices,
 	} {
@@ -48,6 +49,9 @@ func Run(t *testing.T, open func(*testing.T) *sqldb.DB) {
 					f.mu.Lock()
 					defer f.mu.Unlock()
 					f.commits = append(f.commits, c)
+					if f.committed != nil {
+						f.committed(c)
+					}
 				},
 			})
 			if err != nil {
@@ -69,8 +73,10 @@ type fixture struct {
 	now     time.Time
 	mu      sync.Mutex
 	commits []meta.Commit
-	bodies  int
-	settled map[string]Usage // what was taken out of the events by account
+	// committed is called after each commit, if set.
+	committed func(meta.Commit)
+	bodies    int
+	settled   map[string]Usage // what was taken out of the events by account
 }
 
 func (f *fixture) ok(err error) {
