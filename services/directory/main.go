@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"time"
 
@@ -19,9 +20,9 @@ type config struct {
 }
 
 func (c *config) Flags(fs *pflag.FlagSet) {
-	service.ListenVar(fs, &c.listen, "directory")
-	service.DataDirVar(fs, &c.dataDir)
 	c.Config.Flags(fs)
+	service.DataDirVar(fs, &c.dataDir)
+	service.ListenVar(fs, &c.listen, "directory")
 }
 
 func main() { service.Main("directory", &config{}, run) }
@@ -32,7 +33,7 @@ func run(ctx context.Context, s *service.Service, cfg *config) error {
 		Log: s.Log, Registerer: s.Registry, Health: s.Health, Now: time.Now,
 	})
 	if err != nil {
-		return err
+		return fmt.Errorf("start directory: %w", err)
 	}
 	calls, err := s.RPCServer()
 	if err != nil {

@@ -1,8 +1,11 @@
-// Command quota is the quota service: a ledger of what each mailbox may hold, holds, and is about to hold.
+// Command quota is Yubin's quota service: a ledger of what each account may hold, holds, and is about to hold.
 package main
 
 import (
 	"context"
+	"fmt"
+	"path/filepath"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -15,12 +18,12 @@ import (
 
 type config struct {
 	server.Config
-	listen, directory, storage string
+	listen, dataDir, directory, storage string
 }
 
 func (c *config) Flags(fs *pflag.FlagSet) {
 	c.Config.Flags(fs)
-	service.DataDirVar(fs, &c.Dir)
+	service.DataDirVar(fs, &c.dataDir)
 	service.ListenVar(fs, &c.listen, "quota")
 	service.TargetVar(fs, &c.directory, "directory")
 	service.TargetVar(fs, &c.storage, "storage")
@@ -29,6 +32,7 @@ func (c *config) Flags(fs *pflag.FlagSet) {
 func main() { service.Main("quota", &config{}, run) }
 
 func run(ctx context.Context, s *service.Service, cfg *config) error {
+	cfg.Dir = filepath.Join(cfg.dataDir, "quota")
 	directory, err := s.Dial(cfg.directory, "directory")
 	if err != nil {
 		return err
@@ -37,22 +41,20 @@ func run(ctx context.Context, s *service.Service, cfg *config) error {
 	if err != nil {
 		return err
 	}
-	calls, err := s.RPCServer()
-	if err != nil {
-		return err
-	}
-	srv, err := server.New(ctx, cfg.Config, server.Deps{
-		Log:            s.Log,
-		Registerer:     s.Registry,
-		Health:         s.Health,
+	quota, err := server.New(ctx, cfg.Config, server.Deps{
+		Log: s.Log, Registerer: s.Registry, Health: s.Health, Now: time.Now,
 		Directory:      directoryv1.NewDirectoryServiceClient(directory),
 		DirectoryAdmin: directoryv1.NewDirectoryAdminServiceClient(directory),
 		Storage:        storagev1.NewStorageServiceClient(storage),
 		StorageAdmin:   storagev1.NewStorageAdminServiceClient(storage),
 	})
 	if err != nil {
+		return fmt.Errorf("start quota: %w", err)
+	}
+	calls, err := s.RPCServer()
+	if err != nil {
 		return err
 	}
-	srv.Register(calls)
-	return s.Run(ctx, append(srv.Components(), rpc.Component(cfg.listen, calls, s.Log))...)
+	quota.Register(calls)
+	return s.Run(ctx, append(quota.Components(), rpc.Component(cfg.listen, calls, s.Log))...)
 }
