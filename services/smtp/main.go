@@ -1,8 +1,9 @@
-// Command smtp is Yubin's SMTP ingress: MX, submission and LMTP. It holds nothing; scale it freely.
+// Command smtp is Yubin's SMTP ingress: MX, submission and LMTP. It holds nothing that a restart loses but its connections; scale it freely.
 package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -42,15 +43,13 @@ func run(ctx context.Context, s *service.Service, cfg *config) error {
 		return err
 	}
 	smtp, err := server.New(ctx, cfg.Config, server.Deps{
-		Clients: server.Clients{
-			Directory: directoryv1.NewDirectoryServiceClient(directory),
-			Quota:     quotav1.NewQuotaServiceClient(quota),
-			Storage:   storagev1.NewStorageServiceClient(storage),
-		},
 		Log: s.Log, Registerer: s.Registry, Now: time.Now,
+		Directory: directoryv1.NewDirectoryServiceClient(directory),
+		Quota:     quotav1.NewQuotaServiceClient(quota),
+		Storage:   storagev1.NewStorageServiceClient(storage),
 	})
 	if err != nil {
-		return err
+		return fmt.Errorf("start smtp: %w", err)
 	}
 	return s.Run(ctx, smtp.Components()...)
 }

@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"github.com/yubin-mail/yubin/pkg/address"
 	"github.com/yubin-mail/yubin/pkg/fault"
 	directoryv1 "github.com/yubin-mail/yubin/proto/yubin/directory/v1"
 	quotav1 "github.com/yubin-mail/yubin/proto/yubin/quota/v1"
@@ -28,7 +29,11 @@ func (d *directory) Resolve(_ context.Context, req *directoryv1.ResolveRequest) 
 	if d.down {
 		return nil, errDown
 	}
-	user, domain, _ := strings.Cut(req.GetAddress(), "@")
+	addr, err := address.Parse(req.GetAddress())
+	if err != nil || addr.Local == "malformed" {
+		return nil, fault.New(codes.InvalidArgument, rpcv1.Reason_REASON_INVALID, "invalid address")
+	}
+	user, domain := addr.Local, addr.Domain
 	ok := func(users ...string) (*directoryv1.ResolveResponse, error) {
 		res := &directoryv1.ResolveResponse{Status: directoryv1.ResolveResponse_STATUS_OK}
 		for _, u := range users {

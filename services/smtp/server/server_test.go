@@ -54,12 +54,10 @@ func start(t *testing.T, change ...func(*Config)) *system {
 	storagev1.RegisterStorageServiceServer(in, s.storage)
 	client := in.Client("smtp")
 	s.server, err = New(t.Context(), cfg, Deps{
-		Clients: Clients{
-			Directory: directoryv1.NewDirectoryServiceClient(client),
-			Quota:     quotav1.NewQuotaServiceClient(client),
-			Storage:   storagev1.NewStorageServiceClient(client),
-		},
-		Log: log, Registerer: prometheus.NewRegistry(), Now: time.Now,
+		Directory: directoryv1.NewDirectoryServiceClient(client),
+		Quota:     quotav1.NewQuotaServiceClient(client),
+		Storage:   storagev1.NewStorageServiceClient(client),
+		Log:       log, Registerer: prometheus.NewRegistry(), Now: time.Now,
 	})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -3,9 +3,8 @@ package dsn
 
 import (
 	"bytes"
+	"crypto/rand"
 	"fmt"
-	"mime/multipart"
-	"net/textproto"
 	"strings"
 	"time"
 )
@@ -35,33 +34,23 @@ type Report struct {
 }
 
 // Message is the notification, ready for delivery, with the null sender's Return-Path.
-func (r Report) Message() ([]byte, error) {
-	var parts bytes.Buffer
-	w := multipart.NewWriter(&parts)
+func (r Report) Message() []byte {
+	boundary := rand.Text()
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "Return-Path: <>\r\nFrom: Mail Delivery System <MAILER-DAEMON@%s>\r\nTo: <%s>\r\n", r.ReportingMTA, r.Sender)
+	fmt.Fprintf(&b, "Subject: Your message was not delivered to everyone\r\nDate: %s\r\nMessage-ID: <%s@%s>\r\n",
+		r.Arrival.Format(time.RFC1123Z), r.ID, r.ReportingMTA)
+	b.WriteString("Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n") // RFC 3834 section 5
+	fmt.Fprintf(&b, "Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=%q\r\n", boundary)
 	for _, part := range []struct{ kind, content string }{
 		{"text/plain; charset=utf-8", r.explanation()},
 		{"message/delivery-status", r.status()},
 		{"text/rfc822-headers", r.original()},
 	} {
-		p, err := w.CreatePart(textproto.MIMEHeader{"Content-Type": {part.kind}, "Content-Transfer-Encoding": {"8bit"}})
-		if err != nil {
-			return nil, fmt.Errorf("write notification: %w", err)
-		}
-		if _, err := p.Write([]byte(part.content)); err != nil {
-			return nil, fmt.Errorf("write notification: %w", err)
-		}
+		fmt.Fprintf(&b, "\r\n--%s\r\nContent-Type: %s\r\nContent-Transfer-Encoding: 8bit\r\n\r\n%s", boundary, part.kind, part.content)
 	}
-	if err := w.Close(); err != nil {
-		return nil, fmt.Errorf("write notification: %w", err)
-	}
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "Return-Path: <>\r\nFrom: Mail Delivery System <MAILER-DAEMON@%s>\r\nTo: <%s>\r\n", r.ReportingMTA, r.Sender)
-	fmt.Fprintf(&b, "Subject: Your message was not delivered to everyone\r\nDate: %s\r\nMessage-ID: <%s@%s>\r\n",
-		r.Arrival.Format(time.RFC1123Z), r.ID, r.ReportingMTA)
-	fmt.Fprintf(&b, "Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n") // RFC 3834 section 5
-	fmt.Fprintf(&b, "Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=%q\r\n\r\n", w.Boundary())
-	b.Write(parts.Bytes())
-	return b.Bytes(), nil
+	fmt.Fprintf(&b, "\r\n--%s--\r\n", boundary)
+	return b.Bytes()
 }
 
 func (r Report) explanation() string {

@@ -51,17 +51,6 @@ func Read(r io.Reader, limits Limits) (*Message, error) {
 // endsLine tells that what comes after b begins a line.
 func endsLine(b []byte) bool { return len(b) == 0 || b[len(b)-1] == '\n' }
 
-// Hops counts the Received fields: the servers that the message has passed (RFC 5321 section 6.3).
-func (m *Message) Hops() int {
-	hops := 0
-	for f := range message.EachHeader(m.Header) {
-		if f.Is("Received") {
-			hops++
-		}
-	}
-	return hops
-}
-
 // DeliveredTo tells whether the message has been delivered to the address before: it comes back in a loop.
 func (m *Message) DeliveredTo(address string) bool {
 	for f := range message.EachHeader(m.Header) {
@@ -72,14 +61,15 @@ func (m *Message) DeliveredTo(address string) bool {
 	return false
 }
 
-// Has tells whether the header has a field.
-func (m *Message) Has(name string) bool {
+// Count counts the header's fields of a name. Of Received: the servers that the message has passed (RFC 5321 section 6.3).
+func (m *Message) Count(name string) int {
+	n := 0
 	for f := range message.EachHeader(m.Header) {
 		if f.Is(name) {
-			return true
+			n++
 		}
 	}
-	return false
+	return n
 }
 
 // Authors are the addresses of From and Sender (RFC 5322 section 3.6.2), without those that cannot be read.

@@ -18,45 +18,53 @@ func (s *session) AuthMechanisms() []string {
 	return yubinsasl.Mechanisms(true) // go-smtp asks only where plaintext is allowed
 }
 
-// Auth implements smtp.AuthSession.
+// Auth implements smtp.AuthSession. go-smtp does not say when a client gives up: the next login, or the end of the session, ends the exchange.
 func (s *session) Auth(mechanism string) (sasl.Server, error) {
 	if s.backend.role != RoleSubmission {
 		return nil, smtp.ErrAuthUnsupported
 	}
-	return &exchange{session: s, mechanism: mechanism}, nil
+	if _, open := s.transaction(); open {
+		return nil, s.done("AUTH", 235, errBadSequence) // RFC 4954 section 4
+	}
+	if s.login != nil {
+		s.login.Close()
+	}
+	login, err := yubinsasl.Start(s.ctx, s.backend.clients.Directory, &directoryv1.AuthenticateRequest_Start{
+		Mechanism: mechanism, Protocol: "smtp", ClientIp: s.client.String(), Tls: s.tls != nil,
+	})
+	if err != nil {
+		return nil, s.done("AUTH", 235, authAnswer(err))
+	}
+	s.login = login
+	return exchange{s}, nil
 }
 
-// exchange relays a SASL exchange to the directory.
-type exchange struct {
-	session   *session
-	mechanism string
-	relay     *yubinsasl.Exchange
-}
+// exchange relays the SASL exchange of a session to the directory.
+type exchange struct{ *session }
 
 // Next implements sasl.Server.
-func (e *exchange) Next(response []byte) (challenge []byte, done bool, err error) {
-	challenge, success, err := e.next(response)
-	if err != nil {
-		return nil, true, e.session.done("AUTH", 235, authAnswer(err))
-	}
-	if success == nil {
+func (e exchange) Next(response []byte) (challenge []byte, done bool, err error) {
+	challenge, success, err := e.login.Next(response)
+	switch {
+	case err != nil:
+		e.failed(err)
+		return nil, true, e.done("AUTH", 235, authAnswer(err))
+	case success == nil:
 		return challenge, false, nil
 	}
-	e.session.account = success.GetAccount()
-	return nil, true, e.session.done("AUTH", 235, nil)
+	e.account = success.GetAccount()
+	return nil, true, e.done("AUTH", 235, nil)
 }
 
-func (e *exchange) next(response []byte) ([]byte, *directoryv1.AuthenticateResponse_Success, error) {
-	if e.relay == nil {
-		relay, err := yubinsasl.Start(e.session.ctx, e.session.backend.clients.Directory, &directoryv1.AuthenticateRequest_Start{
-			Mechanism: e.mechanism, Protocol: "smtp", ClientIp: e.session.client.String(), Tls: e.session.tls != nil,
-		})
-		if err != nil {
-			return nil, nil, err
-		}
-		e.relay = relay
+// failed counts a login that was refused. After too many the session ends with the next read.
+func (s *session) failed(err error) {
+	if fault.Is(err, rpcv1.Reason_REASON_UNAVAILABLE) {
+		return
 	}
-	return e.relay.Next(response)
+	if s.failures++; s.failures >= s.backend.cfg.MaxAuthFailures {
+		s.leaveWith("421 4.7.0 " + s.backend.cfg.Hostname + " Too many failed logins\r\n") // RFC 5321 section 3.8
+		s.wire.Leave("")
+	}
 }
 
 // authAnswer maps the reasons of the directory to the codes of RFC 4954 section 6.

@@ -4,6 +4,7 @@ package session
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"log/slog"
 	"net/netip"
 	"time"
@@ -40,6 +41,8 @@ type Config struct {
 	Limits   intake.Limits
 	// MaxHops is the number of Received fields from which on a message loops.
 	MaxHops int
+	// MaxAuthFailures is the number of failed logins that ends a session.
+	MaxAuthFailures int
 	// RejectFullTemporarily answers 452 instead of 552 for a full mailbox.
 	RejectFullTemporarily bool
 	// CallTimeout bounds a question to the directory or to quota.
@@ -83,10 +86,11 @@ func (b *Backend) NewSession(c *smtp.Conn) (smtp.Session, error) {
 	if state, ok := c.TLSConnectionState(); ok {
 		s.tls = &state
 	}
-	if w := wire.Unwrap(c.Conn()); w != nil {
-		s.wire = w
-		w.OnLeave(func() { _, _ = c.Conn().Write([]byte(Farewell(b.cfg.Hostname))) })
+	if s.wire = wire.Unwrap(c.Conn()); s.wire == nil {
+		cancel()
+		return nil, errors.New("connection is not of a wire.Listener")
 	}
+	s.leaveWith(Farewell(b.cfg.Hostname))
 	return s, nil
 }
 
@@ -126,11 +130,16 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	}
 }
 
-// transmission is the type of RFC 3848 for the Received field.
-func (b *Backend) transmission(state *tls.ConnectionState, authenticated bool) string {
+// transmission is the type of RFC 3848 and RFC 6531 section 4.3 for the Received field.
+func (b *Backend) transmission(state *tls.ConnectionState, authenticated, smtputf8 bool) string {
 	kind := "ESMTP"
-	if b.role == RoleLMTP {
+	switch {
+	case b.role == RoleLMTP && smtputf8:
+		kind = "UTF8LMTP"
+	case b.role == RoleLMTP:
 		kind = "LMTP"
+	case smtputf8:
+		kind = "UTF8SMTP"
 	}
 	if state != nil {
 		kind += "S"

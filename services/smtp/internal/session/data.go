@@ -2,7 +2,6 @@ package session
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"io"
 	"time"
@@ -19,7 +18,9 @@ import (
 const (
 	outcomeStored    = "stored"
 	outcomeOverQuota = "over_quota"
-	outcomeDeferred  = "deferred"
+	outcomeRemoved   = "removed"
+	outcomeDeferred  = "deferred" // the peer will send again
+	outcomeRefused   = "refused"
 )
 
 // maxAuthors bounds the questions to the directory for one message.
@@ -28,7 +29,7 @@ const maxAuthors = 16
 // Data implements smtp.Session: the content of DATA or BDAT (RFC 5321 section 4.1.1.4, RFC 3030).
 func (s *session) Data(r io.Reader) error {
 	return s.done("DATA", 250, s.receive(r, func(d *delivery) error {
-		if s.backend.role == RoleSubmission {
+		if s.backend.role == RoleSubmission && d.mail.from != "" {
 			return s.postFromUser(d)
 		}
 		return s.postFromPeer(d)
@@ -37,31 +38,36 @@ func (s *session) Data(r io.Reader) error {
 
 // LMTPData implements smtp.LMTPSession: one answer for each recipient (RFC 2033 section 4.2).
 func (s *session) LMTPData(r io.Reader, status smtp.StatusCollector) error {
-	return s.done("DATA", 250, s.receive(r, func(d *delivery) error {
-		if err := d.post(s.ctx, false); err != nil {
+	err := s.receive(r, func(d *delivery) error {
+		if err := d.post(false); err != nil {
 			return err
 		}
-		for _, to := range s.mail.to {
+		for _, to := range d.mail.to {
 			var err error
-			if d.refused(to) {
+			if !d.reached(to) {
 				err = s.backend.full()
 			}
 			status.SetStatus(to.path, err)
 		}
 		return nil
-	}))
+	})
+	if err != nil {
+		// go-smtp gives a BDAT that fails before LAST one answer instead of one for each recipient: it has to come to LAST.
+		_, _ = io.Copy(io.Discard, r)
+	}
+	return s.done("DATA", 250, err)
 }
 
 // postFromPeer takes a message for all of its recipients or for none: the sender is elsewhere, and only a refusal now is sure to reach
 // it. Where some would fit, 452 makes the peer send again, and RCPT then refuses the full ones by name.
 func (s *session) postFromPeer(d *delivery) error {
-	if err := d.post(s.ctx, true); err != nil {
+	if err := d.post(true); err != nil {
 		return err
 	}
-	switch full := d.count(storagev1.DeliveryStatus_DELIVERY_STATUS_OVER_QUOTA); {
-	case full == 0:
+	switch {
+	case len(d.stored) == d.accounts:
 		return nil
-	case full == len(d.results):
+	case d.full == d.accounts:
 		return s.backend.full()
 	default:
 		return errSomeFull
@@ -70,51 +76,66 @@ func (s *session) postFromPeer(d *delivery) error {
 
 // postFromUser takes a message for those whom it fits; its sender is one of ours and is told of the others by a DSN.
 func (s *session) postFromUser(d *delivery) error {
-	if err := d.post(s.ctx, false); err != nil {
+	if err := d.post(false); err != nil {
 		return err
 	}
-	switch full := d.count(storagev1.DeliveryStatus_DELIVERY_STATUS_OVER_QUOTA); {
-	case full == 0:
-		return nil
-	case full == len(d.results):
+	switch len(d.stored) {
+	case d.accounts:
+	case 0:
 		return s.backend.full()
 	default:
-		return d.notify(s.ctx)
+		d.notify()
 	}
+	return nil
 }
 
-// receive reads the header, checks it, and calls post with the delivery. It counts time and outcome.
+// receive reads the header, checks it, and calls post with the delivery. It counts time and outcome. Its error is an answer.
 func (s *session) receive(r io.Reader, post func(*delivery) error) error {
 	begin := s.backend.now()
-	if s.wire != nil {
-		s.wire.BeginMessage()
-	}
+	receiving := make(chan struct{})
+	defer close(receiving)
+	s.mu.Lock()
+	s.receiving = receiving
+	s.mu.Unlock()
+	s.wire.BeginMessage()
 	msg, err := intake.Read(r, s.backend.cfg.Limits)
+	if errors.Is(err, smtp.ErrDataReset) {
+		s.wire.EndMessage()
+		return err
+	}
+	mail, open := s.transaction()
+	if !open {
+		return smtp.ErrDataReset
+	}
+	d := &delivery{session: s, mail: mail, id: uuid.NewString(), time: begin}
 	if err == nil {
-		err = s.check(msg)
+		err = s.check(msg, mail)
 	}
 	if err == nil {
-		err = post(s.newDelivery(msg, begin))
-	}
-	if err != nil {
-		var answer *smtp.SMTPError
-		if !errors.As(err, &answer) {
-			s.count(outcomeDeferred, len(s.mail.to))
-		}
-		if s.ctx.Err() != nil {
-			s.log.Info("client left in a message")
-		}
+		d.header, d.body = msg.Header, d.content(msg)
+		err = post(d)
 	}
 	s.backend.metrics.delivery.WithLabelValues(string(s.backend.role)).Observe(s.backend.now().Sub(begin).Seconds())
-	return err
+	if err == nil {
+		return nil
+	}
+	answer := s.backend.answer(err)
+	switch {
+	case d.accounts > 0: // storage has answered, and post has counted
+	case answer.Temporary():
+		s.count(outcomeDeferred, len(mail.to))
+	default:
+		s.count(outcomeRefused, len(mail.to))
+	}
+	return answer
 }
 
 // check refuses a message that loops, or whose author is not the account that logged in.
-func (s *session) check(msg *intake.Message) error {
-	if msg.Hops() > s.backend.cfg.MaxHops {
+func (s *session) check(msg *intake.Message, mail transaction) error {
+	if msg.Count("Received") > s.backend.cfg.MaxHops {
 		return errLoop
 	}
-	for _, to := range s.mail.to {
+	for _, to := range mail.to {
 		for _, account := range to.accounts {
 			if msg.DeliveredTo(account.GetAddress()) {
 				return errLoop
@@ -123,6 +144,9 @@ func (s *session) check(msg *intake.Message) error {
 	}
 	if s.backend.role != RoleSubmission {
 		return nil
+	}
+	if msg.Count("From") > 1 || msg.Count("Sender") > 1 {
+		return errTwoAuthors // programs differ in which one they show
 	}
 	authors := msg.Authors()
 	if len(authors) > maxAuthors {
@@ -143,96 +167,94 @@ func (s *session) count(outcome string, n int) {
 // delivery is one message on its way to storage.
 type delivery struct {
 	session *session
+	mail    transaction
 	id      string
 	header  []byte
 	body    io.Reader
 	time    time.Time
 
-	results []*storagev1.DeliverResponse_Result // one for each account
+	// What storage answered.
+	accounts int             // all, each once
+	stored   map[string]bool // account ids
+	full     int
 }
 
-func (s *session) newDelivery(msg *intake.Message, now time.Time) *delivery {
-	d := &delivery{session: s, id: uuid.NewString(), header: msg.Header, time: now}
+// content is the whole message: the trace field and what else was missing, header and body.
+func (d *delivery) content(msg *intake.Message) io.Reader {
+	s := d.session
 	hop := trace.Hop{
-		Helo: s.conn.Hostname(), Client: s.client, By: s.backend.cfg.Hostname, TLS: s.tls, ID: s.id, Time: now,
-		Protocol: s.backend.transmission(s.tls, s.account != nil),
+		Helo: d.mail.helo, Client: s.client, By: s.backend.cfg.Hostname, TLS: s.tls, ID: s.id, Time: d.time,
+		Protocol: s.backend.transmission(s.tls, s.account != nil, d.mail.utf8),
 	}
-	if len(s.mail.to) == 1 {
-		hop.For = s.mail.to[0].path
+	if len(d.mail.to) == 1 {
+		hop.For = d.mail.to[0].address
 	}
 	var head bytes.Buffer
 	head.WriteString(hop.Received())
 	if s.backend.role == RoleSubmission {
-		head.WriteString(s.complete(msg, now))
+		head.WriteString(s.complete(msg, d.time))
 	}
 	head.Write(msg.Header)
-	d.body = io.MultiReader(&head, msg.Body)
-	return d
+	return io.MultiReader(&head, msg.Body)
 }
 
 // complete gives the fields that a user's program left out (RFC 6409 section 8).
 func (s *session) complete(msg *intake.Message, now time.Time) string {
 	fields := ""
-	if !msg.Has("Message-ID") {
+	if msg.Count("Message-ID") == 0 {
 		fields += "Message-ID: <" + uuid.NewString() + "@" + s.backend.cfg.Hostname + ">\r\n"
 	}
-	if !msg.Has("Date") {
+	if msg.Count("Date") == 0 {
 		fields += "Date: " + now.Format(time.RFC1123Z) + "\r\n"
 	}
 	return fields
 }
 
 // post hands the message to storage for every account that its recipients lead to, each once.
-func (d *delivery) post(ctx context.Context, allOrNone bool) error {
+func (d *delivery) post(allOrNone bool) error {
 	s := d.session
-	header := &storagev1.DeliverRequest_Header{DeliveryId: d.id, AllOrNone: allOrNone, SizeHint: uint64(max(s.mail.size, 0))}
+	header := &storagev1.DeliverRequest_Header{DeliveryId: d.id, AllOrNone: allOrNone, SizeHint: uint64(max(d.mail.size, 0))}
 	seen := map[string]bool{}
-	for _, to := range s.mail.to {
+	for _, to := range d.mail.to {
 		for _, account := range to.accounts {
 			if seen[account.GetAccountId()] {
 				continue
 			}
 			seen[account.GetAccountId()] = true
 			header.Recipients = append(header.Recipients, &storagev1.DeliverRequest_Recipient{
-				AccountId: account.GetAccountId(), Prefix: trace.Prefix(s.mail.from, account.GetAddress()),
+				AccountId: account.GetAccountId(), Prefix: trace.Prefix(d.mail.from, account.GetAddress()),
 			})
 		}
 	}
-	res, size, err := s.backend.poster.Deliver(ctx, header, d.body)
+	res, size, err := s.backend.poster.Deliver(d.mail.ctx, header, d.body)
 	if err != nil {
 		return err
 	}
-	d.results = res.GetResults()
-	stored := d.count(storagev1.DeliveryStatus_DELIVERY_STATUS_STORED)
-	full := d.count(storagev1.DeliveryStatus_DELIVERY_STATUS_OVER_QUOTA)
-	s.count(outcomeStored, stored)
-	s.count(outcomeOverQuota, full)
-	s.count(outcomeDeferred, len(d.results)-stored-full)
-	if stored > 0 {
+	d.accounts, d.stored = len(header.GetRecipients()), map[string]bool{}
+	for _, r := range res.GetResults() {
+		switch r.GetStatus() {
+		case storagev1.DeliveryStatus_DELIVERY_STATUS_STORED:
+			d.stored[r.GetAccountId()] = true
+		case storagev1.DeliveryStatus_DELIVERY_STATUS_OVER_QUOTA:
+			d.full++
+		}
+	}
+	s.count(outcomeStored, len(d.stored))
+	s.count(outcomeOverQuota, d.full)
+	s.count(outcomeDeferred, d.accounts-len(d.stored)-d.full)
+	if len(d.stored) > 0 {
 		s.backend.metrics.bytes.WithLabelValues(string(s.backend.role)).Add(float64(size))
 	}
-	s.log.Info("message", "delivery", d.id, "bytes", size, "stored", stored, "over_quota", full, "accounts", len(d.results))
+	s.log.Info("message", "delivery", d.id, "bytes", size, "stored", len(d.stored), "over_quota", d.full, "accounts", d.accounts)
 	return nil
 }
 
-func (d *delivery) count(status storagev1.DeliveryStatus) int {
-	n := 0
-	for _, r := range d.results {
-		if r.GetStatus() == status {
-			n++
-		}
-	}
-	return n
-}
-
-// refused tells whether any account that a recipient leads to was full.
-func (d *delivery) refused(to recipient) bool {
+// reached tells whether the message is stored for all accounts that a recipient leads to.
+func (d *delivery) reached(to recipient) bool {
 	for _, account := range to.accounts {
-		for _, r := range d.results {
-			if r.GetAccountId() == account.GetAccountId() && r.GetStatus() != storagev1.DeliveryStatus_DELIVERY_STATUS_STORED {
-				return true
-			}
+		if !d.stored[account.GetAccountId()] {
+			return false
 		}
 	}
-	return false
+	return true
 }

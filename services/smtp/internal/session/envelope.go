@@ -1,13 +1,18 @@
 package session
 
 import (
+	"context"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/emersion/go-smtp"
 
+	"github.com/yubin-mail/yubin/pkg/address"
+	"github.com/yubin-mail/yubin/pkg/fault"
 	directoryv1 "github.com/yubin-mail/yubin/proto/yubin/directory/v1"
 	quotav1 "github.com/yubin-mail/yubin/proto/yubin/quota/v1"
+	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 )
 
 // maxPath is the longest sender address in octets: local part and domain each at their limit (RFC 5321 section 4.5.3.1). Senders that
@@ -26,6 +31,7 @@ func (s *session) begin(from string, opts *smtp.MailOptions) error {
 	if err := checkSender(from, opts.UTF8); err != nil {
 		return err
 	}
+	from = quoted(from)
 	if s.backend.role == RoleSubmission {
 		if s.account == nil {
 			return errAuthRequired // RFC 6409 section 4.3
@@ -36,8 +42,26 @@ func (s *session) begin(from string, opts *smtp.MailOptions) error {
 			}
 		}
 	}
-	s.mail = &transaction{from: from, size: opts.Size, utf8: opts.UTF8}
+	ctx, cancel := s.call()
+	defer cancel()
+	if err := s.received(ctx); err != nil {
+		return err
+	}
+	mail := &transaction{helo: s.conn.Hostname(), from: from, size: opts.Size, utf8: opts.UTF8}
+	mail.ctx, mail.cancel = context.WithCancel(s.ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mail = mail
 	return nil
+}
+
+// quoted writes an address as it stands in the protocol: go-smtp takes the quotes off the local part (RFC 5321 section 4.1.2).
+func quoted(path string) string {
+	at := strings.LastIndexByte(path, '@')
+	if at < 0 {
+		return path
+	}
+	return address.Address{Local: path[:at], Domain: path[at+1:]}.String()
 }
 
 // checkSender refuses what must not come into a Return-Path.
@@ -63,6 +87,9 @@ func (s *session) authorize(address string) error {
 	res, err := s.backend.clients.Directory.AuthorizeSender(ctx, &directoryv1.AuthorizeSenderRequest{
 		AccountId: s.account.GetAccountId(), Address: address,
 	})
+	if fault.Is(err, rpcv1.Reason_REASON_INVALID) {
+		return errSenderNotOwned
+	}
 	if err != nil {
 		return err
 	}
@@ -80,7 +107,11 @@ func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 func (s *session) add(to string) error {
 	ctx, cancel := s.call()
 	defer cancel()
-	res, err := s.backend.clients.Directory.Resolve(ctx, &directoryv1.ResolveRequest{Address: to})
+	address := quoted(to)
+	res, err := s.backend.clients.Directory.Resolve(ctx, &directoryv1.ResolveRequest{Address: address})
+	if fault.Is(err, rpcv1.Reason_REASON_INVALID) {
+		return errRecipientMalformed
+	}
 	if err != nil {
 		return err
 	}
@@ -105,6 +136,8 @@ func (s *session) add(to string) error {
 			return s.backend.full()
 		}
 	}
-	s.mail.to = append(s.mail.to, recipient{path: to, accounts: res.GetRecipients()})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mail.to = append(s.mail.to, recipient{path: to, address: address, accounts: res.GetRecipients()})
 	return nil
 }

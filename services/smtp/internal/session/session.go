@@ -7,14 +7,17 @@ import (
 	"log/slog"
 	"net/netip"
 	"strconv"
+	"sync"
 
 	"github.com/emersion/go-smtp"
 
+	yubinsasl "github.com/yubin-mail/yubin/pkg/sasl"
 	directoryv1 "github.com/yubin-mail/yubin/proto/yubin/directory/v1"
 	"github.com/yubin-mail/yubin/services/smtp/internal/wire"
 )
 
-// session is one client's session on one role. go-smtp calls its methods one after the other.
+// session is one client's session on one role. go-smtp calls its methods one after the other, with one exception: the message of a
+// BDAT runs on a goroutine of its own until LAST, while further commands come in. It may even begin after the RSET that ends it.
 type session struct {
 	backend *Backend
 	conn    *smtp.Conn
@@ -26,41 +29,94 @@ type session struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 
-	account *directoryv1.Account // who logged in
-	mail    *transaction
+	account  *directoryv1.Account // who logged in; not changed within a transaction
+	login    *yubinsasl.Exchange  // the last one that began
+	failures int                  // logins refused
+
+	mu        sync.Mutex
+	mail      *transaction  // nil between transactions
+	receiving chan struct{} // of the last message; closed when it has been dealt with
 }
 
 // transaction is one mail transaction (RFC 5321 section 3.3).
 type transaction struct {
-	from string
-	size int64
+	ctx    context.Context // ends with it
+	cancel context.CancelFunc
+
+	helo string
+	from string // as it stands in the protocol
+	size int64  // as declared, 0 if it was not
 	utf8 bool
 	to   []recipient
 }
 
 // recipient is one accepted RCPT.
 type recipient struct {
-	// path is the address as the client gave it.
+	// path is the address as go-smtp gives it.
 	path string
+	// address is the same as it stands in the protocol.
+	address string
 	// accounts are where it leads.
 	accounts []*directoryv1.Recipient
 }
 
-// Reset implements smtp.Session. go-smtp calls it after every message too, once it has skipped the rest of one that failed.
-func (s *session) Reset() {
-	s.mail = nil
-	if s.wire != nil {
-		s.wire.EndMessage()
+// transaction gives the current transaction, as it is now. ok is false if there is none.
+func (s *session) transaction() (mail transaction, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mail == nil {
+		return transaction{}, false
+	}
+	return *s.mail, true
+}
+
+// received waits until the last message has been dealt with. One that RSET ended is on a goroutine of go-smtp's, whose result must
+// not be taken for that of the next.
+func (s *session) received(ctx context.Context) error {
+	s.mu.Lock()
+	receiving := s.receiving
+	s.mu.Unlock()
+	if receiving == nil {
+		return nil
+	}
+	select {
+	case <-receiving:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the last message: %w", ctx.Err())
 	}
 }
 
-// Logout implements smtp.Session.
+// Reset implements smtp.Session. go-smtp calls it after every message too, once it has skipped the rest of one that failed.
+func (s *session) Reset() {
+	s.mu.Lock()
+	if s.mail != nil {
+		s.mail.cancel()
+		s.mail = nil
+	}
+	s.mu.Unlock()
+	s.wire.EndMessage()
+}
+
+// Logout implements smtp.Session: the end of the connection, or of its part before STARTTLS.
 func (s *session) Logout() error {
 	s.cancel()
+	s.wire.OnLeave(func() {}) // what was the connection may lie under TLS now
 	return nil
 }
 
-// done counts a command's answer and passes it on. A nil error is code 250 (or what go-smtp says for the verb).
+// leaveWith sets the last answer of a session that is ended between commands.
+func (s *session) leaveWith(answer string) {
+	conn := s.conn.Conn()
+	s.wire.OnLeave(func() {
+		_, _ = conn.Write([]byte(answer))
+		if secure, ok := conn.(*tls.Conn); ok {
+			_ = secure.CloseWrite() // RFC 8446 section 6.1
+		}
+	})
+}
+
+// done counts a command's answer and passes it on. Without an error the code is success.
 func (s *session) done(command string, success int, err error) error {
 	code, enhanced := success, "2"
 	if err != nil {

@@ -17,7 +17,7 @@ type Hop struct {
 	Client netip.Addr
 	// By is our host name.
 	By string
-	// Protocol is one of the transmission types SMTP, ESMTP, ESMTPA, ESMTPS, ESMTPSA, LMTP (RFC 3848).
+	// Protocol is a transmission type (RFC 3848, RFC 6531 section 4.3), such as ESMTPSA.
 	Protocol string
 	// TLS is nil on an unencrypted connection.
 	TLS *tls.ConnectionState

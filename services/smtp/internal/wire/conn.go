@@ -22,27 +22,40 @@ type Timeouts struct {
 	Write time.Duration
 }
 
-// Conn bounds the time of every read and write, and ends a session between commands when asked to.
+// Conn bounds the time of every read and write, and ends a session between commands when asked to. Deadlines that others set on it are
+// ignored.
 type Conn struct {
 	net.Conn
 	timeouts Timeouts
-	closed   func()
 
 	mu       sync.Mutex
 	awaiting bool      // a command is awaited
 	message  time.Time // when the message that is coming in must be whole; zero between messages
 	farewell func()    // writes the last answer
+	removed  func()    // tells the register of sessions that this one has gone
 	expired  bool      // a message took too long: nothing more is read
 	leaving  bool
 	left     bool
+	closed   bool
 }
 
-// NewConn wraps a connection. closed is called when it is closed, any number of times.
-func NewConn(c net.Conn, t Timeouts, closed func()) *Conn {
-	return &Conn{Conn: c, timeouts: t, closed: closed, farewell: func() {}}
+// newConn wraps a connection, which is left without a word until OnLeave.
+func newConn(c net.Conn, t Timeouts) *Conn {
+	return &Conn{Conn: c, timeouts: t, farewell: func() {}, removed: func() {}}
 }
 
-// OnLeave sets how the session says goodbye: it may change when the session goes over to TLS.
+// onClose sets what is called when the connection is closed, any number of times; at once if it is closed already.
+func (c *Conn) onClose(removed func()) {
+	c.mu.Lock()
+	c.removed = removed
+	closed := c.closed
+	c.mu.Unlock()
+	if closed {
+		removed()
+	}
+}
+
+// OnLeave sets how the session says goodbye. farewell is called on any goroutine.
 func (c *Conn) OnLeave(farewell func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -65,12 +78,8 @@ func (c *Conn) EndMessage() {
 
 // Read implements net.Conn. After the end of a message's time it gives io.EOF: the answer can still be written.
 func (c *Conn) Read(p []byte) (int, error) {
-	if c.isExpired() {
-		return 0, io.EOF
-	}
-	if !c.enterRead() {
-		c.leave()
-		return 0, io.EOF
+	if err := c.enterRead(); err != nil {
+		return 0, err
 	}
 	n, err := c.Conn.Read(p)
 	c.mu.Lock()
@@ -86,31 +95,32 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (c *Conn) isExpired() bool {
+// enterRead sets the deadline of a read. It gives io.EOF if nothing more is to be read.
+func (c *Conn) enterRead() error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.expired
-}
-
-// enterRead sets the deadline, and says whether to read at all.
-func (c *Conn) enterRead() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	if c.expired {
+		c.mu.Unlock()
+		return io.EOF
+	}
 	c.awaiting = c.message.IsZero()
 	if c.awaiting && c.leaving {
-		return false
+		c.mu.Unlock()
+		c.leave()
+		return io.EOF
 	}
+	defer c.mu.Unlock()
 	wait := c.timeouts.Command
 	if !c.awaiting {
 		wait = min(c.timeouts.Data, time.Until(c.message))
 	}
-	_ = c.Conn.SetReadDeadline(time.Now().Add(wait))
-	return true
+	return c.Conn.SetReadDeadline(time.Now().Add(wait))
 }
 
 // Write implements net.Conn.
 func (c *Conn) Write(p []byte) (int, error) {
-	_ = c.Conn.SetWriteDeadline(time.Now().Add(c.timeouts.Write))
+	if err := c.Conn.SetWriteDeadline(time.Now().Add(c.timeouts.Write)); err != nil {
+		return 0, err
+	}
 	return c.Conn.Write(p)
 }
 
@@ -125,6 +135,7 @@ func (c *Conn) Leave(string) {
 	}
 }
 
+// leave says goodbye and closes the connection, once.
 func (c *Conn) leave() {
 	c.mu.Lock()
 	done := c.left
@@ -141,7 +152,11 @@ func (c *Conn) leave() {
 // Close implements net.Conn and listen.Session.
 func (c *Conn) Close() error {
 	err := c.Conn.Close()
-	c.closed()
+	c.mu.Lock()
+	c.closed = true
+	removed := c.removed
+	c.mu.Unlock()
+	removed()
 	return err
 }
 
@@ -157,7 +172,7 @@ func (c *Conn) SetReadDeadline(time.Time) error { return nil }
 // SetWriteDeadline does nothing, as SetDeadline.
 func (c *Conn) SetWriteDeadline(time.Time) error { return nil }
 
-// Unwrap finds the Conn below TLS.
+// Unwrap finds the Conn below TLS, nil if there is none.
 func Unwrap(c net.Conn) *Conn {
 	for c != nil {
 		if w, ok := c.(*Conn); ok {

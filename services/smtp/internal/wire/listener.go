@@ -21,13 +21,10 @@ func (l *Listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	var remove func()
-	c := NewConn(inner, l.Timeouts, func() { remove() })
-	c.OnLeave(func() {
-		if l.Farewell != "" {
-			_, _ = c.Write([]byte(l.Farewell))
-		}
-	})
-	remove = l.Sessions.Add(c)
+	c := newConn(inner, l.Timeouts)
+	if l.Farewell != "" {
+		c.OnLeave(func() { _, _ = c.Write([]byte(l.Farewell)) })
+	}
+	c.onClose(l.Sessions.Add(c))
 	return c, nil
 }

@@ -113,11 +113,9 @@ func newGateways(ctx context.Context, s *service.Service, cfg *config, in *rpc.I
 	asSMTP, asPOP3, asIMAP := in.Client("smtp"), in.Client("pop3"), in.Client("imap")
 	ingress, err := smtp.New(ctx, cfg.smtp, smtp.Deps{
 		Log: s.Log, Registerer: s.Registry, Now: time.Now,
-		Clients: smtp.Clients{
-			Directory: directoryv1.NewDirectoryServiceClient(asSMTP),
-			Quota:     quotav1.NewQuotaServiceClient(asSMTP),
-			Storage:   storagev1.NewStorageServiceClient(asSMTP),
-		},
+		Directory: directoryv1.NewDirectoryServiceClient(asSMTP),
+		Quota:     quotav1.NewQuotaServiceClient(asSMTP),
+		Storage:   storagev1.NewStorageServiceClient(asSMTP),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start smtp: %w", err)
