@@ -72,7 +72,7 @@ func TestEveryBenchmarkMeasures(t *testing.T) {
 	}
 }
 
-// size gives a number of mails: all of it in a benchmark, little in a test.
+// size gives a number of mails, connections and the like: all of it in a benchmark, little in a test.
 func (r *run) size(full int) int {
 	if r.small {
 		return min(full, max(2, full/100))

@@ -9,47 +9,49 @@ import (
 	"github.com/yubin-mail/yubin/tests/harness"
 )
 
-// many is how many connections deliver at once: enough for groups.
-const many = 64
-
 // deliver compares one connection with many, both with a disk that syncs a file for each mail, and with Dovecot over LMTP if it is installed.
 func deliver(r *run) {
+	many := r.size(64)
 	s := r.system(many)
 	message, each := mail(4<<10), r.size(20)
 	limit := r.TempDir()
-	one, lmtp := sessions(r, s.SMTP, false, 1), sessions(r, s.LMTP, true, many)
-	all := sessions(r, s.SMTP, false, many)
+	one, all := sessions(r, s.SMTP, false, 1), sessions(r, s.SMTP, false, many)
+	lmtpOne, lmtpAll := sessions(r, s.LMTP, true, 1), sessions(r, s.LMTP, true, many)
 	peer := startDovecot(r)
 	var peerOne, peerAll []*smtp.Client
 	if peer != nil {
 		peerOne, peerAll = sessions(r, peer.lmtp, true, 1), sessions(r, peer.lmtp, true, many)
 	}
-	t, work := times{}, map[string][]float64{}
+	t, cpu, work := times{}, times{}, map[string][]float64{}
 	counted := func(name string, clients []*smtp.Client) {
 		before, mails := read(r, s), len(clients)*each
 		t.take(name, mails, func() { sendEach(r, clients, each, message) })
 		after := read(r, s)
 		work[name+"-puts/mail"] = append(work[name+"-puts/mail"], after.since(r, before, objectPuts)/float64(mails))
 		work[name+"-sql-transactions/mail"] = append(work[name+"-sql-transactions/mail"], after.since(r, before, transactions)/float64(mails))
+		cpu[name] = append(cpu[name], max(after.since(r, before, processor), tick)/float64(mails))
 	}
+	sendEach(r, all, 1, message) // an account's first mail makes its mailboxes
 	r.profile(s)
 	for r.more() {
 		counted("1-connection", one)
 		counted("64-connections", all)
-		t.take("lmtp-64", many*each, func() { sendEach(r, lmtp, each, message) })
 		t.take("fsync-1", each, func() { syncEach(r, limit, 1, each, message) })
 		t.take("fsync-64", many*each, func() { syncEach(r, limit, many, each, message) })
 		if peer != nil {
+			t.take("lmtp-1", each, func() { sendEach(r, lmtpOne, each, message) })
+			t.take("lmtp-64", many*each, func() { sendEach(r, lmtpAll, each, message) })
 			t.take("dovecot-lmtp-1", each, func() { sendEach(r, peerOne, each, message) })
 			t.take("dovecot-lmtp-64", many*each, func() { sendEach(r, peerAll, each, message) })
 		}
 	}
 	r.report(t.ratio("1-connection", "64-connections"), "mails-per-s-64-to-1-connections")
+	r.report(cpu.ratio("1-connection", "64-connections"), "mails-per-cpu-s-64-to-1-connections")
 	r.report(t.ratio("fsync-1", "1-connection"), "mails-to-fsyncs-1")
 	r.report(t.ratio("fsync-64", "64-connections"), "mails-to-fsyncs-64")
 	r.report(t.ratio("fsync-1", "64-connections"), "mails-64-to-fsyncs-1")
 	if peer != nil {
-		r.report(t.ratio("dovecot-lmtp-1", "1-connection"), "mails-per-s-to-dovecot-1")
+		r.report(t.ratio("dovecot-lmtp-1", "lmtp-1"), "mails-per-s-to-dovecot-1")
 		r.report(t.ratio("dovecot-lmtp-64", "lmtp-64"), "mails-per-s-to-dovecot-64")
 	}
 	for name, values := range work {
@@ -90,7 +92,7 @@ func syncEach(r *run, dir string, writers, each int, message []byte) {
 
 // recipients compares a mail to one with the same mail to a hundred, in time and on disk.
 func recipients(r *run) {
-	const hundred = 100
+	hundred := r.size(100)
 	s := r.system(hundred)
 	everyone := make([]string, hundred)
 	for i := range everyone {

@@ -71,8 +71,12 @@ var (
 	objectGets      = []string{"yubin_storage_object_operations_total", `op="get"`}
 	objectBytesRead = []string{"yubin_storage_object_bytes_total", `op="get"`}
 	transactions    = []string{"_sql_transaction_seconds_count"}
+	processor       = []string{"process_cpu_seconds_total"}
 	residentMemory  = []string{"process_resident_memory_bytes"}
 )
+
+// tick is the unit, in seconds, in which Linux counts a process's time on the processor.
+const tick = 0.01
 
 // since is how much was done since an earlier reading.
 func (c counters) since(r *run, before counters, parts []string) float64 {
