@@ -75,19 +75,19 @@ func incompressible(n int) string {
 	return b.String()
 }
 
-// fillDisk delivers until the disk has no room, checks what clients see then, makes room and goes on.
-func fillDisk(t *testing.T, shape harness.Shape, data string) {
+// fillDisk delivers until the disk has no room but minFree, checks what clients see then, makes room and goes on.
+func fillDisk(t *testing.T, shape harness.Shape, data, minFree string) {
 	t.Helper()
 	dir := t.TempDir()
 	disk := filepath.Join(dir, data)
 	mountSmall(t, disk, 24<<20)
 	ballast := filepath.Join(disk, "ballast")
 	require.NoError(t, os.WriteFile(ballast, make([]byte, 8<<20), 0o600))
-	s := harness.Start(t, harness.Options{Shape: shape, Dir: dir, Accounts: []string{"alice"}, Args: settings})
+	s := harness.Start(t, harness.Options{Shape: shape, Dir: dir, Accounts: []string{"alice"}, Args: append(settings[:len(settings):len(settings)], "--storage-min-free", minFree)})
 	c := s.IMAPClient(t, 0, "alice", nil)
 
 	var kept []string
-	for _, size := range []int{2 << 20, 300 << 10, 10 << 10, 1 << 10} {
+	for _, size := range []int{2 << 20, 300 << 10, 1 << 10} {
 		for {
 			message := string(harness.Compose("Fill", incompressible(size)))
 			err := s.Send("sender@elsewhere.example", []string{harness.Address("alice")}, []byte(message))
@@ -115,12 +115,22 @@ func fillDisk(t *testing.T, shape harness.Shape, data string) {
 		require.Len(t, bodies, len(kept), "what was refused is not there")
 	}
 	whole(harness.Bodies(t, c, "INBOX"))
-	if pop, err := s.DialPOP3(t, "alice"); err != nil { // to hold the maildrop needs a little room
+	if pop, err := s.DialPOP3(t, "alice"); err != nil && minFree == "0" { // to hold the maildrop needs a little room
 		require.ErrorContains(t, err, "[SYS/TEMP]")
 	} else {
+		require.NoError(t, err)
 		require.Equal(t, len(kept), pop.Count())
 		require.True(t, string(harness.AfterTrace(t, pop.Multi("RETR 1"))) == kept[0], "POP3 reads on")
 		pop.Do("QUIT")
+	}
+
+	if minFree != "0" {
+		_, err := c.Select("INBOX", nil).Wait()
+		require.NoError(t, err)
+		require.NoError(t, c.Store(imap.SeqSetNum(1), &imap.StoreFlags{Op: imap.StoreFlagsAdd, Flags: []imap.Flag{imap.FlagDeleted}}, nil).Close())
+		require.NoError(t, c.Expunge().Close(), "deleting works on a full disk")
+		kept = kept[1:]
+		whole(harness.Bodies(t, c, "INBOX"))
 	}
 
 	require.NoError(t, os.Remove(ballast))
@@ -139,14 +149,14 @@ func fillDisk(t *testing.T, shape harness.Shape, data string) {
 	s.NoDrift(t)
 }
 
-func TestFullDiskOfTheAllInOne(t *testing.T) {
+func TestDiskWithoutAnyRoom(t *testing.T) {
 	if withOwnMounts(t) {
-		fillDisk(t, harness.AllInOne, "data")
+		fillDisk(t, harness.AllInOne, "data", "0")
 	}
 }
 
-func TestFullDiskOfStorage(t *testing.T) {
+func TestDiskThatIsNearlyFull(t *testing.T) {
 	if withOwnMounts(t) {
-		fillDisk(t, harness.Split, "storage")
+		fillDisk(t, harness.Split, "storage", "4MB")
 	}
 }

@@ -59,11 +59,12 @@ func TestSMTPAddressesThatAreNoneAreRefused(t *testing.T) {
 			"MAIL",
 			"MAIL FROM:",
 		} {
-			greet(t).Do(command, `^5\d\d `)
+			w := greet(t)
+			w.Send(command + "\r\n")
+			require.Regexp(t, `^5\d\d `, w.Line(), "%.60q", command)
 		}
 		for _, command := range []string{
 			"RCPT TO:<" + strings.Repeat("(", 10_000) + "@example.test>",
-			"RCPT TO:<" + strings.Repeat("@a,", 10_000) + ":alice@example.test>",
 			"RCPT TO:<alice\x00@example.test>",
 			"RCPT TO:<alice@example.test\x01>",
 			"RCPT TO:<al\xffice@example.test>",
@@ -74,7 +75,8 @@ func TestSMTPAddressesThatAreNoneAreRefused(t *testing.T) {
 		} {
 			w := greet(t)
 			w.Do("MAIL FROM:<sender@elsewhere.example>", `^250 `)
-			w.Do(command, `^5\d\d `)
+			w.Send(command + "\r\n")
+			require.Regexp(t, `^5\d\d `, w.Line(), "%.60q", command)
 		}
 	}
 	require.Empty(t, s.inbox(t))
