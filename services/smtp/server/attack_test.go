@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 )
 
@@ -80,6 +81,30 @@ func TestLMTPAnswersForEachRecipientOfABDATThatFails(t *testing.T) {
 	c.expect("250 2.0.0 <alice@example.test>")
 	require.Len(t, s.storage.inbox("alice"), 1)
 	require.Empty(t, s.storage.inbox("bob"))
+}
+
+func TestEveryRecipientIsCountedOnce(t *testing.T) {
+	s := start(t)
+	c := s.dial(t, "smtp")
+	c.talk("EHLO x", "250")
+	both := func(message, answer string) {
+		c.talk("MAIL FROM:<>", "250", "RCPT TO:<alice@example.test>", "250", "RCPT TO:<bob@example.test>", "250", "DATA", "354", message+".", answer)
+	}
+	both(body, "250")
+	both("Subject: a\r\n\r\nbare\nline\r\n", "554 5.6.0")
+	both(strings.Repeat("Received: x\r\n", 51)+"\r\n", "554 5.4.6")
+	s.storage.full["alice"] = true
+	both(body, "452 4.2.2")
+	s.storage.failBefore = 100
+	both(body, "451 4.3.0")
+	require.NoError(t, testutil.GatherAndCompare(s.registry, strings.NewReader(`
+# HELP yubin_smtp_recipients_total Recipients of messages by outcome.
+# TYPE yubin_smtp_recipients_total counter
+yubin_smtp_recipients_total{listener="smtp",outcome="stored"} 2
+yubin_smtp_recipients_total{listener="smtp",outcome="refused"} 4
+yubin_smtp_recipients_total{listener="smtp",outcome="over_quota"} 1
+yubin_smtp_recipients_total{listener="smtp",outcome="deferred"} 3
+`), "yubin_smtp_recipients_total"))
 }
 
 // TestBDATThatIsGivenUp has the goroutine of a BDAT meet everything that can end it.

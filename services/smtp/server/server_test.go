@@ -29,6 +29,7 @@ type system struct {
 	directory *directory
 	quota     *quota
 	storage   *storage
+	registry  *prometheus.Registry
 	stop      func()
 }
 
@@ -46,7 +47,7 @@ func start(t *testing.T, change ...func(*Config)) *system {
 		c(&cfg)
 	}
 	require.Empty(t, cfg.Validate())
-	s := &system{directory: &directory{}, quota: &quota{full: map[string]bool{}}, storage: newStorage()}
+	s := &system{directory: &directory{}, quota: &quota{full: map[string]bool{}}, storage: newStorage(), registry: prometheus.NewRegistry()}
 	log := slog.New(slog.DiscardHandler)
 	in := rpc.NewInproc(log, nil)
 	directoryv1.RegisterDirectoryServiceServer(in, s.directory)
@@ -57,7 +58,7 @@ func start(t *testing.T, change ...func(*Config)) *system {
 		Directory: directoryv1.NewDirectoryServiceClient(client),
 		Quota:     quotav1.NewQuotaServiceClient(client),
 		Storage:   storagev1.NewStorageServiceClient(client),
-		Log:       log, Registerer: prometheus.NewRegistry(), Now: time.Now,
+		Log:       log, Registerer: s.registry, Now: time.Now,
 	})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -20,9 +20,10 @@ const (
 	// attempts at most, and the pause before the second, doubled for each further one.
 	attempts = 5
 	pause    = 200 * time.Millisecond
-	// timeout of one attempt, from its first octet.
+	// timeout of a delivery, from its first octet, over all attempts.
 	timeout = 20 * time.Minute
-	// commitTimeout is how long storage may take after the last octet.
+	// commitTimeout is how long storage may take after the last octet, over all attempts. A client waits twice as long (RFC 5321
+	// section 4.5.3.2.6): one that gave up would send again what is stored then.
 	commitTimeout = 5 * time.Minute
 )
 
@@ -34,28 +35,34 @@ type Poster struct {
 // New makes a poster.
 func New(storage storagev1.StorageServiceClient) *Poster { return &Poster{storage: storage} }
 
-// SourceError is a failure of the source of a message: storage has nothing of it.
-type SourceError struct{ Err error }
+// sourceError is a failure of the source of a message: storage has nothing of it.
+type sourceError struct{ err error }
 
-func (e *SourceError) Error() string { return "read message: " + e.Err.Error() }
+func (e *sourceError) Error() string { return "read message: " + e.err.Error() }
 
-// Unwrap gives the source's own error.
-func (e *SourceError) Unwrap() error { return e.Err }
+func (e *sourceError) Unwrap() error { return e.err }
 
 // Deliver streams the body to storage and waits until it is stored. It tells the octets of the body. An attempt that failed for a
-// passing reason is repeated with the same delivery id, so that a lost answer does not deliver twice.
+// passing reason is repeated with the same delivery id, so that a lost answer does not deliver twice. A failure of body ends the
+// delivery, and is in the chain of the error; storage then stores nothing.
 func (p *Poster) Deliver(ctx context.Context, header *storagev1.DeliverRequest_Header, body io.Reader) (*storagev1.DeliverResponse, int64, error) {
-	source := &source{r: body}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	limit := time.AfterFunc(timeout, cancel)
+	defer limit.Stop()
+	source := &source{r: body, whole: func() { limit.Reset(commitTimeout) }}
 	wait := pause
 	for attempt := 1; ; attempt++ {
 		res, err := p.attempt(ctx, header, source)
-		var broken *SourceError
-		switch {
-		case err == nil:
+		if err == nil {
 			return res, source.size, nil
-		case errors.As(err, &broken), !rpc.Transient(err), attempt == attempts:
+		}
+		if attempt == attempts || !rpc.Transient(err) { // nor is a failure of the source transient
 			return nil, source.size, err
-		case !source.readAll():
+		}
+		if kept, broken := source.readAll(); broken != nil {
+			return nil, source.size, broken
+		} else if !kept {
 			return nil, source.size, err
 		}
 		select {
@@ -68,8 +75,8 @@ func (p *Poster) Deliver(ctx context.Context, header *storagev1.DeliverRequest_H
 }
 
 func (p *Poster) attempt(ctx context.Context, header *storagev1.DeliverRequest_Header, source *source) (*storagev1.DeliverResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // of a stream that is given up
 	stream, err := p.storage.Deliver(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("open delivery: %w", err)
@@ -80,13 +87,10 @@ func (p *Poster) attempt(ctx context.Context, header *storagev1.DeliverRequest_H
 			return stream.Send(&storagev1.DeliverRequest{Message: &storagev1.DeliverRequest_Chunk{Chunk: chunk}})
 		})
 	}
-	var broken *SourceError
-	if errors.As(err, &broken) {
+	if _, broken := errors.AsType[*sourceError](err); broken {
 		return nil, err
 	}
 	if err == nil {
-		stop := time.AfterFunc(commitTimeout, cancel)
-		defer stop.Stop()
 		err = stream.Send(&storagev1.DeliverRequest{Message: &storagev1.DeliverRequest_Commit{Commit: &storagev1.Commit{Size: uint64(source.size)}}})
 	}
 	if err != nil && !errors.Is(err, io.EOF) { // after EOF the answer tells why
@@ -102,6 +106,7 @@ func (p *Poster) attempt(ctx context.Context, header *storagev1.DeliverRequest_H
 // source reads a message once and remembers it as long as it is small.
 type source struct {
 	r     io.Reader
+	whole func() // called when r has ended
 	kept  []byte
 	size  int64
 	ended bool
@@ -141,8 +146,9 @@ func (s *source) next() ([]byte, error) {
 		switch {
 		case errors.Is(err, io.EOF): // exactly EOF is the end; a connection that breaks says ErrUnexpectedEOF
 			s.ended = true
+			s.whole()
 		case err != nil:
-			return nil, &SourceError{err}
+			return nil, &sourceError{err}
 		}
 	}
 	s.size += int64(n)
@@ -154,15 +160,12 @@ func (s *source) next() ([]byte, error) {
 	return piece[:n], nil
 }
 
-// readAll reads what is left of the message, and tells whether all of it is kept.
-func (s *source) readAll() bool {
-	for !s.ended {
-		if s.size > keep {
-			return false
-		}
+// readAll reads what is left of the message, and tells whether all of it is kept. It stops reading when it is not.
+func (s *source) readAll() (kept bool, err error) {
+	for !s.ended && s.size <= keep {
 		if _, err := s.next(); err != nil {
-			return false
+			return false, err
 		}
 	}
-	return s.size <= keep
+	return s.size <= keep, nil
 }

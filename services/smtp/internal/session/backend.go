@@ -116,7 +116,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}, []string{"listener", "command", "code", "enhanced"})),
 		recipients: telemetry.Register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "yubin_smtp_recipients_total",
-			Help: "Recipients of finished transactions by outcome.",
+			Help: "Recipients of messages by outcome.",
 		}, []string{"listener", "outcome"})),
 		delivery: telemetry.Register(reg, prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "yubin_smtp_delivery_seconds",
