@@ -171,6 +171,24 @@ func TestHelpAndArguments(t *testing.T) {
 	}
 }
 
+func TestCompleteLeavesOutComplaintsAboutUnreadFlags(t *testing.T) {
+	fs := pflag.NewFlagSet("x", pflag.ContinueOnError)
+	fs.Int("a", 0, "")
+	fs.Int("b", 0, "")
+	loaded := Load(fs, []string{"--a=x", "--c=1"}, nil)
+	err := Complete(loaded, Check([]error{Errorf("a", "too low"), Errorf("b", "too low")}))
+	if err == nil {
+		t.Fatal("no error")
+	}
+	text := err.Error()
+	if strings.Count(text, "\n") != 2 || strings.Contains(text, "--a: too low") || !strings.Contains(text, "--b: too low") || !strings.Contains(text, "whole number") {
+		t.Fatalf("got %s", text)
+	}
+	if err := Complete(nil, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestCheck(t *testing.T) {
 	if err := Check(nil, []error{}); err != nil {
 		t.Errorf("got %v", err)

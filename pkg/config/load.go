@@ -25,7 +25,7 @@ func Load(fs *pflag.FlagSet, args, environ []string) error {
 	var errs []error
 	err := fs.ParseAll(args, func(flag *pflag.Flag, value string) error {
 		if err := fs.Set(flag.Name, value); err != nil {
-			errs = append(errs, fmt.Errorf("--%s: %w", flag.Name, badValue(flag, value, err)))
+			errs = append(errs, &flagError{flag.Name, "--" + flag.Name, badValue(flag, value, err)})
 		}
 		return nil
 	})
@@ -47,7 +47,7 @@ func Resolve(fs *pflag.FlagSet, environ []string) error {
 	var errs []error
 	set := func(flag *pflag.Flag, source, value string, apply func() error) {
 		if err := apply(); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", source, badValue(flag, value, err)))
+			errs = append(errs, &flagError{flag.Name, source, badValue(flag, value, err)})
 			return
 		}
 		flag.Changed = true

@@ -91,12 +91,12 @@ func execute[C Config](ctx context.Context, name string, cfg C, c *common, run f
 	case c.version:
 		_, _ = fmt.Fprintln(p.stdout, name, Version())
 		return exitOK
-	case err == nil: // what could not be read was left at its default, and is not worth a complaint
-		if completer, ok := any(cfg).(Completer); ok {
-			err = completer.Complete(fs)
-		}
-		err = config.Check([]error{err}, c.validate(), cfg.Validate())
 	}
+	var incomplete error
+	if completer, ok := any(cfg).(Completer); ok {
+		incomplete = completer.Complete(fs)
+	}
+	err = config.Complete(err, config.Check([]error{incomplete}, c.validate(), cfg.Validate()))
 	if err != nil {
 		_, _ = fmt.Fprintf(p.stderr, "%s: the configuration is wrong:\n  %s\nSee %s --help.\n",
 			name, strings.ReplaceAll(err.Error(), "\n", "\n  "), name)
