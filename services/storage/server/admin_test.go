@@ -1,8 +1,10 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"testing"
@@ -139,7 +141,9 @@ func TestSweeperRemovesOldOrphansOnly(t *testing.T) {
 		}
 		return key
 	}
-	old, fresh := orphan(time.Now().Add(-25*time.Hour)), orphan(time.Now().Add(-23*time.Hour))
+	foreign := orphan(time.Now().Add(-time.Hour)) // made before the database
+	old, fresh := orphan(time.Now()), orphan(time.Now().Add(2*time.Hour))
+	h.clock.Forward(25 * time.Hour)
 	if err := h.reclaimer.Sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -153,8 +157,89 @@ func TestSweeperRemovesOldOrphansOnly(t *testing.T) {
 	if err := h.reclaimer.Sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if h.read("bob", h.mailbox("bob", "INBOX").GetMailboxId(), uid, 0, 0) == "" || h.stored() != 1 {
+	if h.read("bob", h.mailbox("bob", "INBOX").GetMailboxId(), uid, 0, 0) == "" || h.stored() != 2 {
 		t.Errorf("%d objects are left", h.stored())
+	}
+	if _, err := h.objects.Stat(t.Context(), foreign); err != nil {
+		t.Errorf("an object that the database never knew is gone: %v", err)
+	}
+}
+
+// stubborn is an object store that cannot delete one object.
+type stubborn struct {
+	object.Store
+	key string
+}
+
+func (s *stubborn) Delete(ctx context.Context, key string) error {
+	if key == s.key {
+		return errors.New("cannot delete")
+	}
+	return s.Store.Delete(ctx, key)
+}
+
+func TestObjectThatCannotBeDeletedDoesNotKeepTheOthers(t *testing.T) {
+	store := &stubborn{}
+	h := startOn(t, func(s object.Store) object.Store { store.Store = s; return store })
+	for range 3 {
+		h.mustDeliver("bob", mail("x", "x"))
+	}
+	for info := range h.objects.List(t.Context(), body.KeyPrefix, "") {
+		store.key = info.Key // the oldest
+		break
+	}
+	if _, err := h.admin.PurgeAccount(t.Context(), &storagev1.PurgeAccountRequest{AccountId: "bob"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.reclaimer.Purge(t.Context()); err == nil || h.stored() != 1 {
+		t.Errorf("got error %v, and %d objects are left", err, h.stored())
+	}
+	store.key = ""
+	if err := h.reclaimer.Purge(t.Context()); err != nil || h.stored() != 0 {
+		t.Errorf("got error %v, and %d objects are left", err, h.stored())
+	}
+}
+
+// lateReader is an object store where something happens before a read.
+type lateReader struct {
+	object.Store
+	before func()
+}
+
+func (s *lateReader) GetRange(ctx context.Context, key string, off, n int64) (io.ReadCloser, error) {
+	if s.before != nil {
+		s.before()
+	}
+	return s.Store.GetRange(ctx, key, off, n)
+}
+
+func TestMessageThatIsReclaimedWhileItIsReadIsGoneAndNotDamaged(t *testing.T) {
+	store := &lateReader{}
+	h := startOn(t, func(s object.Store) object.Store { store.Store = s; return store }, "--storage-retention=0s")
+	inbox := h.mailbox("bob", "INBOX").GetMailboxId()
+	reclaimed := func() {
+		store.before = nil
+		h.expunge("bob", inbox, span(1, 9))
+		if err := h.reclaimer.Purge(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	uid := h.mustDeliver("bob", mail("x", "x"))
+	store.before = reclaimed
+	stream, err := h.imap.Read(t.Context(), &storagev1.ReadRequest{AccountId: "bob", MailboxId: inbox, Uid: uid})
+	if err == nil {
+		_, err = stream.Recv()
+	}
+	wantReason(t, err, rpcv1.Reason_REASON_NOT_FOUND)
+
+	field := "X-Long: " + strings.Repeat("x", 100) + "\r\n"
+	h.mustDeliver("bob", strings.Repeat(field, 1000)+mail("x", "x")) // FETCH reads its header from the body
+	store.before = reclaimed
+	if list := h.fetch("bob", inbox, span(1, 9)); len(list) != 0 {
+		t.Errorf("fetched %v", list)
+	}
+	if store.before != nil {
+		t.Error("the body was not read")
 	}
 }
 

@@ -21,8 +21,8 @@ type limitedStore struct {
 
 func (s *limitedStore) Free() (int64, error) { return s.free.Load(), nil }
 
-// startLimited runs the service on a disk with so much room.
-func startLimited(t *testing.T, free int64, args ...string) *harness {
+// startOn runs the service on the object store that wrap makes of a directory.
+func startOn(t *testing.T, wrap func(object.Store) object.Store, args ...string) *harness {
 	t.Helper()
 	h := start(t, args...)
 	h.stop()
@@ -30,9 +30,7 @@ func startLimited(t *testing.T, free int64, args ...string) *harness {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store := &limitedStore{Store: dir}
-	store.free.Store(free)
-	h.deps.Objects = store
+	h.deps.Objects = wrap(dir)
 	h.run(args...)
 	t.Cleanup(func() {
 		h.stop() // before its store is closed
@@ -41,6 +39,16 @@ func startLimited(t *testing.T, free int64, args ...string) *harness {
 		}
 	})
 	return h
+}
+
+// startLimited runs the service on a disk with so much room.
+func startLimited(t *testing.T, free int64, args ...string) *harness {
+	t.Helper()
+	return startOn(t, func(s object.Store) object.Store {
+		limited := &limitedStore{Store: s}
+		limited.free.Store(free)
+		return limited
+	}, args...)
 }
 
 func TestNearlyFullDiskRefusesNewMailAndStillDeletes(t *testing.T) {

@@ -28,22 +28,9 @@ func (s *fullStore) Put(ctx context.Context, key string, r io.Reader, size int64
 }
 
 func TestFullObjectStoreRefusesForNowAndHoldsNoReservation(t *testing.T) {
-	h := start(t)
+	store := &fullStore{}
+	h := startOn(t, func(s object.Store) object.Store { store.Store = s; return store })
 	h.mustDeliver("bob", mail("before", "x"))
-	h.stop()
-	dir, err := object.OpenDir(filepath.Join(h.dir, "bodies"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		h.stop() // before its store is closed
-		if err := dir.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	store := &fullStore{Store: dir}
-	h.deps.Objects = store
-	h.run()
 	store.full.Store(true)
 	for _, size := range []int{10, 2 << 20} {
 		o := deliverOptions{id: unique(), recipients: []*storagev1.DeliverRequest_Recipient{to("bob"), to("carol")}}

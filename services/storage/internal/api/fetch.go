@@ -16,6 +16,7 @@ import (
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 	"github.com/yubin-mail/yubin/services/storage/internal/body"
 	"github.com/yubin-mail/yubin/services/storage/internal/meta"
+	"github.com/yubin-mail/yubin/services/storage/internal/object"
 	"github.com/yubin-mail/yubin/services/storage/internal/uidset"
 )
 
@@ -48,6 +49,12 @@ func (s *Service) Fetch(r *storagev1.FetchRequest, stream grpc.ServerStreamingSe
 		response, size := &storagev1.FetchResponse{}, 0
 		for _, m := range page {
 			out, err := s.outward(ctx, r, m)
+			if errors.Is(err, body.ErrCorrupt) {
+				err = s.bodyFault(ctx, r, m.State.GetUid(), err)
+			}
+			if errors.Is(err, errGone) {
+				continue
+			}
 			if err != nil {
 				return err
 			}
@@ -142,7 +149,7 @@ func (s *Service) Read(r *storagev1.ReadRequest, stream grpc.ServerStreamingServ
 		return err
 	}
 	if m == nil {
-		return fault.New(codes.NotFound, rpcv1.Reason_REASON_NOT_FOUND, "the message is gone")
+		return errGone
 	}
 	size := uint64(len(m.Prefix)) + uint64(m.Location.Size)
 	if r.GetOffset() >= size {
@@ -169,7 +176,7 @@ func (s *Service) Read(r *storagev1.ReadRequest, stream grpc.ServerStreamingServ
 			if out.err != nil || ctx.Err() != nil {
 				return err
 			}
-			return bodyFault(err)
+			return s.bodyFault(ctx, r, r.GetUid(), err)
 		}
 	}
 	return out.Flush()
@@ -206,6 +213,23 @@ func (w *chunkWriter) Flush() error {
 		w.buf = nil
 	}
 	return w.err
+}
+
+// errGone is the fault of a message that was expunged.
+var errGone = fault.New(codes.NotFound, rpcv1.Reason_REASON_NOT_FOUND, "the message is gone")
+
+// bodyFault gives the failure to read the body of a message its reason: one that was expunged and reclaimed meanwhile is gone, not damaged.
+func (s *Service) bodyFault(ctx context.Context, r interface {
+	GetAccountId() string
+	GetMailboxId() uint64
+}, uid uint32, err error) error {
+	if errors.Is(err, object.ErrNotFound) {
+		m, lookup := s.Meta.Message(ctx, r.GetAccountId(), r.GetMailboxId(), uid)
+		if lookup == nil && m == nil || errors.Is(lookup, meta.ErrMailboxNotFound) {
+			return errGone
+		}
+	}
+	return bodyFault(err)
 }
 
 // bodyFault gives the failure to read a body its reason.

@@ -15,11 +15,11 @@ func (s *Service) Sync(r *storagev1.SyncRequest, stream grpc.ServerStreamingServ
 	if err := checkAccount(r.GetAccountId()); err != nil {
 		return err
 	}
-	box, err := s.Meta.Mailbox(ctx, r.GetAccountId(), r.GetMailboxId())
+	size, err := s.Meta.SyncSize(ctx, r.GetAccountId(), r.GetMailboxId(), r.GetSinceModseq())
 	if err != nil {
 		return err
 	}
-	weight := min(int64(box.GetMessages())+1, statesInMemory)
+	weight := min(size+1, statesInMemory)
 	if err := s.states.Acquire(ctx, weight); err != nil {
 		return err
 	}

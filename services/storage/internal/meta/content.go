@@ -12,6 +12,7 @@ import (
 
 	mailv1 "github.com/yubin-mail/yubin/proto/yubin/mail/v1"
 	"github.com/yubin-mail/yubin/services/storage/internal/body"
+	"github.com/yubin-mail/yubin/services/storage/internal/uidset"
 )
 
 // Content is what the copies of one message share: the body and what was parsed of it. EMAILID (RFC 8474) is its id.
@@ -65,14 +66,12 @@ func nonNil(b []byte) []byte {
 	return b
 }
 
-// ref adds message rows to contents.
-func (t *tx) ref(account string, ids []string) error {
-	for id, n := range counted(ids) {
-		if _, err := t.exec(`UPDATE contents SET refs = refs + ? WHERE account_id = ? AND content_id = ?`, n, account, id); err != nil {
-			return err
-		}
-	}
-	return nil
+// ref counts new message rows for their contents.
+func (t *tx) ref(account string, mailbox uint64, r uidset.Range) error {
+	_, err := t.exec(`UPDATE contents SET refs = refs + n FROM (
+			SELECT content_id AS id, COUNT(*) AS n FROM messages WHERE account_id = ? AND mailbox_id = ? AND uid BETWEEN ? AND ? GROUP BY content_id
+		) AS added WHERE account_id = ? AND content_id = added.id`, account, mailbox, r.Start, r.Stop, account)
+	return err
 }
 
 // unref takes message rows from contents. A content without any goes, and its object has that much less alive.

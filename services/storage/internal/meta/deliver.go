@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -95,7 +96,7 @@ func (t *tx) delivered(key DeliveryKey) (Placed, bool, error) {
 // in Placed where its rows are, or in Err why it was left out.
 func (s *Store) Insert(ctx context.Context, units []*Unit) error {
 	return s.write(ctx, "deliver", func(t *tx) error {
-		in := &insertion{tx: t, boxes: map[boxName]*storagev1.Mailbox{}, fresh: map[DeliveryKey]*entry{}}
+		in := &insertion{tx: t, boxes: map[boxName]*storagev1.Mailbox{}, queued: map[mailboxKey]int{}, fresh: map[DeliveryKey]*entry{}}
 		for _, u := range units {
 			u.Placed, u.Err = make([]Placed, len(u.Rows)), nil
 			if err := in.admit(u); err != nil {
@@ -113,6 +114,7 @@ func (s *Store) Insert(ctx context.Context, units []*Unit) error {
 type insertion struct {
 	*tx
 	boxes   map[boxName]*storagev1.Mailbox // nil: does not exist
+	queued  map[mailboxKey]int             // entries
 	entries []*entry
 	fresh   map[DeliveryKey]*entry
 	repeats []repeat
@@ -153,6 +155,11 @@ func (in *insertion) admit(u *Unit) error {
 			u.Err = ErrMailboxNotFound
 			return nil
 		}
+		key := mailboxKey{row.AccountID, box.GetMailboxId()}
+		if int64(box.GetUidNext())+int64(in.queued[key]+len(u.Rows)) > math.MaxUint32 {
+			u.Err = errUIDsUsedUp
+			return nil
+		}
 		keywords, err := in.canonicalKeywords(row.AccountID, row.Keywords, true)
 		if isFault(err) {
 			u.Err = err
@@ -163,7 +170,7 @@ func (in *insertion) admit(u *Unit) error {
 		}
 		entries = append(entries, &entry{
 			Row: row, placed: &u.Placed[i], keywords: strings.Join(keywords, " "),
-			mailbox: mailboxKey{row.AccountID, box.GetMailboxId()},
+			mailbox: key,
 		})
 	}
 	if missing && u.AllOrNone {
@@ -186,6 +193,7 @@ func (in *insertion) admit(u *Unit) error {
 			in.fresh[e.Key()] = e
 		}
 		in.entries = append(in.entries, e)
+		in.queued[e.mailbox]++
 	}
 	return nil
 }

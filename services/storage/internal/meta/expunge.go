@@ -7,21 +7,36 @@ import (
 	"github.com/yubin-mail/yubin/services/storage/internal/uidset"
 )
 
-// Expunge removes the messages of a set that have \Deleted. They can be restored for the retention time.
+// expungeBatch bounds the messages that one transaction of Expunge removes, so that deliveries do not wait for long.
+const expungeBatch = 5000
+
+// Expunge removes the messages of a set that have \Deleted. They can be restored for the retention time. Many go in several
+// transactions; after an error some may be gone.
 func (s *Store) Expunge(ctx context.Context, account string, mailbox uint64, set uidset.Set) (expunged uidset.Set, modseq uint64, err error) {
-	err = s.write(ctx, "expunge", func(t *tx) error {
-		m, err := t.mailbox(account, mailbox)
-		if err != nil {
+	for more := true; more && err == nil; {
+		var some uidset.Set
+		err = s.write(ctx, "expunge", func(t *tx) error {
+			m, err := t.mailbox(account, mailbox)
+			if err != nil {
+				return err
+			}
+			modseq, more, some = m.GetHighestModseq(), false, nil
+			if m.GetDeleted() == 0 {
+				return nil
+			}
+			chosen, err := t.choose(account, m, set, uint32(storagev1.Flag_FLAG_DELETED), min(int(m.GetDeleted()), expungeBatch))
+			if err != nil {
+				return err
+			}
+			some, more = chosen.uids, len(chosen.list) == expungeBatch
+			modseq, err = t.expunge(account, m, chosen)
 			return err
+		})
+		if len(some) > 0 && err == nil {
+			expunged = expunged.Union(some)
+			set = set.Intersect(uidset.Set{{Start: some[len(some)-1].Stop, Stop: 1<<32 - 1}})
 		}
-		chosen, err := t.choose(account, m, set, uint32(storagev1.Flag_FLAG_DELETED))
-		if err != nil {
-			return err
-		}
-		expunged = chosen.uids
-		modseq, err = t.expunge(account, m, chosen)
-		return err
-	})
+	}
 	return expunged, modseq, err
 }
 

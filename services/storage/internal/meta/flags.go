@@ -50,7 +50,7 @@ func (s *Store) StoreFlags(ctx context.Context, account string, mailbox uint64, 
 		if err != nil {
 			return err
 		}
-		states, err := t.states(account, m, set)
+		states, err := t.states(account, m, set, maxFlagged+1)
 		if err != nil {
 			return err
 		}

@@ -86,7 +86,7 @@ func (s *Store) CommitMaildrop(ctx context.Context, lease Lease, uids uidset.Set
 		if err != nil {
 			return err
 		}
-		chosen, err := t.choose(lease.AccountID, inbox, uids, 0)
+		chosen, err := t.choose(lease.AccountID, inbox, uids, 0, 0)
 		if err != nil || len(chosen.list) == 0 {
 			return err
 		}

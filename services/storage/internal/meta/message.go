@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/yubin-mail/yubin/pkg/sqldb"
@@ -20,17 +21,22 @@ func scanState(row scanner, more ...any) (*storagev1.MessageState, error) {
 	return m, err
 }
 
-// states reads the states of the messages in a set, in UID order.
-func (t *tx) states(account string, mailbox *storagev1.Mailbox, set uidset.Set) ([]*storagev1.MessageState, error) {
+// states reads the states of the messages in a set, in UID order, up to a limit; 0 is none.
+func (t *tx) states(account string, mailbox *storagev1.Mailbox, set uidset.Set, limit int) ([]*storagev1.MessageState, error) {
 	var out []*storagev1.MessageState
 	err := t.ranges(mailbox, set, func(r uidset.Range) error {
 		return t.rows(func(rows *sqldb.Rows) error {
 			m, err := scanState(rows)
-			out = append(out, m)
+			if out = append(out, m); err == nil && len(out) == limit {
+				err = errPageFull
+			}
 			return err
 		}, `SELECT `+stateColumns+` FROM messages m WHERE account_id = ? AND mailbox_id = ? AND uid BETWEEN ? AND ? ORDER BY uid`,
 			account, mailbox.GetMailboxId(), r.Start, r.Stop)
 	})
+	if errors.Is(err, errPageFull) {
+		err = nil
+	}
 	return out, err
 }
 
@@ -51,20 +57,18 @@ func (t *tx) ranges(mailbox *storagev1.Mailbox, set uidset.Set, fn func(uidset.R
 type selection struct {
 	uids     uidset.Set // exactly those that exist, so that each range is a run of rows
 	list     []uint32
-	contents []string
 	counters counters // of the messages, uids excepted
 }
 
-// choose selects the messages of a set that have all the flag bits.
-func (t *tx) choose(account string, mailbox *storagev1.Mailbox, set uidset.Set, flags uint32) (*selection, error) {
+// choose selects the messages of a set that have all the flag bits, the first ones up to a limit; 0 is none.
+func (t *tx) choose(account string, mailbox *storagev1.Mailbox, set uidset.Set, flags uint32, limit int) (*selection, error) {
 	s := &selection{}
 	var uids uidset.Builder
 	err := t.ranges(mailbox, set, func(r uidset.Range) error {
 		return t.rows(func(rows *sqldb.Rows) error {
 			var uid, has uint32
 			var size int64
-			var content string
-			if err := rows.Scan(&uid, &has, &size, &content); err != nil {
+			if err := rows.Scan(&uid, &has, &size); err != nil {
 				return err
 			}
 			if has&flags != flags {
@@ -72,13 +76,18 @@ func (t *tx) choose(account string, mailbox *storagev1.Mailbox, set uidset.Set, 
 			}
 			uids.Add(uid)
 			s.list = append(s.list, uid)
-			s.contents = append(s.contents, content)
 			s.counters.add(1, has, size)
+			if len(s.list) == limit {
+				return errPageFull
+			}
 			return nil
-		}, `SELECT uid, flags, size, content_id FROM messages WHERE account_id = ? AND mailbox_id = ? AND uid BETWEEN ? AND ? ORDER BY uid`,
+		}, `SELECT uid, flags, size FROM messages WHERE account_id = ? AND mailbox_id = ? AND uid BETWEEN ? AND ? ORDER BY uid`,
 			account, mailbox.GetMailboxId(), r.Start, r.Stop)
 	})
 	s.uids = uids.Set()
+	if errors.Is(err, errPageFull) {
+		err = nil
+	}
 	return s, err
 }
 

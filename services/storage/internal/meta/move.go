@@ -26,7 +26,7 @@ func (s *Store) Move(ctx context.Context, account string, mailbox uint64, set ui
 		if err != nil {
 			return err
 		}
-		chosen, err := t.choose(account, source, set, 0)
+		chosen, err := t.choose(account, source, set, 0, 0)
 		if err != nil {
 			return err
 		}
@@ -111,7 +111,7 @@ func (s *Store) CopySize(ctx context.Context, account string, mailbox uint64, se
 		if err != nil {
 			return err
 		}
-		chosen, err := t.choose(account, source, set, 0)
+		chosen, err := t.choose(account, source, set, 0, 0)
 		if err != nil {
 			return err
 		}
@@ -130,7 +130,7 @@ func (s *Store) Copy(ctx context.Context, account string, mailbox uint64, set ui
 		if err != nil {
 			return err
 		}
-		chosen, err := t.choose(account, source, set, 0)
+		chosen, err := t.choose(account, source, set, 0, 0)
 		if err != nil {
 			return err
 		}
@@ -163,7 +163,7 @@ func (s *Store) Copy(ctx context.Context, account string, mailbox uint64, set ui
 			first += r.Stop - r.Start + 1
 		}
 		t.used(account, chosen.counters.bytes, chosen.counters.messages, reserved.ID)
-		return t.ref(account, chosen.contents)
+		return t.ref(account, target.GetMailboxId(), uidset.Range{Start: first - uint32(len(chosen.list)), Stop: first - 1})
 	})
 	return out, err
 }

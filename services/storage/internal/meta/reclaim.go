@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/yubin-mail/yubin/pkg/sqldb"
 )
@@ -112,6 +113,15 @@ func (s *Store) ForgetObjects(ctx context.Context, keys []string) error {
 		}
 		return nil
 	})
+}
+
+// Created tells when the database was made, to the second.
+func (s *Store) Created(ctx context.Context) (time.Time, error) {
+	var unix int64
+	err := s.read(ctx, "find_age", func(t *tx) error {
+		return t.row(`SELECT MIN(applied_at) FROM schema_migrations`).Scan(&unix)
+	})
+	return time.Unix(unix, 0), err
 }
 
 // KnowsObject tells whether the store has a row for an object.

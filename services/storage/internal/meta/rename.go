@@ -60,7 +60,7 @@ func (t *tx) renameInbox(account string, inbox *storagev1.Mailbox, to string) er
 	if err != nil {
 		return err
 	}
-	all, err := t.choose(account, inbox, uidset.All, 0)
+	all, err := t.choose(account, inbox, uidset.All, 0, 0)
 	if err != nil {
 		return err
 	}

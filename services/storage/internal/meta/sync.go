@@ -35,7 +35,7 @@ func (s *Store) Sync(ctx context.Context, account string, mailbox, since uint64,
 			return err
 		}
 		if since == 0 {
-			d.Changed, err = t.states(account, d.Mailbox, uidset.All)
+			d.Changed, err = t.states(account, d.Mailbox, uidset.All, 0)
 			return err
 		}
 		if since >= d.Mailbox.GetHighestModseq() {
@@ -44,6 +44,20 @@ func (s *Store) Sync(ctx context.Context, account string, mailbox, since uint64,
 		return t.changedSince(account, since, d)
 	})
 	return d, err
+}
+
+// SyncSize tells about how many states and ranges Sync will give, at the cost of an index's range.
+func (s *Store) SyncSize(ctx context.Context, account string, mailbox, since uint64) (n int64, err error) {
+	err = s.read(ctx, "sync_size", func(t *tx) error {
+		m, err := t.mailbox(account, mailbox)
+		if n = int64(m.GetMessages()); err != nil || since == 0 {
+			return err
+		}
+		return t.row(`SELECT (SELECT COUNT(*) FROM messages WHERE account_id = ? AND mailbox_id = ? AND modseq > ?)
+				+ (SELECT COUNT(*) FROM tombstones WHERE account_id = ? AND mailbox_id = ? AND modseq > ?)`,
+			account, mailbox, since, account, mailbox, since).Scan(&n)
+	})
+	return n, err
 }
 
 func (t *tx) changedSince(account string, since uint64, d *Delta) error {

@@ -4,7 +4,6 @@ package reclaim
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -119,33 +118,49 @@ func (r *Reclaimer) Purge(ctx context.Context) error {
 	return nil
 }
 
-// deleteDead deletes objects first and their rows after, so that none is forgotten.
+// deleteDead deletes objects first and their rows after, so that none is forgotten. One that cannot be deleted does not keep
+// the others of its round.
 func (r *Reclaimer) deleteDead(ctx context.Context) error {
 	for {
 		keys, err := r.meta.DeadObjects(ctx, objectsAtOnce)
 		if err != nil {
 			return fmt.Errorf("find dead objects: %w", err)
 		}
+		var gone []string
+		var failed error
 		for _, key := range keys {
-			if err := r.objects.Delete(ctx, key); err != nil && !errors.Is(err, object.ErrNotFound) {
-				return fmt.Errorf("delete dead object: %w", err)
+			if err := r.objects.Delete(ctx, key); err != nil {
+				failed = fmt.Errorf("delete dead object: %w", err)
+				continue
 			}
+			gone = append(gone, key)
 			r.deleted.Inc()
 		}
-		if len(keys) > 0 {
-			if err := r.meta.ForgetObjects(ctx, keys); err != nil {
+		if len(gone) > 0 {
+			if err := r.meta.ForgetObjects(ctx, gone); err != nil {
 				return fmt.Errorf("forget dead objects: %w", err)
 			}
 		}
-		if len(keys) < objectsAtOnce {
-			return nil
+		if failed != nil || len(keys) < objectsAtOnce {
+			return failed
 		}
 	}
 }
 
-// Sweep deletes objects that are old and have no row.
+// Sweep deletes objects that are old and have no row. Those older than the database are left alone: it never had a row of them, as
+// where the database was lost and a new one made.
 func (r *Reclaimer) Sweep(ctx context.Context) error {
 	before := r.now().Add(-orphanAge)
+	begin, err := r.meta.Created(ctx)
+	if err != nil {
+		return fmt.Errorf("find age of database: %w", err)
+	}
+	older := 0
+	defer func() {
+		if older > 0 {
+			r.log.Warn("objects older than the database are not known to it and are kept: was the database lost?", "count", older)
+		}
+	}()
 	for info, err := range r.objects.List(ctx, body.KeyPrefix, "") {
 		if err != nil {
 			return fmt.Errorf("list objects: %w", err)
@@ -161,7 +176,11 @@ func (r *Reclaimer) Sweep(ctx context.Context) error {
 		if known {
 			continue
 		}
-		if err := r.objects.Delete(ctx, info.Key); err != nil && !errors.Is(err, object.ErrNotFound) {
+		if made.Before(begin) {
+			older++
+			continue
+		}
+		if err := r.objects.Delete(ctx, info.Key); err != nil {
 			return fmt.Errorf("delete orphan: %w", err)
 		}
 		r.orphans.Inc()

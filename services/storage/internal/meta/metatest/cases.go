@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/yubin-mail/yubin/pkg/sqldb"
 	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 	"github.com/yubin-mail/yubin/services/storage/internal/meta"
@@ -306,4 +307,50 @@ func testPurgeCutOff(f *fixture) {
 	unfinished, err = f.store.UnfinishedPurges(f.ctx)
 	f.ok(err)
 	f.equal("unfinished at last", unfinished, []string(nil))
+}
+
+// A mailbox without UIDs left does not keep the deliveries beside it.
+func testUsedUpUIDs(f *fixture) {
+	f.insert("a", "INBOX", 1)
+	f.ok(f.db.Write(f.ctx, "test", func(tx *sqldb.Tx) error {
+		_, err := tx.Exec(f.ctx, `UPDATE mailboxes SET uid_next = 4294967294 WHERE account_id = 'a' AND name = 'INBOX'`)
+		return err
+	}))
+	unit := func(account string, n int) *meta.Unit {
+		u := &meta.Unit{}
+		for range n {
+			u.Rows = append(u.Rows, f.row(account, "INBOX", f.content(10)))
+		}
+		return u
+	}
+	units := []*meta.Unit{unit("a", 2), unit("b", 1), unit("a", 1), unit("a", 1)}
+	f.ok(f.store.Insert(f.ctx, units))
+	f.wantReason(units[0].Err, rpcv1.Reason_REASON_LIMIT)
+	f.equal("another account", units[1].Placed[0].UID, 1)
+	f.equal("the last UID", units[2].Placed[0].UID, uint32(4294967294))
+	f.wantReason(units[3].Err, rpcv1.Reason_REASON_LIMIT)
+}
+
+// What is expunged in several transactions is what was asked for, in few tombstones.
+func testExpungeMany(f *fixture) {
+	f.insert("a", "INBOX", 12_003)
+	id := f.mailbox("INBOX").GetMailboxId()
+	f.setFlags(id, uidset.Set{{Start: 2, Stop: 12_002}}, flagDeleted)
+	before := f.mailbox("INBOX").GetHighestModseq()
+	expunged, modseq, err := f.store.Expunge(f.ctx, "a", id, uidset.Set{{Start: 1, Stop: 6000}, {Start: 6002, Stop: 1<<32 - 1}})
+	f.ok(err)
+	want := uidset.Set{{Start: 2, Stop: 6000}, {Start: 6002, Stop: 12_002}}
+	f.equal("expunged", expunged, want)
+	d := f.sync(id, before)
+	f.equal("vanished", d.Vanished, want)
+	f.equal("modseq", d.Mailbox.GetHighestModseq(), modseq)
+	f.equal("left", []uint32{d.Mailbox.GetMessages(), d.Mailbox.GetDeleted()}, []uint32{3, 1})
+	var tombstones int
+	f.ok(f.db.Read(f.ctx, "test", func(tx *sqldb.Tx) error {
+		return tx.QueryRow(f.ctx, `SELECT COUNT(*) FROM tombstones`).Scan(&tombstones)
+	}))
+	f.equal("tombstones", tombstones, 4)
+	size, err := f.store.SyncSize(f.ctx, "a", id, before)
+	f.ok(err)
+	f.equal("size of the sync", size, tombstones)
 }

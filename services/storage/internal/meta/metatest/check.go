@@ -62,9 +62,12 @@ var invariants = map[string]string{
 		SELECT m.account_id FROM messages m LEFT JOIN contents c ON c.account_id = m.account_id AND c.content_id = m.content_id
 		WHERE c.content_id IS NULL OR m.size <> c.raw_size + LENGTH(m.prefix)`,
 	"references of a content differ from its rows": `
-		SELECT c.account_id || '/' || c.content_id FROM contents c WHERE c.refs <>
-			(SELECT COUNT(*) FROM messages m WHERE m.account_id = c.account_id AND m.content_id = c.content_id) +
-			(SELECT COUNT(*) FROM deleted_messages d WHERE d.account_id = c.account_id AND d.content_id = c.content_id)`,
+		SELECT c.account_id || '/' || c.content_id FROM contents c LEFT JOIN (
+			SELECT account_id, content_id, COUNT(*) AS n FROM (
+				SELECT account_id, content_id FROM messages UNION ALL SELECT account_id, content_id FROM deleted_messages
+			) AS rows_of GROUP BY account_id, content_id
+		) r ON r.account_id = c.account_id AND r.content_id = c.content_id
+		WHERE c.refs <> COALESCE(n, 0)`,
 	"live octets of an object differ from its contents": `
 		SELECT p.object_key FROM packs p LEFT JOIN (
 			SELECT object_key, COUNT(*) AS n, SUM(pack_share) AS bytes FROM contents GROUP BY object_key

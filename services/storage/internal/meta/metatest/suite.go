@@ -38,6 +38,8 @@ func Run(t *testing.T, open func(*testing.T) *sqldb.DB) {
 		"Maildrop":         testMaildrop,
 		"Purge":            testPurge,
 		"PurgeCutOff":      testPurgeCutOff,
+		"UsedUpUIDs":       testUsedUpUIDs,
+		"ExpungeMany":      testExpungeMany,
 		"Rollback":         testRollback,
 		"Notices":          testNotices,
 	} {
