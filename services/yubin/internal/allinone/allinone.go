@@ -2,6 +2,7 @@ package allinone
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -151,6 +152,9 @@ func together(name string, components []lifecycle.Component) lifecycle.Component
 	}}
 }
 
+// adminCheck fails until the command line tool can find this process.
+const adminCheck = "admin-rpc"
+
 // adminServer takes the calls of the command line tool, and tells it where.
 func adminServer(s *service.Service, cfg *config, register func(grpc.ServiceRegistrar)) (lifecycle.Component, error) {
 	authority, err := tlsconf.NewAuthority(filepath.Join(cfg.dataDir, "run", "ca"))
@@ -172,10 +176,12 @@ func adminServer(s *service.Service, cfg *config, register func(grpc.ServiceRegi
 	server := rpc.NewServer(rpc.ServerOptions{Log: s.Log, Registerer: s.Registry, TLS: tls, Health: s.Health})
 	register(server)
 	serve := rpc.Component(cfg.adminRPCListen, server, s.Log)
+	s.Health.Set(adminCheck, errors.New("the command line tool cannot find this process yet"))
 	return lifecycle.Component{Name: "admin-rpc", Run: func(ctx context.Context) error {
 		if err := endpoint.Publish(cfg.dataDir, endpoint.Endpoint{Address: cfg.adminRPCListen, Files: admin}); err != nil {
 			return err
 		}
+		s.Health.Set(adminCheck, nil)
 		defer endpoint.Withdraw(cfg.dataDir)
 		return serve.Run(ctx)
 	}}, nil
