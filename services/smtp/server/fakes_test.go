@@ -108,7 +108,7 @@ func (q *quota) Check(_ context.Context, req *quotav1.CheckRequest) (*quotav1.Ch
 type storage struct {
 	storagev1.UnimplementedStorageServiceServer
 	mu         sync.Mutex
-	full       map[string]bool
+	full, gone map[string]bool
 	failBefore int // attempts that fail before anything is stored
 	failAfter  int // attempts whose answer is lost
 	done       map[string]*storagev1.DeliverResponse
@@ -119,7 +119,7 @@ type storage struct {
 
 func newStorage() *storage {
 	return &storage{
-		full: map[string]bool{}, done: map[string]*storagev1.DeliverResponse{},
+		full: map[string]bool{}, gone: map[string]bool{}, done: map[string]*storagev1.DeliverResponse{},
 		mails: map[string][]string{}, notices: map[string][]string{},
 	}
 }
@@ -166,16 +166,18 @@ func (s *storage) commit(header *storagev1.DeliverRequest_Header, body string, s
 	res, again := s.done[header.GetDeliveryId()]
 	if !again {
 		res = &storagev1.DeliverResponse{}
-		anyFull := false
+		refused := false
 		for _, r := range header.GetRecipients() {
-			anyFull = anyFull || s.full[r.GetAccountId()]
+			refused = refused || s.full[r.GetAccountId()] || s.gone[r.GetAccountId()]
 		}
 		for _, r := range header.GetRecipients() {
 			status := storagev1.DeliveryStatus_DELIVERY_STATUS_STORED
 			switch {
+			case s.gone[r.GetAccountId()]:
+				status = storagev1.DeliveryStatus_DELIVERY_STATUS_NO_ACCOUNT
 			case s.full[r.GetAccountId()]:
 				status = storagev1.DeliveryStatus_DELIVERY_STATUS_OVER_QUOTA
-			case anyFull && header.GetAllOrNone():
+			case refused && header.GetAllOrNone():
 				status = storagev1.DeliveryStatus_DELIVERY_STATUS_NOT_STORED
 			default:
 				s.mails[r.GetAccountId()] = append(s.mails[r.GetAccountId()], string(r.GetPrefix())+body)

@@ -208,6 +208,38 @@ func TestFullAtTheEndOfData(t *testing.T) {
 	require.Len(t, s.storage.inbox("bob"), 1)
 }
 
+func TestRemovedAccountAtTheEndOfData(t *testing.T) {
+	s := start(t)
+	s.storage.gone["alice"] = true
+	s.dial(t, "smtp").talk("EHLO x", "250",
+		"MAIL FROM:<zed@peer.example>", "250", "RCPT TO:<alice@example.test>", "250", "RCPT TO:<bob@example.test>", "250", "DATA", "354",
+		body+".", "452 4.2.1",
+		"MAIL FROM:<zed@peer.example>", "250", "RCPT TO:<alice@example.test>", "250", "DATA", "354",
+		body+".", "550 5.1.1")
+	require.Empty(t, s.storage.inbox("bob"), "the peer will send to bob again")
+
+	l := s.dial(t, "lmtp")
+	l.talk("LHLO x", "250", "MAIL FROM:<zed@peer.example>", "250", "RCPT TO:<alice@example.test>", "250", "RCPT TO:<bob@example.test>", "250", "DATA", "354")
+	l.send(body + ".\r\n")
+	l.expect("550 5.1.1 <alice@example.test>")
+	l.expect("250 2.0.0 <bob@example.test>")
+	require.Len(t, s.storage.inbox("bob"), 1)
+
+	user := s.dial(t, "submissions")
+	user.talk("EHLO x", "250", "AUTH PLAIN "+plain("bob@example.test", "secret"), "235",
+		"MAIL FROM:<bob@example.test>", "250", "RCPT TO:<alice@example.test>", "250", "DATA", "354",
+		body+".", "550 5.1.1",
+		"MAIL FROM:<bob@example.test>", "250", "RCPT TO:<alice@example.test>", "250", "RCPT TO:<bob@example.test>", "250", "DATA", "354",
+		body+".", "250")
+	require.Len(t, s.storage.notices["bob"], 1)
+	require.Contains(t, s.storage.notices["bob"][0], "Status: 5.1.1")
+
+	s.storage.full["bob"] = true
+	s.dial(t, "smtp").talk("EHLO x", "250",
+		"MAIL FROM:<zed@peer.example>", "250", "RCPT TO:<alice@example.test>", "250", "RCPT TO:<bob@example.test>", "250", "DATA", "354",
+		body+".", "552 5.2.2")
+}
+
 func plain(user, password string) string {
 	return base64.StdEncoding.EncodeToString([]byte("\x00" + user + "\x00" + password))
 }

@@ -18,7 +18,6 @@ import (
 const (
 	outcomeStored    = "stored"
 	outcomeOverQuota = "over_quota"
-	outcomeRemoved   = "removed"
 	outcomeDeferred  = "deferred" // the peer will send again
 	outcomeRefused   = "refused"
 )
@@ -44,8 +43,8 @@ func (s *session) LMTPData(r io.Reader, status smtp.StatusCollector) error {
 		}
 		for _, to := range d.mail.to {
 			var err error
-			if !d.reached(to) {
-				err = s.backend.full()
+			if refusal := d.refusal(to); refusal != nil {
+				err = refusal
 			}
 			status.SetStatus(to.path, err)
 		}
@@ -59,7 +58,7 @@ func (s *session) LMTPData(r io.Reader, status smtp.StatusCollector) error {
 }
 
 // postFromPeer takes a message for all of its recipients or for none: the sender is elsewhere, and only a refusal now is sure to reach
-// it. Where some would fit, 452 makes the peer send again, and RCPT then refuses the full ones by name.
+// it. Where some could have it, 452 makes the peer send again, and RCPT then refuses the others by name.
 func (s *session) postFromPeer(d *delivery) error {
 	if err := d.post(true); err != nil {
 		return err
@@ -67,8 +66,12 @@ func (s *session) postFromPeer(d *delivery) error {
 	switch {
 	case len(d.stored) == d.accounts:
 		return nil
-	case d.full == d.accounts:
+	case len(d.gone) == d.accounts:
+		return errUnknownRecipient
+	case d.full+len(d.gone) == d.accounts:
 		return s.backend.full()
+	case d.full == 0:
+		return errSomeGone
 	default:
 		return errSomeFull
 	}
@@ -79,9 +82,11 @@ func (s *session) postFromUser(d *delivery) error {
 	if err := d.post(false); err != nil {
 		return err
 	}
-	switch len(d.stored) {
-	case d.accounts:
-	case 0:
+	switch {
+	case len(d.stored) == d.accounts:
+	case len(d.gone) == d.accounts:
+		return errUnknownRecipient
+	case len(d.stored) == 0:
 		return s.backend.full()
 	default:
 		d.notify()
@@ -176,6 +181,7 @@ type delivery struct {
 	// What storage answered.
 	accounts int             // all, each once
 	stored   map[string]bool // account ids
+	gone     map[string]bool // account ids, removed since RCPT
 	full     int
 }
 
@@ -230,18 +236,21 @@ func (d *delivery) post(allOrNone bool) error {
 	if err != nil {
 		return err
 	}
-	d.accounts, d.stored = len(header.GetRecipients()), map[string]bool{}
+	d.accounts, d.stored, d.gone = len(header.GetRecipients()), map[string]bool{}, map[string]bool{}
 	for _, r := range res.GetResults() {
 		switch r.GetStatus() {
 		case storagev1.DeliveryStatus_DELIVERY_STATUS_STORED:
 			d.stored[r.GetAccountId()] = true
 		case storagev1.DeliveryStatus_DELIVERY_STATUS_OVER_QUOTA:
 			d.full++
+		case storagev1.DeliveryStatus_DELIVERY_STATUS_NO_ACCOUNT:
+			d.gone[r.GetAccountId()] = true
 		}
 	}
 	s.count(outcomeStored, len(d.stored))
 	s.count(outcomeOverQuota, d.full)
-	s.count(outcomeDeferred, d.accounts-len(d.stored)-d.full)
+	s.count(outcomeRefused, len(d.gone))
+	s.count(outcomeDeferred, d.accounts-len(d.stored)-d.full-len(d.gone))
 	if len(d.stored) > 0 {
 		s.backend.metrics.bytes.WithLabelValues(string(s.backend.role)).Add(float64(size))
 	}
@@ -249,12 +258,17 @@ func (d *delivery) post(allOrNone bool) error {
 	return nil
 }
 
-// reached tells whether the message is stored for all accounts that a recipient leads to.
-func (d *delivery) reached(to recipient) bool {
+// refusal is the answer for a recipient; nil if the message is stored for all accounts that it leads to.
+func (d *delivery) refusal(to recipient) *smtp.SMTPError {
+	var refusal *smtp.SMTPError
 	for _, account := range to.accounts {
-		if !d.stored[account.GetAccountId()] {
-			return false
+		switch id := account.GetAccountId(); {
+		case d.stored[id]:
+		case d.gone[id]:
+			refusal = errUnknownRecipient
+		default:
+			return d.session.backend.full()
 		}
 	}
-	return true
+	return refusal
 }

@@ -37,6 +37,7 @@ var (
 	errTooLarge           = reply(552, smtp.EnhancedCode{5, 3, 4}, "The message is too large")
 	errUnavailable        = reply(451, smtp.EnhancedCode{4, 3, 0}, "A part of the mail system is not available now, please try again later")
 	errSomeFull           = reply(452, smtp.EnhancedCode{4, 2, 2}, "The mailbox of one recipient is full, please send again to each by itself")
+	errSomeGone           = reply(452, smtp.EnhancedCode{4, 2, 1}, "The account of one recipient was removed, please send again to each by itself")
 	errFullForGood        = reply(552, smtp.EnhancedCode{5, 2, 2}, "The recipient's mailbox is full")
 	errFullForNow         = reply(452, smtp.EnhancedCode{4, 2, 2}, "The recipient's mailbox is full, please try again later")
 	errLineTooLong        = reply(500, smtp.EnhancedCode{5, 5, 2}, "A line of the message is too long")

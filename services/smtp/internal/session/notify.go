@@ -1,6 +1,8 @@
 package session
 
 import (
+	"fmt"
+
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 	"github.com/yubin-mail/yubin/services/smtp/internal/dsn"
 )
@@ -16,11 +18,12 @@ func (d *delivery) notify() {
 		ID:           d.id,
 		Header:       d.header,
 	}
-	full := s.backend.full()
 	for _, to := range d.mail.to {
-		if !d.reached(to) {
+		if refusal := d.refusal(to); refusal != nil {
 			report.Failed = append(report.Failed, dsn.Recipient{
-				Address: to.address, Status: "5.2.2", Diagnostic: full.Message,
+				Address:    to.address,
+				Status:     fmt.Sprintf("5.%d.%d", refusal.EnhancedCode[1], refusal.EnhancedCode[2]), // nobody tries again
+				Diagnostic: refusal.Message,
 			})
 		}
 	}
