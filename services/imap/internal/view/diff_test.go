@@ -199,3 +199,21 @@ func TestPutBetweenKnownUIDsIsRefused(t *testing.T) {
 		t.Error("a message took the sequence number of another")
 	}
 }
+
+// TestOwnChanges: what a session changed itself it knows before the view does.
+func TestOwnChanges(t *testing.T) {
+	b := newBuilder(newSnapshot(nil))
+	for uid := range uint32(3 * chunkSize) {
+		b.put(Message{UID: uid + 1, ModSeq: 1, keywords: noKeywords})
+	}
+	before := b.snapshot()
+	change := []*storagev1.MessageState{{Uid: 7, Modseq: 2, Flags: uint32(storagev1.Flag_FLAG_SEEN)}}
+	told := before.Replace(change)
+	if u := Diff(told, before, false); !u.Empty() {
+		t.Errorf("a view that is behind takes the change back: %+v", u.Changed)
+	}
+	now := before.Replace(change)
+	if u := Diff(told, now, false); !u.Empty() || u.Told != now {
+		t.Error("the session does not share the view's memory again")
+	}
+}
