@@ -79,7 +79,7 @@ func Open(ctx context.Context, service string, cfg Config, listeners []Listener,
 func (g *Gateway) Addr(name string) net.Addr {
 	for _, p := range g.ports {
 		if p.Name == name {
-			return p.Listener.Addr()
+			return p.Addr()
 		}
 	}
 	return nil
@@ -94,7 +94,7 @@ func (g *Gateway) Run(ctx context.Context, serve func(ctx context.Context, p Por
 	failed := make(chan error, len(g.ports))
 	var running sync.WaitGroup
 	for _, p := range g.ports {
-		g.log.Info("listening", "listener", p.Name, "address", p.Listener.Addr().String())
+		g.log.Info("listening", "listener", p.Name, "address", p.Addr().String())
 		running.Go(func() {
 			if err := serve(sessions, p); err != nil && !errors.Is(err, net.ErrClosed) {
 				failed <- fmt.Errorf("serve %s: %w", p.Name, err)
@@ -145,6 +145,6 @@ func (g *Gateway) drain(ctx context.Context) {
 
 func (g *Gateway) close() {
 	for _, p := range g.ports {
-		_ = p.Listener.Close()
+		_ = p.Close()
 	}
 }

@@ -27,20 +27,10 @@ func (l *Limits) Flags(fs *pflag.FlagSet, prefix string) {
 
 // Validate tells what is wrong with the limits that Flags declared under prefix.
 func (l *Limits) Validate(prefix string) []error {
-	var errs []error
-	if l.MaxConns < 1 {
-		errs = append(errs, config.Errorf(prefix+"-max-connections", "%d: must be at least 1", l.MaxConns))
-	}
-	if l.MaxConnsPerNetwork < 1 {
-		errs = append(errs, config.Errorf(prefix+"-max-connections-per-network", "%d: must be at least 1", l.MaxConnsPerNetwork))
-	}
-	if l.NetworkBitsV4 < 8 || l.NetworkBitsV4 > 32 {
-		errs = append(errs, config.Errorf(prefix+"-network-bits-v4", "%d: must be from 8 to 32", l.NetworkBitsV4))
-	}
-	if l.NetworkBitsV6 < 16 || l.NetworkBitsV6 > 128 {
-		errs = append(errs, config.Errorf(prefix+"-network-bits-v6", "%d: must be from 16 to 128", l.NetworkBitsV6))
-	}
-	return errs
+	errs := config.AtLeast(nil, prefix+"-max-connections", l.MaxConns, 1)
+	errs = config.AtLeast(errs, prefix+"-max-connections-per-network", l.MaxConnsPerNetwork, 1)
+	errs = config.Between(errs, prefix+"-network-bits-v4", l.NetworkBitsV4, 8, 32)
+	return config.Between(errs, prefix+"-network-bits-v6", l.NetworkBitsV6, 16, 128)
 }
 
 // Limiter counts the open connections of all listeners that share it.

@@ -43,9 +43,8 @@ type Config struct {
 
 // Flags declares the settings.
 func (c *Config) Flags(fs *pflag.FlagSet) {
-	c.argon2Memory = config.Size(password.DefaultParams.Memory) * config.KiB
 	fs.StringVar(&c.postmaster, "directory-postmaster", "", "address that takes mail to postmaster@ every domain that has no such account or alias; empty: left to the domain's catch-all")
-	config.SizeVar(fs, &c.argon2Memory, "directory-argon2-memory", c.argon2Memory, "memory of one argon2id computation; stored passwords follow at their next login")
+	config.SizeVar(fs, &c.argon2Memory, "directory-argon2-memory", config.Size(password.DefaultParams.Memory)*config.KiB, "memory of one argon2id computation; stored passwords follow at their next login")
 	fs.IntVar(&c.argon2Time, "directory-argon2-time", int(password.DefaultParams.Time), "passes of an argon2id computation")
 	fs.IntVar(&c.argon2Threads, "directory-argon2-threads", int(password.DefaultParams.Threads), "threads of an argon2id computation")
 	fs.IntVar(&c.argon2Parallel, "directory-argon2-parallel", runtime.GOMAXPROCS(0), "argon2id computations at a time; each takes --directory-argon2-memory")
@@ -66,47 +65,23 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 // Validate tells all that is wrong.
 func (c *Config) Validate() []error {
 	var errs []error
-	wrong := func(flag, format string, args ...any) {
-		errs = append(errs, config.Errorf(flag, format, args...))
-	}
 	if _, err := c.postmasterAddress(); err != nil {
-		wrong("directory-postmaster", "%w; write for example postmaster@example.com", err)
+		errs = append(errs, config.Errorf("directory-postmaster", "%w; write for example postmaster@example.com", err))
 	}
-	if c.argon2Memory < config.MiB || c.argon2Memory > config.GiB {
-		wrong("directory-argon2-memory", "%v: must be 1MiB to 1GiB", c.argon2Memory)
-	}
-	for _, n := range []struct {
-		flag            string
-		value, min, max int
-	}{
-		{"directory-argon2-time", c.argon2Time, 1, 100},
-		{"directory-argon2-threads", c.argon2Threads, 1, 64},
-		{"directory-argon2-parallel", c.argon2Parallel, 1, 1024},
-		{"directory-scram-iterations", c.scramIterations, password.MinScramIterations, 10_000_000},
-		{"directory-password-cache-entries", c.cacheEntries, 1, 100_000_000},
-		{"directory-throttle-failures", c.throttleFailures, 1, 1_000_000},
-		{"directory-throttle-network-failures", c.throttleNetworkFailures, 1, 1_000_000},
-		{"directory-throttle-account-failures", c.throttleAccountFailures, 1, 1_000_000},
-		{"directory-throttle-entries", c.throttleEntries, 1, 100_000_000},
-	} {
-		if n.value < n.min || n.value > n.max {
-			wrong(n.flag, "%d: must be %d to %d", n.value, n.min, n.max)
-		}
-	}
-	for _, d := range []struct {
-		flag       string
-		value, min time.Duration
-	}{
-		{"directory-argon2-wait", c.argon2Wait, 100 * time.Millisecond},
-		{"directory-password-cache-ttl", c.cacheTTL, 0},
-		{"directory-throttle-max-delay", c.throttleMaxDelay, time.Second},
-		{"directory-exchange-timeout", c.exchangeTimeout, time.Second},
-	} {
-		if d.value < d.min {
-			wrong(d.flag, "%v: must be at least %v", d.value, d.min)
-		}
-	}
-	return errs
+	errs = config.Between(errs, "directory-argon2-memory", c.argon2Memory, config.MiB, config.GiB)
+	errs = config.Between(errs, "directory-argon2-time", c.argon2Time, 1, 100)
+	errs = config.Between(errs, "directory-argon2-threads", c.argon2Threads, 1, 64)
+	errs = config.Between(errs, "directory-argon2-parallel", c.argon2Parallel, 1, 1024)
+	errs = config.AtLeast(errs, "directory-argon2-wait", c.argon2Wait, 100*time.Millisecond)
+	errs = config.Between(errs, "directory-scram-iterations", c.scramIterations, password.MinScramIterations, 10_000_000)
+	errs = config.AtLeast(errs, "directory-password-cache-ttl", c.cacheTTL, 0)
+	errs = config.Between(errs, "directory-password-cache-entries", c.cacheEntries, 1, 100_000_000)
+	errs = config.Between(errs, "directory-throttle-failures", c.throttleFailures, 1, 1_000_000)
+	errs = config.Between(errs, "directory-throttle-network-failures", c.throttleNetworkFailures, 1, 1_000_000)
+	errs = config.Between(errs, "directory-throttle-account-failures", c.throttleAccountFailures, 1, 1_000_000)
+	errs = config.AtLeast(errs, "directory-throttle-max-delay", c.throttleMaxDelay, time.Second)
+	errs = config.Between(errs, "directory-throttle-entries", c.throttleEntries, 1, 100_000_000)
+	return config.AtLeast(errs, "directory-exchange-timeout", c.exchangeTimeout, time.Second)
 }
 
 func (c *Config) postmasterAddress() (address.Address, error) {

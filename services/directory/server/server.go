@@ -23,7 +23,7 @@ import (
 	"github.com/yubin-mail/yubin/services/directory/internal/throttle"
 )
 
-// Deps are what the process gives to the service.
+// Deps are what the directory needs from outside.
 type Deps struct {
 	Log        *slog.Logger
 	Registerer prometheus.Registerer // may be nil
@@ -37,7 +37,7 @@ type Server struct {
 	api   api.Options
 }
 
-// New opens the directory. It is closed by the component of Components.
+// New opens the database in cfg.Dir, which is made if need be. Components must be run to close it.
 func New(ctx context.Context, cfg Config, deps Deps) (*Server, error) {
 	if deps.Now == nil {
 		deps.Now = time.Now
@@ -49,7 +49,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := newServer(ctx, cfg, deps, db)
+	s, err := assemble(ctx, cfg, deps, db)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -59,7 +59,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Server, error) {
 	return s, nil
 }
 
-func newServer(ctx context.Context, cfg Config, deps Deps, db *sqldb.DB) (*Server, error) {
+func assemble(ctx context.Context, cfg Config, deps Deps, db *sqldb.DB) (*Server, error) {
 	st, err := store.Open(ctx, db)
 	if err != nil {
 		return nil, err
@@ -95,12 +95,12 @@ func newServer(ctx context.Context, cfg Config, deps Deps, db *sqldb.DB) (*Serve
 	}}, nil
 }
 
-// Register registers DirectoryService and DirectoryAdminService.
+// Register adds the services to a gRPC server or an in-process transport.
 func (s *Server) Register(r grpc.ServiceRegistrar) { api.Register(r, s.api) }
 
-// Components close the directory when they are stopped. List them before what takes calls.
+// Components are the store, which is closed when all that is listed later has stopped.
 func (s *Server) Components() []lifecycle.Component {
-	return []lifecycle.Component{{Name: "directory", Run: func(ctx context.Context) error {
+	return []lifecycle.Component{{Name: "directory store", Run: func(ctx context.Context) error {
 		<-ctx.Done()
 		if err := s.store.Close(); err != nil {
 			return fmt.Errorf("close directory: %w", err)

@@ -72,9 +72,7 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 // Validate tells all that is wrong.
 func (c *Config) Validate() []error {
 	var errs []error
-	if c.reservationTTL < minReservationTTL {
-		errs = append(errs, config.Errorf("quota-reservation-ttl", "%v: must be at least %v, later than any delivery can still commit", c.reservationTTL, minReservationTTL))
-	}
+	errs = config.AtLeast(errs, "quota-reservation-ttl", c.reservationTTL, minReservationTTL)
 	for _, level := range c.warnLevels {
 		if level < 1 || level > 1000 {
 			errs = append(errs, config.Errorf("quota-warn-levels", "%d: must be a percentage, 1 to 1000", level))
@@ -85,15 +83,8 @@ func (c *Config) Validate() []error {
 			errs = append(errs, config.Errorf("quota-notice-from", "%q is no address; write for example postmaster@example.com", c.noticeFrom))
 		}
 	}
-	for _, d := range []struct {
-		flag  string
-		value time.Duration
-	}{{"quota-reconcile-interval", c.reconcileInterval}, {"quota-metrics-interval", c.metricsInterval}} {
-		if d.value < time.Second {
-			errs = append(errs, config.Errorf(d.flag, "%v: must be at least 1s", d.value))
-		}
-	}
-	return errs
+	errs = config.AtLeast(errs, "quota-reconcile-interval", c.reconcileInterval, time.Second)
+	return config.AtLeast(errs, "quota-metrics-interval", c.metricsInterval, time.Second)
 }
 
 // levels ascending, each once.

@@ -24,7 +24,7 @@ import (
 	"github.com/yubin-mail/yubin/services/quota/internal/reconcile"
 )
 
-// Deps is what the quota service needs.
+// Deps are what the quota service needs from outside.
 type Deps struct {
 	Log            *slog.Logger
 	Registerer     prometheus.Registerer // may be nil
@@ -47,7 +47,7 @@ type Server struct {
 	totals  *api.Totals
 }
 
-// New opens the database in cfg.Dir, which is made if need be. Components must be run to close it. No other service is called before that.
+// New opens the database in cfg.Dir, which is made if need be. Components must be run to close it; no other service is called before that.
 func New(ctx context.Context, cfg Config, deps Deps) (*Server, error) {
 	if deps.Now == nil {
 		deps.Now = time.Now
@@ -64,7 +64,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Server, error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	if deps.Health != nil {
-		deps.Health.Set("quota database", nil)
+		deps.Health.Set("quota", nil)
 	}
 	return s, nil
 }

@@ -9,6 +9,9 @@ import (
 	"github.com/yubin-mail/yubin/pkg/config"
 )
 
+// maxLargeBody bounds a group of bodies, which is made in memory.
+const maxLargeBody = 8 * config.MiB
+
 // Config of the storage service.
 type Config struct {
 	// Dir is the data directory: storage.db, bodies and temporary files are made in it. It has no flag here: the process decides.
@@ -29,20 +32,17 @@ type Config struct {
 
 // Flags declares the settings.
 func (c *Config) Flags(fs *pflag.FlagSet) {
-	c.maxMessageSize, c.spoolMemory, c.spoolTotalMemory = 50*config.MB, config.MiB, 256*config.MiB
-	c.readCache, c.largeBody = 64*config.MiB, config.MiB
-	c.minFree = 64 * config.MB
 	fs.DurationVar(&c.retention, "storage-retention", 14*24*time.Hour, "how long deleted messages can be restored by the operator; they do not count")
-	config.SizeVar(fs, &c.minFree, "storage-min-free", c.minFree, "room that new mail leaves free on the disk, so that deleting works when it is full, 0 for none; "+
+	config.SizeVar(fs, &c.minFree, "storage-min-free", 64*config.MB, "room that new mail leaves free on the disk, so that deleting works when it is full, 0 for none; "+
 		"deleted messages give their room back after --storage-retention, and a shorter one holds for them too from the next start")
-	config.SizeVar(fs, &c.maxMessageSize, "storage-max-message-size", c.maxMessageSize, "largest message that is taken")
+	config.SizeVar(fs, &c.maxMessageSize, "storage-max-message-size", 50*config.MB, "largest message that is taken")
 	fs.IntVar(&c.maxRecipients, "storage-max-recipients", 1000, "most recipients of one delivery")
 	fs.IntVar(&c.maxMailboxes, "storage-max-mailboxes", 10_000, "most mailboxes of an account")
 	fs.IntVar(&c.maxKeywords, "storage-max-keywords", 256, "most different keywords of an account")
-	config.SizeVar(fs, &c.spoolMemory, "storage-spool-memory", c.spoolMemory, "memory for one incoming message; more goes to a temporary file")
-	config.SizeVar(fs, &c.spoolTotalMemory, "storage-spool-total-memory", c.spoolTotalMemory, "memory for all incoming messages together")
-	config.SizeVar(fs, &c.readCache, "storage-read-cache", c.readCache, "memory for bodies that are read again")
-	config.SizeVar(fs, &c.largeBody, "storage-large-body", c.largeBody, "size above which a body becomes an object of its own")
+	config.SizeVar(fs, &c.spoolMemory, "storage-spool-memory", config.MiB, "memory for one incoming message; more goes to a temporary file")
+	config.SizeVar(fs, &c.spoolTotalMemory, "storage-spool-total-memory", 256*config.MiB, "memory for all incoming messages together")
+	config.SizeVar(fs, &c.readCache, "storage-read-cache", 64*config.MiB, "memory for bodies that are read again")
+	config.SizeVar(fs, &c.largeBody, "storage-large-body", config.MiB, "size above which a body becomes an object of its own")
 	fs.DurationVar(&c.groupWait, "storage-group-wait", 2*time.Millisecond, "how long a group of deliveries waits for more under load; a lone one does not wait")
 }
 
@@ -52,38 +52,14 @@ func (c *Config) Validate() []error {
 	if c.retention < 0 {
 		errs = append(errs, config.Errorf("storage-retention", "%v: must not be negative", c.retention))
 	}
-	for _, size := range []struct {
-		flag       string
-		value, min config.Size
-	}{
-		{"storage-max-message-size", c.maxMessageSize, 64 * config.KiB},
-		{"storage-spool-memory", c.spoolMemory, 4 * config.KiB},
-		{"storage-spool-total-memory", c.spoolTotalMemory, config.MiB},
-		{"storage-read-cache", c.readCache, config.MiB},
-		{"storage-large-body", c.largeBody, 64 * config.KiB},
-		{"storage-min-free", c.minFree, 0},
-	} {
-		if size.value < size.min {
-			errs = append(errs, config.Errorf(size.flag, "%v: must be at least %v", size.value, size.min))
-		}
-	}
-	if c.largeBody > 8*config.MiB {
-		errs = append(errs, config.Errorf("storage-large-body", "%v: must be at most 8MiB, as a group of smaller ones is made in memory", c.largeBody))
-	}
-	for _, count := range []struct {
-		flag       string
-		value, min int
-	}{
-		{"storage-max-recipients", c.maxRecipients, 1},
-		{"storage-max-mailboxes", c.maxMailboxes, 16},
-		{"storage-max-keywords", c.maxKeywords, 16},
-	} {
-		if count.value < count.min {
-			errs = append(errs, config.Errorf(count.flag, "%d: must be at least %d", count.value, count.min))
-		}
-	}
-	if c.groupWait < 0 || c.groupWait > time.Second {
-		errs = append(errs, config.Errorf("storage-group-wait", "%v: must be between 0s and 1s", c.groupWait))
-	}
-	return errs
+	errs = config.AtLeast(errs, "storage-min-free", c.minFree, 0)
+	errs = config.AtLeast(errs, "storage-max-message-size", c.maxMessageSize, 64*config.KiB)
+	errs = config.AtLeast(errs, "storage-max-recipients", c.maxRecipients, 1)
+	errs = config.AtLeast(errs, "storage-max-mailboxes", c.maxMailboxes, 16)
+	errs = config.AtLeast(errs, "storage-max-keywords", c.maxKeywords, 16)
+	errs = config.AtLeast(errs, "storage-spool-memory", c.spoolMemory, 4*config.KiB)
+	errs = config.AtLeast(errs, "storage-spool-total-memory", c.spoolTotalMemory, config.MiB)
+	errs = config.AtLeast(errs, "storage-read-cache", c.readCache, config.MiB)
+	errs = config.Between(errs, "storage-large-body", c.largeBody, 64*config.KiB, maxLargeBody)
+	return config.Between(errs, "storage-group-wait", c.groupWait, 0, time.Second)
 }

@@ -30,7 +30,7 @@ import (
 	"github.com/yubin-mail/yubin/services/storage/internal/space"
 )
 
-// Deps is what the storage service needs.
+// Deps are what the storage service needs from outside.
 type Deps struct {
 	Log        *slog.Logger
 	Registerer prometheus.Registerer // may be nil
@@ -57,7 +57,7 @@ type Server struct {
 	service   *api.Service
 }
 
-// New opens the stores in cfg.Dir, which is made if need be. Components must be run to close them. Quota is not called before that.
+// New opens the stores in cfg.Dir, which is made if need be. Components must be run to close them; no other service is called before that.
 func New(ctx context.Context, cfg Config, deps Deps) (_ *Server, err error) {
 	if deps.Now == nil {
 		deps.Now = time.Now

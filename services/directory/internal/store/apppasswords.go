@@ -21,7 +21,7 @@ type AppPassword struct {
 	LastUsed  int64  // Unix seconds; 0: never
 }
 
-const appPasswordColumns = `account_id, id, label, protocols, digest, scram, created_at, last_used_at`
+const appPasswordColumns = `account_id, id, label, protocols, digest, scram, created_at, last_used_at` // #nosec G101 -- names of columns
 
 func scanAppPassword(row scanner) (AppPassword, error) {
 	var p AppPassword

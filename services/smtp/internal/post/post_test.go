@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"strings"
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
@@ -101,8 +102,8 @@ func TestALostAnswerIsAskedForAgain(t *testing.T) {
 		"not reached": {before: []error{errDown, errDown, errDown, errDown}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			want := bytes.Repeat([]byte("0123456789abcdef"), keep/16)
-			run(t, s, iotest.OneByteReader(bytes.NewReader(want)), func(t *testing.T, res *storagev1.DeliverResponse, size int64, _ time.Duration, err error) {
+			want := strings.Repeat("0123456789abcdef", keep/16)
+			run(t, s, iotest.OneByteReader(strings.NewReader(want)), func(t *testing.T, res *storagev1.DeliverResponse, size int64, _ time.Duration, err error) {
 				require.NoError(t, err)
 				require.Len(t, res.GetResults(), 1)
 				require.EqualValues(t, len(want), size)
@@ -110,7 +111,7 @@ func TestALostAnswerIsAskedForAgain(t *testing.T) {
 					require.Equal(t, "one", id)
 				}
 				for _, got := range s.stored {
-					require.True(t, string(want) == got, "the message was sent with other content")
+					require.Equal(t, want, got)
 				}
 			})
 		})
