@@ -2,17 +2,17 @@
 // flags, configuration, logger, metrics, health, mutual TLS and the order of
 // starting and stopping. A main reads
 //
-//	func main() { service.Main("pop3", &server.Config{}, run) }
+//	func main() { service.Main("pop3", &config{}, run) }
 //
-//	func run(ctx context.Context, s *service.Service, cfg *server.Config) error {
-//		storage, err := s.Dial(cfg.StorageAddr, "storage")
+//	func run(ctx context.Context, s *service.Service, cfg *config) error {
+//		storage, err := s.Dial(cfg.storage, "storage")
 //		if err != nil {
 //			return err
 //		}
-//		srv, err := server.New(cfg, s.Log, s.Registry, storage)
+//		pop3, err := server.New(ctx, cfg.Config, server.Deps{Log: s.Log, Storage: storagev1.NewStorageServiceClient(storage)})
 //		if err != nil {
-//			return err
+//			return fmt.Errorf("start pop3: %w", err)
 //		}
-//		return s.Run(ctx, srv.Component())
+//		return s.Run(ctx, pop3.Components()...)
 //	}
 package service
