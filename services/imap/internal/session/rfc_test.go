@@ -227,3 +227,14 @@ func TestSeenOfManyIsToldOnce(t *testing.T) {
 	k.expect("FETCH 1:* BODY[TEXT]", append(want, "OK")...)
 	k.expect("NOOP", "OK")
 }
+
+// TestNULIsGivenBack: a message is given back as it came, also where the grammar of literals has no NUL.
+func TestNULIsGivenBack(t *testing.T) {
+	g := newGateway(t)
+	k := g.selected("INBOX")
+	k.send("x APPEND INBOX {7+}\r\n\r\nhe\x00lo\r\n")
+	if lines := k.until("x "); !strings.HasPrefix(lines[len(lines)-1], "x OK [APPENDUID ") {
+		t.Fatalf("got %q", lines)
+	}
+	k.expect("FETCH 1 BODY.PEEK[]", "* 1 FETCH (BODY[] {7}", "", "he\x00lo)", "OK")
+}
