@@ -57,9 +57,10 @@ func (s *Store) CountEvents(ctx context.Context) (n int64, err error) {
 	return n, err
 }
 
-// ForgetEvents removes the events that quota has applied: per account all up to a sequence.
+// ForgetEvents removes the events that quota has applied: per account all up to a sequence. Should a loss of power bring them
+// back, quota skips them by their sequence.
 func (s *Store) ForgetEvents(ctx context.Context, applied map[string]int64) error {
-	return s.write(ctx, "forget_events", func(t *tx) error {
+	return s.writeRelaxed(ctx, "forget_events", func(t *tx) error {
 		for _, account := range slices.Sorted(maps.Keys(applied)) {
 			if _, err := t.exec(`DELETE FROM events WHERE account_id = ? AND sequence <= ?`, account, applied[account]); err != nil {
 				return err

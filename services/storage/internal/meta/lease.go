@@ -19,12 +19,12 @@ var (
 	ErrLeaseLost     = fault.New(codes.Aborted, rpcv1.Reason_REASON_LEASE_LOST, "the maildrop lease was lost; nothing was changed")
 )
 
-// Lease is an exclusive POP3 session on an account's INBOX.
+// Lease is an exclusive POP3 session on an account's INBOX. Leases need not outlive a loss of power, as no session does.
 type Lease struct{ AccountID, ID string }
 
 // AcquireLease takes the maildrop for ttl unless another lease is alive (REASON_MAILDROP_IN_USE).
 func (s *Store) AcquireLease(ctx context.Context, lease Lease, ttl time.Duration) error {
-	return s.write(ctx, "acquire_lease", func(t *tx) error {
+	return s.writeRelaxed(ctx, "acquire_lease", func(t *tx) error {
 		n, err := t.exec(`INSERT INTO leases (account_id, lease_id, expires_unix) VALUES (?, ?, ?)
 			ON CONFLICT (account_id) DO UPDATE SET lease_id = excluded.lease_id, expires_unix = excluded.expires_unix
 			WHERE leases.expires_unix <= ?`, lease.AccountID, lease.ID, t.now+int64(ttl.Seconds()), t.now)
@@ -37,7 +37,7 @@ func (s *Store) AcquireLease(ctx context.Context, lease Lease, ttl time.Duration
 
 // RenewLeases makes leases last for another ttl and gives those that were lost.
 func (s *Store) RenewLeases(ctx context.Context, leases []Lease, ttl time.Duration) (lost []Lease, err error) {
-	err = s.write(ctx, "renew_leases", func(t *tx) error {
+	err = s.writeRelaxed(ctx, "renew_leases", func(t *tx) error {
 		lost = nil
 		for _, lease := range leases {
 			n, err := t.exec(`UPDATE leases SET expires_unix = ? WHERE account_id = ? AND lease_id = ?`,
@@ -56,7 +56,7 @@ func (s *Store) RenewLeases(ctx context.Context, leases []Lease, ttl time.Durati
 
 // ReleaseLease gives the maildrop back.
 func (s *Store) ReleaseLease(ctx context.Context, lease Lease) error {
-	return s.write(ctx, "release_lease", func(t *tx) error {
+	return s.writeRelaxed(ctx, "release_lease", func(t *tx) error {
 		_, err := t.exec(`DELETE FROM leases WHERE account_id = ? AND lease_id = ?`, lease.AccountID, lease.ID)
 		return err
 	})

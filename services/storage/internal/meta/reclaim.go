@@ -64,7 +64,7 @@ func (s *Store) PurgeExpired(ctx context.Context) (purged int, more bool, err er
 
 // ForgetDeliveries removes the memory of deliveries that are more than a day old. more says that others wait.
 func (s *Store) ForgetDeliveries(ctx context.Context) (more bool, err error) {
-	err = s.write(ctx, "forget_deliveries", func(t *tx) error {
+	err = s.writeRelaxed(ctx, "forget_deliveries", func(t *tx) error {
 		var keys []DeliveryKey
 		err := t.rows(func(rows *sqldb.Rows) error {
 			var k DeliveryKey
@@ -105,7 +105,7 @@ func (s *Store) DeadObjects(ctx context.Context, limit int) ([]string, error) {
 
 // ForgetObjects removes the rows of objects that were deleted.
 func (s *Store) ForgetObjects(ctx context.Context, keys []string) error {
-	return s.write(ctx, "forget_objects", func(t *tx) error {
+	return s.writeRelaxed(ctx, "forget_objects", func(t *tx) error {
 		for _, key := range keys {
 			if _, err := t.exec(`DELETE FROM packs WHERE object_key = ? AND live_refs <= 0`, key); err != nil {
 				return err

@@ -115,8 +115,19 @@ func (s *Store) begin(ctx context.Context, raw *sqldb.Tx) *tx {
 
 // write runs fn in a transaction, adds the usage events, and tells of the commit.
 func (s *Store) write(ctx context.Context, class string, fn func(*tx) error) error {
+	return s.writeBy(ctx, s.db.Write, class, fn)
+}
+
+// writeRelaxed is write that does not wait for the disk: for what may come undone by a loss of power, and then is done again.
+func (s *Store) writeRelaxed(ctx context.Context, class string, fn func(*tx) error) error {
+	return s.writeBy(ctx, s.db.WriteRelaxed, class, fn)
+}
+
+func (s *Store) writeBy(
+	ctx context.Context, write func(context.Context, string, func(*sqldb.Tx) error) error, class string, fn func(*tx) error,
+) error {
 	var t *tx
-	err := s.db.Write(ctx, class, func(raw *sqldb.Tx) error {
+	err := write(ctx, class, func(raw *sqldb.Tx) error {
 		t = s.begin(ctx, raw)
 		if err := fn(t); err != nil {
 			return err
