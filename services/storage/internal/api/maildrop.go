@@ -5,7 +5,11 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 
+	"github.com/yubin-mail/yubin/pkg/fault"
+	"github.com/yubin-mail/yubin/pkg/rpc"
+	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 	"github.com/yubin-mail/yubin/services/storage/internal/meta"
 	"github.com/yubin-mail/yubin/services/storage/internal/names"
@@ -39,6 +43,8 @@ func (s *Service) OpenMaildrop(r *storagev1.OpenMaildropRequest, stream grpc.Ser
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-rpc.Stopping(ctx):
+			return fault.New(codes.Unavailable, rpcv1.Reason_REASON_UNAVAILABLE, "storage is leaving")
 		case <-lost:
 			return meta.ErrLeaseLost
 		case <-heartbeat.C:

@@ -2,6 +2,7 @@ package meta
 
 import (
 	"context"
+	"iter"
 	"slices"
 	"strings"
 
@@ -84,17 +85,37 @@ func (s *Store) StoreFlags(ctx context.Context, account string, mailbox uint64, 
 			return err
 		}
 		out.HighestModseq = m.GetHighestModseq()
-		for _, state := range changed {
-			state.Modseq = out.HighestModseq
-			_, err := t.exec(`UPDATE messages SET modseq = ?, flags = ?, keywords = ? WHERE account_id = ? AND mailbox_id = ? AND uid = ?`,
-				state.GetModseq(), state.GetFlags(), strings.Join(state.GetKeywords(), " "), account, mailbox, state.GetUid())
+		for run := range alike(changed) {
+			_, err := t.exec(`UPDATE messages SET modseq = ?, flags = ?, keywords = ? WHERE account_id = ? AND mailbox_id = ? AND uid BETWEEN ? AND ?`,
+				out.HighestModseq, run[0].GetFlags(), strings.Join(run[0].GetKeywords(), " "), account, mailbox,
+				run[0].GetUid(), run[len(run)-1].GetUid())
 			if err != nil {
 				return err
+			}
+			for _, state := range run {
+				state.Modseq = out.HighestModseq
 			}
 		}
 		return nil
 	})
 	return out, err
+}
+
+// alike yields runs of consecutive UIDs with the same flags and keywords.
+func alike(states []*storagev1.MessageState) iter.Seq[[]*storagev1.MessageState] {
+	return func(yield func([]*storagev1.MessageState) bool) {
+		for len(states) > 0 {
+			n := 1
+			for n < len(states) && states[n].GetUid() == states[n-1].GetUid()+1 && states[n].GetFlags() == states[0].GetFlags() &&
+				slices.Equal(states[n].GetKeywords(), states[0].GetKeywords()) {
+				n++
+			}
+			if !yield(states[:n]) {
+				return
+			}
+			states = states[n:]
+		}
+	}
 }
 
 // apply gives the flags and the sorted keywords of a message after the change.

@@ -354,3 +354,20 @@ func testExpungeMany(f *fixture) {
 	f.ok(err)
 	f.equal("size of the sync", size, tombstones)
 }
+
+// Messages between those of a set, and those with other flags, keep theirs.
+func testFlagsOfSome(f *fixture) {
+	f.insert("a", "INBOX", 8)
+	id := f.mailbox("INBOX").GetMailboxId()
+	f.setFlags(id, uidset.Of(3), storagev1.Flag_FLAG_ANSWERED)
+	f.setFlags(id, uidset.Of(4), 0, "$x")
+	_, err := f.store.StoreFlags(f.ctx, "a", id, uidset.Set{{Start: 1, Stop: 5}, {Start: 7, Stop: 7}}, meta.FlagChange{
+		Operation: storagev1.StoreFlagsRequest_OPERATION_ADD, Flags: uint32(storagev1.Flag_FLAG_SEEN),
+	})
+	f.ok(err)
+	var got []string
+	for _, m := range f.sync(id, 0).Changed {
+		got = append(got, fmt.Sprint(m.GetFlags(), m.GetKeywords()))
+	}
+	f.equal("flags", got, []string{"1 []", "1 []", "3 []", "1 [$x]", "1 []", "0 []", "1 []", "0 []"})
+}

@@ -28,6 +28,7 @@ func Run(t *testing.T, open func(*testing.T) *sqldb.DB) {
 		"Events":           testEvents,
 		"Mailboxes":        testMailboxes,
 		"Flags":            testFlags,
+		"FlagsOfSome":      testFlagsOfSome,
 		"Sync":             testSync,
 		"Move":             testMove,
 		"Copy":             testCopy,
