@@ -2,8 +2,10 @@
 package server
 
 import (
+	"fmt"
 	"net/mail"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,7 +26,7 @@ type Config struct {
 	defaultBytes      limit
 	defaultMessages   limit
 	reservationTTL    time.Duration
-	warnLevels        []int
+	warnLevels        levels
 	noticeFrom        string
 	reconcileInterval time.Duration
 	reconcileRepair   bool
@@ -56,13 +58,46 @@ func (l *limit) Set(s string) error {
 // Type implements pflag.Value.
 func (*limit) Type() string { return "limit" }
 
+// levels are percentages.
+type levels []int
+
+// String implements pflag.Value.
+func (l *levels) String() string {
+	texts := make([]string, len(*l))
+	for i, level := range *l {
+		texts[i] = strconv.Itoa(level)
+	}
+	return strings.Join(texts, ",")
+}
+
+// Set implements pflag.Value. Unlike pflag's own list it takes an empty one.
+func (l *levels) Set(s string) error {
+	var out levels
+	for text := range strings.SplitSeq(s, ",") {
+		if text = strings.TrimSpace(text); text == "" {
+			continue
+		}
+		level, err := strconv.Atoi(strings.TrimSuffix(text, "%"))
+		if err != nil {
+			return fmt.Errorf("%q is not a percentage; write for example 80,90,100", text)
+		}
+		out = append(out, level)
+	}
+	*l = out
+	return nil
+}
+
+// Type implements pflag.Value.
+func (*levels) Type() string { return "percents" }
+
 // Flags declares the settings.
 func (c *Config) Flags(fs *pflag.FlagSet) {
 	c.defaultBytes, c.defaultMessages = limit(5*config.GB), ledger.Unlimited
 	fs.Var(&c.defaultBytes, "quota-default-bytes", "capacity of an account where no limit is set for it, its domain or all: a size such as 5GB (5×10⁹ octets) or 5GiB, or none")
 	fs.Var(&c.defaultMessages, "quota-default-messages", "most messages of an account where no limit is set for it, its domain or all: a number or none")
 	fs.DurationVar(&c.reservationTTL, "quota-reservation-ttl", 10*time.Minute, "when capacity that was reserved and neither used nor released is free again; at least 6m")
-	fs.IntSliceVar(&c.warnLevels, "quota-warn-levels", []int{80, 90, 100}, "percent of the limit at which the owner is warned by mail; empty: never")
+	c.warnLevels = levels{80, 90, 100}
+	fs.Var(&c.warnLevels, "quota-warn-levels", "percent of the limit at which the owner is warned by mail; empty: never")
 	fs.StringVar(&c.noticeFrom, "quota-notice-from", "", "sender address of the warnings; empty: postmaster of the account's domain")
 	fs.DurationVar(&c.reconcileInterval, "quota-reconcile-interval", 24*time.Hour, "how often the ledger is compared with storage; at least 1s")
 	fs.BoolVar(&c.reconcileRepair, "quota-reconcile-repair", true, "correct the ledger where it differs from storage")
@@ -87,7 +122,7 @@ func (c *Config) Validate() []error {
 	return config.AtLeast(errs, "quota-metrics-interval", c.metricsInterval, time.Second)
 }
 
-// levels ascending, each once.
-func (c *Config) levels() []int {
-	return slices.Compact(slices.Sorted(slices.Values(c.warnLevels)))
+// ascending are the levels in order, each once.
+func (l levels) ascending() []int {
+	return slices.Compact(slices.Sorted(slices.Values(l)))
 }

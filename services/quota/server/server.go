@@ -81,7 +81,7 @@ func assemble(ctx context.Context, cfg Config, deps Deps, db *sqldb.DB) (*Server
 	l, err := ledger.New(ctx, db, ledger.Options{
 		Default: ledger.Amount{Bytes: int64(cfg.defaultBytes), Messages: int64(cfg.defaultMessages)},
 		TTL:     cfg.reservationTTL,
-		Levels:  cfg.levels(),
+		Levels:  cfg.warnLevels.ascending(),
 		Now:     deps.Now,
 		Noticed: sender.Wake,
 	})

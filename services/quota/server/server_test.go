@@ -2,9 +2,11 @@ package server
 
 import (
 	"maps"
+	"slices"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/spf13/pflag"
 
 	quotav1 "github.com/yubin-mail/yubin/proto/yubin/quota/v1"
 	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
@@ -218,6 +220,20 @@ func TestTotals(t *testing.T) {
 					t.Errorf("bucket %v has %d", b.GetUpperBound(), b.GetCumulativeCount())
 				}
 			}
+		}
+	}
+}
+
+func TestWarnLevelsCanBeEmpty(t *testing.T) {
+	for in, want := range map[string][]int{"": nil, "90": {90}, "100, 80%,80": {80, 100}} {
+		var cfg Config
+		fs := pflag.NewFlagSet("test", pflag.ContinueOnError)
+		cfg.Flags(fs)
+		if err := fs.Parse([]string{"--quota-warn-levels", in}); err != nil {
+			t.Fatalf("%q: %v", in, err)
+		}
+		if got := cfg.warnLevels.ascending(); !slices.Equal(got, want) {
+			t.Errorf("%q gives %v, want %v", in, got, want)
 		}
 	}
 }

@@ -384,6 +384,15 @@ func TestAClientThatStallsIsLeft(t *testing.T) {
 	require.Empty(t, s.storage.inbox("alice"))
 }
 
+func TestAClientThatStallsInBDATIsToldSo(t *testing.T) {
+	s := start(t, func(c *Config) { c.DataTimeout = 300 * time.Millisecond })
+	c := s.dial(t, "smtp")
+	c.talk("EHLO x", "250", "MAIL FROM:<>", "250", "RCPT TO:<alice@example.test>", "250")
+	c.send("BDAT 100\r\nSubject: a\r\n")
+	c.expect("421 4.4.2")
+	require.Empty(t, s.storage.inbox("alice"))
+}
+
 func TestLeavingPolitely(t *testing.T) {
 	s := start(t)
 	idle, busy, secure := s.dial(t, "smtp"), s.dial(t, "smtp"), s.dial(t, "submissions")

@@ -3,7 +3,6 @@ package session
 import (
 	"errors"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/emersion/go-smtp"
@@ -42,7 +41,6 @@ var (
 	errFullForNow         = reply(452, smtp.EnhancedCode{4, 2, 2}, "The recipient's mailbox is full, please try again later")
 	errLineTooLong        = reply(500, smtp.EnhancedCode{5, 5, 2}, "A line of the message is too long")
 	errCutShort           = reply(451, smtp.EnhancedCode{4, 4, 2}, "The message was cut short")
-	errTimeout            = reply(421, smtp.EnhancedCode{4, 4, 2}, "The message took too long")
 )
 
 // answer turns an error of a backend or of the intake into an SMTP answer. Nothing was stored.
@@ -59,8 +57,6 @@ func (b *Backend) answer(err error) *smtp.SMTPError {
 		return errTooLarge
 	case errors.Is(err, smtp.ErrTooLongLine):
 		return errLineTooLong
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return errTimeout
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, smtp.ErrDataReset):
 		return errCutShort
 	}

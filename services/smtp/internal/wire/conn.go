@@ -8,7 +8,12 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/emersion/go-smtp"
 )
+
+// ErrMessageTimeout is what reading gives when a message's time is over. It is an answer, because go-smtp shows errors that are none to the client.
+var ErrMessageTimeout = &smtp.SMTPError{Code: 421, EnhancedCode: smtp.EnhancedCode{4, 4, 2}, Message: "The message took too long"}
 
 // Timeouts of a connection.
 type Timeouts struct {
@@ -91,6 +96,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	// go-smtp skips the rest of a message that failed: a client must not stay there for ever by sending an octet now and then.
 	if !c.message.IsZero() && errors.Is(err, os.ErrDeadlineExceeded) {
 		c.expired = true
+		return n, ErrMessageTimeout
 	}
 	return n, err
 }

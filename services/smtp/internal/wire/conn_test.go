@@ -41,9 +41,10 @@ func TestAReadEndsWithTheTimeOfItsPhase(t *testing.T) {
 	for name, c := range map[string]struct {
 		message bool
 		want    time.Duration
+		err     error
 	}{
-		"between commands": {false, limits.Command},
-		"in a message":     {true, limits.Data},
+		"between commands": {false, limits.Command, os.ErrDeadlineExceeded},
+		"in a message":     {true, limits.Data, ErrMessageTimeout},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, conn *Conn, _ net.Conn) {
@@ -52,7 +53,7 @@ func TestAReadEndsWithTheTimeOfItsPhase(t *testing.T) {
 				}
 				var err error
 				require.Equal(t, c.want, takes(func() { _, err = conn.Read(make([]byte, 1)) }))
-				require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+				require.ErrorIs(t, err, c.err)
 			})
 		})
 	}
@@ -73,7 +74,7 @@ func TestAMessageEndsForGood(t *testing.T) {
 				_, err = c.Read(make([]byte, 1))
 			}
 		})
-		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.ErrorIs(t, err, ErrMessageTimeout)
 		require.Equal(t, limits.Message, took)
 		_, err = c.Read(make([]byte, 1))
 		require.Equal(t, io.EOF, err)
