@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 	"github.com/yubin-mail/yubin/services/storage/internal/body"
@@ -73,6 +75,38 @@ func TestDeletedMessagesCanBeRestored(t *testing.T) {
 	eventually(t, "all four count again", func() bool { return h.quota.Account("bob").UsedMessages == 4 })
 	_, err = h.admin.Restore(t.Context(), &storagev1.RestoreRequest{AccountId: "bob", DeletedIds: []string{"nonsense"}})
 	wantReason(t, err, rpcv1.Reason_REASON_INVALID)
+}
+
+func TestRestoredMessageIsTheSameMessage(t *testing.T) {
+	h := start(t)
+	o := deliverOptions{id: unique(), recipients: []*storagev1.DeliverRequest_Recipient{{AccountId: "bob", Prefix: []byte("Delivered-To: bob@example.test\r\n")}}}
+	if _, err := h.deliver(t.Context(), o, mail("Plan", "text")); err != nil {
+		t.Fatal(err)
+	}
+	inbox := h.mailbox("bob", "INBOX").GetMailboxId()
+	_, err := h.imap.StoreFlags(t.Context(), &storagev1.StoreFlagsRequest{
+		AccountId: "bob", MailboxId: inbox, Uids: []*storagev1.UidRange{span(1, 1)}, Operation: opAdd, Flags: seen, Keywords: []string{"$Work"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, content := h.fetch("bob", inbox, span(1, 1))[0], h.read("bob", inbox, 1, 0, 0)
+	h.clock.Forward(time.Hour)
+	h.expunge("bob", inbox, span(1, 1))
+	if r, err := h.admin.Restore(t.Context(), &storagev1.RestoreRequest{AccountId: "bob"}); err != nil || r.GetRestored() != 1 {
+		t.Fatalf("got %v, %v", r, err)
+	}
+	after := h.fetch("bob", inbox, span(2, 2))[0]
+	if after.GetState().GetSavedUnix() <= before.GetState().GetSavedUnix() {
+		t.Error("it did not come into the mailbox anew")
+	}
+	before.State.Uid, before.State.Modseq, before.State.SavedUnix = 2, after.State.Modseq, after.State.SavedUnix
+	if !proto.Equal(before, after) {
+		t.Errorf("it was %v and is %v", before, after)
+	}
+	if got := h.read("bob", inbox, 2, 0, 0); got != content {
+		t.Errorf("it reads %q", got)
+	}
 }
 
 func TestRestoreMakesTheMailboxAgainAndMindsTheQuota(t *testing.T) {
