@@ -101,7 +101,7 @@ func (c *told) act(r *rand.Rand) {
 	case 2:
 		c.do("FETCH %d:%d (UID BODY.PEEK[HEADER.FIELDS (SUBJECT)])", from, to)
 	case 3:
-		c.do("FETCH %d BODY[TEXT]", from) // sets \Seen
+		c.do("FETCH %d (FLAGS BODY[TEXT])", from) // sets \Seen
 	case 4:
 		c.store(from, to, "+", keyword, false)
 	case 5:
