@@ -135,6 +135,16 @@ func (m *Manager) Close() {
 }
 
 func (m *Manager) hold(k key) *Handle {
+	b := m.refer(k)
+	h := &Handle{box: b, changed: make(chan struct{}, 1)}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.handles[h] = struct{}{}
+	return h
+}
+
+// refer counts a reference to a view. It must not take the view's lock: a refresh that holds it takes the manager's.
+func (m *Manager) refer(k key) *mailbox {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	b := m.boxes[k]
@@ -145,11 +155,7 @@ func (m *Manager) hold(k key) *Handle {
 		m.subscribeLocked(k, true)
 	}
 	b.refs++
-	h := &Handle{box: b, changed: make(chan struct{}, 1)}
-	b.mu.Lock()
-	b.handles[h] = struct{}{}
-	b.mu.Unlock()
-	return h
+	return b
 }
 
 func (m *Manager) release(h *Handle) {

@@ -366,3 +366,30 @@ func TestEndedContextEndsTheWait(t *testing.T) {
 		h.Close()
 	})
 }
+
+// TestOpeningWhileOthersSync: to open a view and to sync it take both locks, and must not wait for each other.
+func TestOpeningWhileOthersSync(t *testing.T) {
+	s := newServer()
+	s.add(1)
+	in := rpc.NewInproc(slog.New(slog.DiscardHandler), nil)
+	storagev1.RegisterStorageServiceServer(in, s)
+	m := NewManager(storagev1.NewStorageServiceClient(in.Client("imap")), Options{Log: slog.New(slog.DiscardHandler)})
+	defer m.Close()
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			for range 500 {
+				h, err := m.Open(t.Context(), "a", 1)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if err := h.Refresh(t.Context()); err != nil {
+					t.Error(err)
+				}
+				h.Close()
+			}
+		})
+	}
+	group.Wait()
+}
