@@ -158,7 +158,7 @@ func (s *stream) append(message []byte) {
 // until reads lines until one ends with the words.
 func (s *stream) until(words string) {
 	s.r.Helper()
-	for !strings.HasSuffix(string(s.line()), words+"\r\n") { //nolint:revive // the condition reads
+	for !strings.HasSuffix(string(s.line()), words+"\r\n") { // the condition reads
 	}
 }
 

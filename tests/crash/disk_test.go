@@ -33,7 +33,7 @@ func withOwnMounts(t *testing.T) bool {
 	}
 	var reasons []string
 	for _, attr := range []*syscall.SysProcAttr{user, {Cloneflags: syscall.CLONE_NEWNS}} {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=5m") //nolint:gosec // G702: this test itself
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=5m") // this test itself
 		cmd.Env = append(os.Environ(), ownMounts+"=1")
 		cmd.SysProcAttr = attr
 		out, err := cmd.CombinedOutput()
@@ -70,7 +70,7 @@ func mountSmall(t *testing.T, dir string, size int) {
 func incompressible(n int) string {
 	var b strings.Builder
 	for b.Len() < n {
-		fmt.Fprintf(&b, "%016x%016x%016x%016x\n", rand.Uint64(), rand.Uint64(), rand.Uint64(), rand.Uint64()) //nolint:gosec // G404: no secret
+		fmt.Fprintf(&b, "%016x%016x%016x%016x\n", rand.Uint64(), rand.Uint64(), rand.Uint64(), rand.Uint64()) // no secret
 	}
 	return b.String()
 }
@@ -110,7 +110,7 @@ func fillDisk(t *testing.T, shape harness.Shape, data, minFree string) {
 		t.Helper()
 		require.GreaterOrEqual(t, len(bodies), len(kept))
 		for i, message := range kept {
-			require.True(t, string(harness.AfterTrace(t, bodies[i])) == message, "message %d is as it came", i+1)
+			require.Equal(t, message, string(harness.AfterTrace(t, bodies[i])), "message %d is as it came", i+1)
 		}
 		require.Len(t, bodies, len(kept), "what was refused is not there")
 	}
@@ -120,7 +120,7 @@ func fillDisk(t *testing.T, shape harness.Shape, data, minFree string) {
 	} else {
 		require.NoError(t, err)
 		require.Equal(t, len(kept), pop.Count())
-		require.True(t, string(harness.AfterTrace(t, pop.Multi("RETR 1"))) == kept[0], "POP3 reads on")
+		require.Equal(t, kept[0], string(harness.AfterTrace(t, pop.Multi("RETR 1"))), "POP3 reads on")
 		pop.Do("QUIT")
 	}
 

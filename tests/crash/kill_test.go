@@ -27,7 +27,7 @@ var settings = []string{
 // seed is of this run, or from YUBIN_TEST_SEED to run the same again.
 func seed(t *testing.T) uint64 {
 	t.Helper()
-	n := rand.Uint64() //nolint:gosec // G404: no secret
+	n := rand.Uint64() // no secret
 	if text := os.Getenv("YUBIN_TEST_SEED"); text != "" {
 		var err error
 		n, err = strconv.ParseUint(text, 10, 64)
@@ -41,7 +41,7 @@ func seed(t *testing.T) uint64 {
 func killUnderLoad(t *testing.T, s *harness.System, victims []string) {
 	t.Helper()
 	n := seed(t)
-	l, rng := newLedger(n), rand.New(rand.NewPCG(n, 2)) //nolint:gosec // G404: repeatable on purpose
+	l, rng := newLedger(n), rand.New(rand.NewPCG(n, 2)) // repeatable on purpose
 	for _, name := range victims {
 		victim := s.Process(t, name)
 		w := begin(t, s, l)

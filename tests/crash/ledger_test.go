@@ -56,7 +56,7 @@ type ledger struct {
 
 func newLedger(seed uint64) *ledger {
 	return &ledger{
-		rng:     rand.New(rand.NewPCG(seed, 1)), //nolint:gosec // G404: repeatable on purpose
+		rng:     rand.New(rand.NewPCG(seed, 1)), // repeatable on purpose
 		entries: map[string]*entry{}, places: map[place]string{}, uidNext: map[string]uint32{},
 	}
 }

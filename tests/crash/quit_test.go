@@ -20,7 +20,7 @@ func quitUnderKill(t *testing.T, shape harness.Shape, victim string) {
 	t.Helper()
 	const messages, rounds = 30, 4
 	s := harness.Start(t, harness.Options{Shape: shape, Accounts: []string{"alice"}, Args: settings})
-	rng := rand.New(rand.NewPCG(seed(t), 3)) //nolint:gosec // G404: repeatable on purpose
+	rng := rand.New(rand.NewPCG(seed(t), 3)) // repeatable on purpose
 	count, answered := 0, 0
 	for range rounds {
 		for ; count < messages; count++ {

@@ -3,6 +3,7 @@ package harness
 import (
 	"bufio"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"regexp"
@@ -118,7 +119,7 @@ func (w *Wire) Rest() string {
 	_ = w.Conn.SetReadDeadline(time.Now().Add(wireTimeout))
 	var rest strings.Builder
 	if _, err := io.Copy(&rest, w.r); err != nil {
-		if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
+		if timeout := net.Error(nil); errors.As(err, &timeout) && timeout.Timeout() {
 			w.tb.Fatalf("the server does not close the connection; it said %.500q", rest.String())
 		}
 	}

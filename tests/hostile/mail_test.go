@@ -128,12 +128,12 @@ func TestBrokenMailIsReadBackAsItCame(t *testing.T) {
 			require.NoError(t, err)
 			require.Len(t, fetched, 1)
 			whole := fetched[0].FindBodySection(sections[0])
-			require.True(t, m.text == string(harness.AfterTrace(t, whole)), "IMAP gives back what came")
+			require.Equal(t, m.text, string(harness.AfterTrace(t, whole)), "IMAP gives back what came")
 			require.EqualValues(t, len(whole), fetched[0].RFC822Size)
 			require.NotNil(t, fetched[0].Envelope)
 			require.NotNil(t, fetched[0].BodyStructure)
 			require.Equal(t, string(whole), string(fetched[0].FindBodySection(sections[1]))+string(fetched[0].FindBodySection(sections[2])))
-			require.True(t, string(pop.Multi(fmt.Sprintf("RETR %d", i+1))) == string(whole), "POP3 gives back the same")
+			require.Equal(t, string(whole), string(pop.Multi(fmt.Sprintf("RETR %d", i+1))), "POP3 gives back the same")
 			require.True(t, strings.HasPrefix(string(whole), strings.TrimSuffix(string(pop.Multi(fmt.Sprintf("TOP %d 0", i+1))), "\r\n")), "TOP is the beginning")
 		})
 	}
@@ -149,7 +149,7 @@ func TestBrokenMailIsReadBackAsItCame(t *testing.T) {
 		if strings.Contains(m.text, "\x00") {
 			continue
 		}
-		require.True(t, m.text == string(drafts[0]), "APPEND keeps %s", m.name)
+		require.Equal(t, m.text, string(drafts[0]), "APPEND keeps %s", m.name)
 		drafts = drafts[1:]
 	}
 	s.serves(t)

@@ -128,7 +128,7 @@ func (d *Dir) Free() (int64, error) {
 	if err := syscall.Fstatfs(int(d.lock.Fd()), &s); err != nil {
 		return 0, fmt.Errorf("measure object directory: %w", err)
 	}
-	return int64(s.Bavail) * int64(s.Bsize), nil
+	return int64(s.Bavail) * s.Bsize, nil
 }
 
 // place gives an object's folder and file.

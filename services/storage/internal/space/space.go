@@ -37,7 +37,7 @@ func (d Disk) Free() (int64, error) {
 	if err := syscall.Statfs(string(d), &s); err != nil {
 		return 0, err
 	}
-	return int64(s.Bavail) * int64(s.Bsize), nil
+	return int64(s.Bavail) * s.Bsize, nil
 }
 
 // Guard admits new mail as long as the reserve stays free. The zero value of *Guard, nil, admits all.
