@@ -3,6 +3,7 @@
 package gateway
 
 import (
+	"crypto/tls"
 	"net"
 	"os"
 	"slices"
@@ -85,6 +86,11 @@ func (c *Config) Validate(service string, listeners []Listener) []error {
 	}
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		wrong(service+"-tls-cert", "needs --%s-tls-key with it, and the other way round", service)
+	}
+	if c.TLSCert != "" && c.TLSKey != "" {
+		if _, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey); err != nil {
+			wrong(service+"-tls-cert", "cannot be used: %v", err)
+		}
 	}
 	open := enabled(listeners)
 	for _, p := range open {

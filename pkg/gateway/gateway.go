@@ -10,6 +10,7 @@ import (
 	"net"
 	"runtime/debug"
 	"sync"
+	"syscall"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -68,6 +69,9 @@ func Open(ctx context.Context, service string, cfg Config, listeners []Listener,
 		var err error
 		if p.Listener, err = listen.Open(ctx, p.addr, options); err != nil {
 			g.close()
+			if errors.Is(err, syscall.EADDRINUSE) {
+				err = fmt.Errorf("--%s: another program has this port, perhaps a Yubin that runs already: %w", p.flag, err)
+			}
 			return nil, err
 		}
 		g.ports = append(g.ports, p)

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/yubin-mail/yubin/pkg/config"
+	"github.com/yubin-mail/yubin/pkg/tlsconf"
 )
 
 // settings are those of a gateway called x, with one listener for plaintext and one for TLS.
@@ -42,16 +43,22 @@ func configured(t *testing.T, args ...string) (settings, error) {
 }
 
 func TestValidate(t *testing.T) {
+	cert, key, err := tlsconf.SelfSigned(t.TempDir(), "localhost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := strings.NewReplacer("CERT", cert, "KEY", key)
 	for _, c := range []struct {
 		args string
 		want string // the errors; "" for none
 	}{
-		{"--x-tls-cert=a --x-tls-key=b", ""},
+		{"--x-tls-cert=CERT --x-tls-key=KEY", ""},
 		{"--x-tls-listen= --x-insecure-auth", ""},
-		{"--x-tls-cert=a --x-tls-key=b --x-proxy-listen=:3 --x-trusted-proxies=10.0.0.0/8", ""},
+		{"--x-tls-cert=CERT --x-tls-key=KEY --x-proxy-listen=:3 --x-trusted-proxies=10.0.0.0/8", ""},
 		{"", "--x-listen: nobody can log in without a certificate: give --x-tls-cert and --x-tls-key, or set it empty\n" +
 			"--x-tls-listen: needs a certificate: give --x-tls-cert and --x-tls-key, or set it empty"},
 		{"--x-tls-cert=a", "--x-tls-cert: needs --x-tls-key with it, and the other way round"},
+		{"--x-tls-cert=/nowhere/a --x-tls-key=/nowhere/b", "--x-tls-cert: cannot be used: open /nowhere/a: no such file or directory"},
 		{"--x-listen= --x-tls-listen=", "--x-listen: there is no listener: give at least one address"},
 		{"--x-listen=25 --x-tls-listen= --x-insecure-auth", `--x-listen: "25" is no address; write for example 127.0.0.1:2525 or :2525`},
 		{"--x-tls-listen= --x-insecure-auth --x-proxy-listen=:3", "--x-trusted-proxies: is empty: name the networks of the proxies, such as 10.0.0.0/8"},
@@ -59,7 +66,7 @@ func TestValidate(t *testing.T) {
 		{"--x-tls-listen= --x-insecure-auth --x-drain-window=-1s --x-drain-timeout=0s",
 			"--x-drain-window: -1s: must not be negative\n--x-drain-timeout: 0s: must be more than 0"},
 	} {
-		_, err := configured(t, strings.Fields(c.args)...)
+		_, err := configured(t, strings.Fields(files.Replace(c.args))...)
 		if got := (config.Check([]error{err})); (got == nil) != (c.want == "") || got != nil && got.Error() != c.want {
 			t.Errorf("%q: got %v, want %s", c.args, err, c.want)
 		}

@@ -66,6 +66,19 @@ func Alone[C Config](name string, cfg C, args []string, run func(ctx context.Con
 	return start(name, cfg, &common{alone: true}, args, run)
 }
 
+// AloneFlags are the settings of Alone, for completion and help.
+func AloneFlags(name string, cfg Config) *pflag.FlagSet {
+	return declare(name, cfg, &common{alone: true})
+}
+
+func declare(name string, cfg Config, c *common) *pflag.FlagSet {
+	fs := pflag.NewFlagSet(name, pflag.ContinueOnError)
+	fs.SortFlags = false
+	c.flags(fs)
+	cfg.Flags(fs)
+	return fs
+}
+
 func start[C Config](name string, cfg C, c *common, args []string, run func(context.Context, *Service, C) error) int {
 	ctx, stop := lifecycle.SignalContext(context.Background())
 	defer stop()
@@ -79,10 +92,7 @@ type process struct {
 }
 
 func execute[C Config](ctx context.Context, name string, cfg C, c *common, run func(context.Context, *Service, C) error, p process) int {
-	fs := pflag.NewFlagSet(name, pflag.ContinueOnError)
-	fs.SortFlags = false
-	c.flags(fs)
-	cfg.Flags(fs)
+	fs := declare(name, cfg, c)
 	err := config.Load(fs, p.args, p.environ)
 	switch {
 	case errors.Is(err, pflag.ErrHelp):

@@ -36,20 +36,25 @@ func configured(t *testing.T, args ...string) (Config, error) {
 }
 
 func TestConfig(t *testing.T) {
+	certFile, keyFile, err := tlsconf.SelfSigned(t.TempDir(), "localhost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key := "--imap-tls-cert="+certFile, "--imap-tls-key="+keyFile
 	for _, c := range []struct {
 		args []string
 		want string // part of the complaint; "" for none
 	}{
-		{[]string{"--imap-tls-cert=a", "--imap-tls-key=b"}, ""},
+		{[]string{cert, key}, ""},
 		{[]string{"--imap-tls-listen=", "--imap-insecure-auth"}, ""},
 		{nil, "--imap-tls-listen: needs a certificate"},
 		{[]string{"--imap-tls-listen="}, "--imap-listen: nobody can log in"},
-		{[]string{"--imap-tls-cert=a"}, "--imap-tls-cert: needs --imap-tls-key"},
+		{[]string{cert}, "--imap-tls-cert: needs --imap-tls-key"},
 		{[]string{"--imap-listen=", "--imap-tls-listen="}, "there is no listener"},
-		{[]string{"--imap-tls-cert=a", "--imap-tls-key=b", "--imap-proxy-listen=:1"}, "--imap-trusted-proxies: is empty"},
-		{[]string{"--imap-tls-cert=a", "--imap-tls-key=b", "--imap-max-message-size=1KB"}, "--imap-max-message-size"},
-		{[]string{"--imap-tls-cert=a", "--imap-tls-key=b", "--imap-login-timeout=0s"}, "--imap-login-timeout"},
-		{[]string{"--imap-tls-cert=a", "--imap-tls-key=b", "--imap-max-auth-failures=0"}, "--imap-max-auth-failures"},
+		{[]string{cert, key, "--imap-proxy-listen=:1"}, "--imap-trusted-proxies: is empty"},
+		{[]string{cert, key, "--imap-max-message-size=1KB"}, "--imap-max-message-size"},
+		{[]string{cert, key, "--imap-login-timeout=0s"}, "--imap-login-timeout"},
+		{[]string{cert, key, "--imap-max-auth-failures=0"}, "--imap-max-auth-failures"},
 	} {
 		_, err := configured(t, c.args...)
 		switch {

@@ -63,7 +63,7 @@ func TestWarningMail(t *testing.T) {
 		t.Errorf("header %v", m.Header)
 	}
 	text, err := io.ReadAll(m.Body)
-	if err != nil || !strings.Contains(string(text), "850.00 KB of 1.00 MB (85 %)") || strings.Contains(string(text), "Messages:") {
+	if err != nil || !strings.Contains(string(text), "850.00 kB of 1.00 MB (85 %)") || strings.Contains(string(text), "Messages:") {
 		t.Errorf("body %q, %v", text, err)
 	}
 }
@@ -81,12 +81,12 @@ func TestWarningOfRefusal(t *testing.T) {
 	if err := w.srv.sender.Send(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"Your mailbox is more than 90 % full", "Your mailbox is full"}
+	want := []string{"Your mailbox is more than 90 % full", "Your mailbox is too full for mail that came"}
 	if got := w.storage.subjects(); !slices.Equal(got, want) {
 		t.Errorf("subjects %q, want %q", got, want)
 	}
 	last := string(w.storage.notices[w.storage.order[1]].GetMessage())
-	if !strings.Contains(last, "just refused") || !strings.Contains(last, "<quota@mail.test>") {
+	if !strings.Contains(last, "Smaller mail may still fit") || !strings.Contains(last, "<quota@mail.test>") {
 		t.Errorf("message %q", last)
 	}
 }

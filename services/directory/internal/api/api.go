@@ -94,7 +94,7 @@ func translate(err error, what string) error {
 	case errors.Is(err, store.ErrNotFound):
 		return fault.Wrap(err, codes.NotFound, rpcv1.Reason_REASON_NOT_FOUND, what+" does not exist")
 	case errors.Is(err, store.ErrNoDomain):
-		return fault.Wrap(err, codes.NotFound, rpcv1.Reason_REASON_NOT_FOUND, what+": its domain, or that of a target, does not exist")
+		return fault.Wrap(err, codes.NotFound, rpcv1.Reason_REASON_NOT_FOUND, what+": its domain, or that of an alias's target, is not one of this system")
 	case errors.Is(err, store.ErrExists):
 		return fault.Wrap(err, codes.AlreadyExists, rpcv1.Reason_REASON_ALREADY_EXISTS, what+": an account or alias with this address exists already")
 	case errors.Is(err, store.ErrNotEmpty):

@@ -46,7 +46,10 @@ func Message(n ledger.Notice, to *directoryv1.Account, from string) ([]byte, err
 	}
 	_, host, _ := strings.Cut(from, "@")
 	subject := fmt.Sprintf("Your mailbox is more than %d %% full", n.Level)
-	if n.Level >= 100 {
+	switch {
+	case n.Refused:
+		subject = "Your mailbox is too full for mail that came"
+	case n.Level >= 100:
 		subject = "Your mailbox is full"
 	}
 	var b bytes.Buffer
@@ -82,7 +85,7 @@ func Message(n ledger.Notice, to *directoryv1.Account, from string) ([]byte, err
 
 // showBytes writes a number of octets in decimal units, as the limits are meant.
 func showBytes(n int64) string {
-	units := []string{"bytes", "KB", "MB", "GB", "TB", "PB", "EB"}
+	units := []string{"bytes", "kB", "MB", "GB", "TB", "PB", "EB"}
 	value, unit := float64(n), 0
 	for value >= 1000 && unit < len(units)-1 {
 		value /= 1000

@@ -37,10 +37,8 @@ func Main(args []string) int {
 
 // FlagNames are the flags of Main, for completion.
 func FlagNames() []string {
-	fs := pflag.NewFlagSet("serve", pflag.ContinueOnError)
-	(&config{}).Flags(fs)
 	var names []string
-	fs.VisitAll(func(f *pflag.Flag) { names = append(names, "--"+f.Name) })
+	service.AloneFlags("yubin serve", &config{}).VisitAll(func(f *pflag.Flag) { names = append(names, "--"+f.Name) })
 	return names
 }
 

@@ -56,10 +56,29 @@ func (c *config) Flags(fs *pflag.FlagSet) {
 }
 
 // Complete sets what nobody gave: what the gateways have in common, and the demo's settings.
-func (c *config) Complete(fs *pflag.FlagSet) error {
+func (c *config) Complete(*pflag.FlagSet) error {
 	c.directory.Dir = filepath.Join(c.dataDir, "directory")
 	c.quota.Dir = filepath.Join(c.dataDir, "quota")
 	c.storage.Dir = filepath.Join(c.dataDir, "storage")
+	if err := c.fill(c.shared()); err != nil || !c.demo {
+		return err
+	}
+	if err := c.fill(demo.Settings()); err != nil {
+		return err
+	}
+	if err := demo.OnlyLoopback(c.listeners()); err != nil || c.tlsCert != "" {
+		return err
+	}
+	var err error
+	c.tlsCert, c.tlsKey, err = tlsconf.SelfSigned(filepath.Join(c.dataDir, "tls"), "localhost", "127.0.0.1", "::1")
+	if err != nil {
+		return fmt.Errorf("make demo certificate: %w", err)
+	}
+	return c.fill(c.shared())
+}
+
+// shared are the settings of each gateway that follow from those for all.
+func (c *config) shared() map[string]string {
 	settings := map[string]string{}
 	for _, gateway := range []string{"smtp", "pop3", "imap"} {
 		for name, value := range map[string]string{"hostname": c.hostname, "tls-cert": c.tlsCert, "tls-key": c.tlsKey} {
@@ -68,42 +87,18 @@ func (c *config) Complete(fs *pflag.FlagSet) error {
 			}
 		}
 	}
-	if c.demo {
-		if err := c.completeDemo(settings); err != nil {
-			return err
-		}
-	}
-	for name, value := range settings {
-		if fs.Changed(name) {
-			continue
-		}
-		if err := fs.Lookup(name).Value.Set(value); err != nil {
-			return fmt.Errorf("--%s: %w", name, err)
-		}
-	}
-	if c.demo {
-		return demo.OnlyLoopback(c.listeners())
-	}
-	return nil
+	return settings
 }
 
-// completeDemo adds the demo's settings to those that follow from others.
-func (c *config) completeDemo(settings map[string]string) error {
-	for name, value := range demo.Settings() {
-		if _, set := settings[name]; !set {
-			settings[name] = value
+// fill sets the flags that nobody gave.
+func (c *config) fill(settings map[string]string) error {
+	for name, value := range settings {
+		if c.flags.Changed(name) {
+			continue
 		}
-	}
-	if c.tlsCert != "" {
-		return nil
-	}
-	cert, key, err := tlsconf.SelfSigned(filepath.Join(c.dataDir, "tls"), "localhost", "127.0.0.1", "::1")
-	if err != nil {
-		return fmt.Errorf("make demo certificate: %w", err)
-	}
-	c.tlsCert = cert
-	for _, gateway := range []string{"smtp", "pop3", "imap"} {
-		settings[gateway+"-tls-cert"], settings[gateway+"-tls-key"] = cert, key
+		if err := c.flags.Set(name, value); err != nil {
+			return fmt.Errorf("--%s: %w", name, err)
+		}
 	}
 	return nil
 }

@@ -52,6 +52,9 @@ func (p *passwordSource) read(a *app, cmd *cobra.Command, prompt string) (string
 	if err != nil {
 		return "", err
 	}
+	if first == "" {
+		return "", errors.New("the password is empty: nothing was changed; to be without one is what --no-password is for")
+	}
 	second, err := a.hidden(cmd.Context(), "Again")
 	if err != nil {
 		return "", err

@@ -11,7 +11,7 @@ import (
 
 // newServe hands its arguments on as they are: settings are read from flags, environment and file by the same rules as in the single services.
 func newServe() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "serve [flags]",
 		Short: "Run all services in this process, on the embedded stores",
 		Example: `  yubin serve --demo
@@ -29,4 +29,6 @@ func newServe() *cobra.Command {
 			return names, cobra.ShellCompDirectiveNoFileComp
 		},
 	}
+	cmd.SetHelpFunc(func(*cobra.Command, []string) { allinone.Main([]string{"--help"}) }) // the settings' own, also for "yubin help serve"
+	return cmd
 }

@@ -31,6 +31,13 @@ func Publish(dataDir string, e Endpoint) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return fmt.Errorf("publish endpoint: %w", err)
 	}
+	for _, name := range []*string{&e.Files.CA, &e.Files.Cert, &e.Files.Key} { // they are read from other folders
+		absolute, err := filepath.Abs(*name)
+		if err != nil {
+			return fmt.Errorf("publish endpoint: %w", err)
+		}
+		*name = absolute
+	}
 	text, err := json.MarshalIndent(e, "", "  ")
 	if err != nil {
 		return fmt.Errorf("publish endpoint: %w", err)
