@@ -104,3 +104,7 @@ func IsUnique(err error) bool {
 
 // IsFull tells whether an error says that the disk has no room.
 func IsFull(err error) bool { return primaryCode(err) == sqlite3.SQLITE_FULL }
+
+// Limit gives the clause that ends a query after n rows; n is one of few constants. SQLite plans a query anew for each value that is
+// bound to LIMIT ?, which costs more than most queries do.
+func Limit(n int) string { return " LIMIT " + strconv.Itoa(n) }

@@ -61,7 +61,7 @@ func (l *Ledger) warn(ctx context.Context, tx *sqldb.Tx, a *account, refused boo
 func (l *Ledger) Notices(ctx context.Context, limit int) (out []Notice, err error) {
 	err = l.db.Read(ctx, "notices", func(tx *sqldb.Tx) error {
 		rows, err := tx.Query(ctx, `SELECT account_id, number, level, refused, limit_bytes, limit_messages, used_bytes, used_messages, created_at
-			FROM notices ORDER BY created_at, account_id, number LIMIT ?`, limit)
+			FROM notices ORDER BY created_at, account_id, number`+sqldb.Limit(limit))
 		if err != nil {
 			return err
 		}

@@ -70,8 +70,8 @@ func (s *Store) ListDeleted(ctx context.Context, account string, last *Deleted) 
 		}, `SELECT `+stateColumns+`, m.mailbox_id, m.mailbox_name, m.deleted_unix, m.expires_unix, c.summary
 			FROM deleted_messages m JOIN contents c ON c.account_id = m.account_id AND c.content_id = m.content_id
 			WHERE m.account_id = ? AND m.expires_unix > ? AND (m.deleted_unix, m.mailbox_id, m.uid) < (?, ?, ?)
-			ORDER BY m.deleted_unix DESC, m.mailbox_id DESC, m.uid DESC LIMIT ?`,
-			account, t.now, last.DeletedUnix, last.Key.MailboxID, last.Key.UID, deletedPage)
+			ORDER BY m.deleted_unix DESC, m.mailbox_id DESC, m.uid DESC`+sqldb.Limit(deletedPage),
+			account, t.now, last.DeletedUnix, last.Key.MailboxID, last.Key.UID)
 	})
 	return page, err
 }

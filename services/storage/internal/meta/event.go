@@ -44,7 +44,7 @@ func (s *Store) PendingEvents(ctx context.Context, afterAccount string, limit in
 			out = append(out, e)
 			return nil
 		}, `SELECT account_id, sequence, delta_bytes, delta_messages, reservation_ids FROM events
-			WHERE account_id > ? ORDER BY account_id, sequence LIMIT ?`, afterAccount, limit)
+			WHERE account_id > ? ORDER BY account_id, sequence`+sqldb.Limit(limit), afterAccount)
 	})
 	return out, err
 }

@@ -49,7 +49,7 @@ func (s *Store) Messages(ctx context.Context, account string, mailbox uint64, se
 	var page []*Message
 	query := `SELECT ` + stateColumns + `, ` + messageColumns(want) + ` FROM messages m
 		JOIN contents c ON c.account_id = m.account_id AND c.content_id = m.content_id
-		WHERE m.account_id = ? AND m.mailbox_id = ? AND m.uid BETWEEN ? AND ? ORDER BY m.uid LIMIT ?`
+		WHERE m.account_id = ? AND m.mailbox_id = ? AND m.uid BETWEEN ? AND ? ORDER BY m.uid` + sqldb.Limit(pageMessages)
 	err := s.read(ctx, "fetch", func(t *tx) error {
 		box, err := t.mailbox(account, mailbox)
 		if err != nil {
@@ -69,7 +69,7 @@ func (s *Store) Messages(ctx context.Context, account string, mailbox uint64, se
 					return errPageFull
 				}
 				return nil
-			}, query, account, mailbox, r.Start, r.Stop, pageMessages-len(page))
+			}, query, account, mailbox, r.Start, r.Stop)
 		})
 		if errors.Is(err, errPageFull) {
 			err = nil

@@ -112,7 +112,7 @@ func (t *tx) purgeSome(account string) (messages uint64, more bool, err error) {
 		{"deliveries", "delivery_id, target"},
 	} {
 		n, err := t.exec(`DELETE FROM `+table.name+` WHERE account_id = ? AND (`+table.key+`) IN (
-			SELECT `+table.key+` FROM `+table.name+` WHERE account_id = ? LIMIT ?)`, account, account, purgeBatch)
+			SELECT `+table.key+` FROM `+table.name+` WHERE account_id = ?`+sqldb.Limit(purgeBatch)+`)`, account, account)
 		if err != nil || n > 0 {
 			return 0, true, err
 		}
@@ -131,7 +131,7 @@ func (t *tx) purgeMessages(account, table string) (uint64, error) {
 		err := rows.Scan(&k.MailboxID, &k.UID, &content)
 		keys, contents = append(keys, k), append(contents, content)
 		return err
-	}, `SELECT mailbox_id, uid, content_id FROM `+table+` WHERE account_id = ? ORDER BY mailbox_id, uid LIMIT ?`, account, purgeBatch)
+	}, `SELECT mailbox_id, uid, content_id FROM `+table+` WHERE account_id = ? ORDER BY mailbox_id, uid`+sqldb.Limit(purgeBatch), account)
 	if err != nil {
 		return 0, err
 	}

@@ -40,8 +40,8 @@ func (s *Store) PurgeExpired(ctx context.Context) (purged int, more bool, err er
 			keys = append(keys, k)
 			contents[k.account] = append(contents[k.account], content)
 			return err
-		}, `SELECT account_id, mailbox_id, uid, content_id FROM deleted_messages WHERE expires_unix <= ? ORDER BY expires_unix LIMIT ?`,
-			t.now, reclaimBatch)
+		}, `SELECT account_id, mailbox_id, uid, content_id FROM deleted_messages WHERE expires_unix <= ? ORDER BY expires_unix`+sqldb.Limit(reclaimBatch),
+			t.now)
 		if err != nil {
 			return err
 		}
@@ -71,8 +71,8 @@ func (s *Store) ForgetDeliveries(ctx context.Context) (more bool, err error) {
 			err := rows.Scan(&k.AccountID, &k.DeliveryID, &k.Mailbox)
 			keys = append(keys, k)
 			return err
-		}, `SELECT account_id, delivery_id, target FROM deliveries WHERE created_unix < ? ORDER BY created_unix LIMIT ?`,
-			t.now-deliveryMemory, reclaimBatch)
+		}, `SELECT account_id, delivery_id, target FROM deliveries WHERE created_unix < ? ORDER BY created_unix`+sqldb.Limit(reclaimBatch),
+			t.now-deliveryMemory)
 		if err != nil {
 			return err
 		}
@@ -98,7 +98,7 @@ func (s *Store) DeadObjects(ctx context.Context, limit int) ([]string, error) {
 			err := rows.Scan(&key)
 			keys = append(keys, key)
 			return err
-		}, `SELECT object_key FROM packs WHERE live_refs <= 0 ORDER BY created_unix LIMIT ?`, limit)
+		}, `SELECT object_key FROM packs WHERE live_refs <= 0 ORDER BY created_unix`+sqldb.Limit(limit))
 	})
 	return keys, err
 }
