@@ -92,3 +92,26 @@ func BenchmarkOneDelivery(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkSearch measures a search of the bodies of 2,000 messages.
+func BenchmarkSearch(b *testing.B) {
+	h := start(b)
+	var messages []string
+	for range 500 {
+		messages = append(messages, mail("bench", "text"))
+	}
+	for range 4 {
+		if _, err := h.appendTo("bob", "INBOX", "", 0, messages...); err != nil {
+			b.Fatal(err)
+		}
+	}
+	request := &storagev1.SearchRequest{
+		AccountId: "bob", MailboxId: h.mailbox("bob", "INBOX").GetMailboxId(),
+		Criteria: &storagev1.SearchCriteria{Key: &storagev1.SearchCriteria_Body{Body: "text"}},
+	}
+	for b.Loop() {
+		if response, err := h.imap.Search(b.Context(), request); err != nil || len(response.GetUids()) != 1 {
+			b.Fatalf("got %v, %v", response, err)
+		}
+	}
+}

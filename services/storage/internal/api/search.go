@@ -34,7 +34,8 @@ func (s *Service) Search(ctx context.Context, r *storagev1.SearchRequest) (*stor
 	if err != nil {
 		return nil, err
 	}
-	want := meta.Wanted{Header: program.Needs() >= search.NeedsHeader}
+	full := program.Needs() >= search.NeedsBody
+	want := meta.Wanted{Header: program.Needs() >= search.NeedsHeader, Summary: full, Root: full}
 	var uids uidset.Builder
 	response := &storagev1.SearchResponse{}
 	for after := uint32(0); ; {
@@ -130,8 +131,11 @@ func (c *candidate) SentUnix() int64                { return c.message.SentUnix 
 
 func (c *candidate) Header() ([]byte, error) { return c.service.header(c.ctx, c.message) }
 
-// Structure reads it for this message alone: most searches need it of few, or read the body anyway.
+// Structure is there if the search reads bodies; the others need it of few messages, so that it is read for each alone.
 func (c *candidate) Structure() (*mailv1.Structure, error) {
+	if m := c.message; m.Summary != nil && m.Root != nil {
+		return structureOf(m), nil
+	}
 	uid := c.message.State.GetUid()
 	page, err := c.service.Meta.Messages(c.ctx, c.request.GetAccountId(), c.request.GetMailboxId(), uidset.Of(uid), 0,
 		meta.Wanted{Summary: true, Root: true})
@@ -141,9 +145,13 @@ func (c *candidate) Structure() (*mailv1.Structure, error) {
 	if len(page) == 0 { // expunged meanwhile
 		return &mailv1.Structure{Root: &mailv1.Part{}}, nil
 	}
-	structure := page[0].Summary
-	structure.Root = withPrefix(page[0].Root, len(page[0].Prefix))
-	return structure, nil
+	return structureOf(page[0]), nil
+}
+
+func structureOf(m *meta.Message) *mailv1.Structure {
+	structure := m.Summary
+	structure.Root = withPrefix(m.Root, len(m.Prefix))
+	return structure
 }
 
 func (c *candidate) Open() (io.ReaderAt, error) {
