@@ -115,3 +115,26 @@ func BenchmarkSearch(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkSmall measures the calls of a client that looks at one message, and of one that looks whether there is anything new.
+func BenchmarkSmall(b *testing.B) {
+	h := start(b)
+	if _, err := h.appendTo("bob", "INBOX", "", 0, mail("bench", "text")); err != nil {
+		b.Fatal(err)
+	}
+	inbox := h.mailbox("bob", "INBOX")
+	b.Run("fetch", func(b *testing.B) {
+		for b.Loop() {
+			if n := len(h.fetch("bob", inbox.GetMailboxId(), span(1, 1))); n != 1 {
+				b.Fatalf("fetch gave %d messages", n)
+			}
+		}
+	})
+	b.Run("sync", func(b *testing.B) {
+		for b.Loop() {
+			if n := len(h.sync("bob", inbox.GetMailboxId(), inbox.GetHighestModseq()).changed); n != 0 {
+				b.Fatalf("sync gave %d messages", n)
+			}
+		}
+	})
+}

@@ -37,17 +37,15 @@ func (s *Service) Fetch(r *storagev1.FetchRequest, stream grpc.ServerStreamingSe
 		return err
 	}
 	want := meta.Wanted{Header: r.GetHeader(), Summary: r.GetEnvelope() || r.GetPreview(), Root: r.GetStructure()}
-	for after := uint32(0); ; {
-		page, err := s.Meta.Messages(ctx, r.GetAccountId(), r.GetMailboxId(), set, after, want)
+	for after, more := uint32(0), true; more; {
+		var page []*meta.Message
+		page, more, err = s.Meta.Messages(ctx, r.GetAccountId(), r.GetMailboxId(), set, after, want)
 		if err != nil {
 			return err
 		}
-		if len(page) == 0 {
-			return nil
-		}
-		after = page[len(page)-1].State.GetUid()
 		response, size := &storagev1.FetchResponse{}, 0
 		for _, m := range page {
+			after = m.State.GetUid()
 			out, err := s.outward(ctx, r, m)
 			if errors.Is(err, body.ErrCorrupt) {
 				err = s.bodyFault(ctx, r, m.State.GetUid(), err)
@@ -72,6 +70,7 @@ func (s *Service) Fetch(r *storagev1.FetchRequest, stream grpc.ServerStreamingSe
 			}
 		}
 	}
+	return nil
 }
 
 // outward gives a message as the recipient has it: the prefix is part of its header.

@@ -38,20 +38,18 @@ func (s *Service) Search(ctx context.Context, r *storagev1.SearchRequest) (*stor
 	want := meta.Wanted{Header: program.Needs() >= search.NeedsHeader, Summary: full, Root: full}
 	var uids uidset.Builder
 	response := &storagev1.SearchResponse{}
-	for after := uint32(0); ; {
-		page, err := s.Meta.Messages(ctx, r.GetAccountId(), r.GetMailboxId(), set, after, want)
+	for after, more := uint32(0), true; more; {
+		var page []*meta.Message
+		page, more, err = s.Meta.Messages(ctx, r.GetAccountId(), r.GetMailboxId(), set, after, want)
 		if err != nil {
 			return nil, err
 		}
-		if len(page) == 0 {
-			break
-		}
-		after = page[len(page)-1].State.GetUid()
 		matches, err := s.matchPage(ctx, r, program, page)
 		if err != nil {
 			return nil, err
 		}
 		for i, m := range page {
+			after = m.State.GetUid()
 			if matches[i] {
 				uids.Add(m.State.GetUid())
 				response.HighestModseq = max(response.HighestModseq, m.State.GetModseq())
@@ -137,7 +135,7 @@ func (c *candidate) Structure() (*mailv1.Structure, error) {
 		return structureOf(m), nil
 	}
 	uid := c.message.State.GetUid()
-	page, err := c.service.Meta.Messages(c.ctx, c.request.GetAccountId(), c.request.GetMailboxId(), uidset.Of(uid), 0,
+	page, _, err := c.service.Meta.Messages(c.ctx, c.request.GetAccountId(), c.request.GetMailboxId(), uidset.Of(uid), 0,
 		meta.Wanted{Summary: true, Root: true})
 	if err != nil {
 		return nil, err

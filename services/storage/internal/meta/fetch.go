@@ -41,21 +41,22 @@ const (
 // errPageFull ends the reading of a page.
 var errPageFull = errors.New("page is full")
 
-// Messages gives one page of the messages of a set with a UID above after, in UID order; it is empty at the end.
-func (s *Store) Messages(ctx context.Context, account string, mailbox uint64, set uidset.Set, after uint32, want Wanted) ([]*Message, error) {
+// Messages gives one page of the messages of a set with a UID above after, in UID order. more says that others may follow.
+func (s *Store) Messages(
+	ctx context.Context, account string, mailbox uint64, set uidset.Set, after uint32, want Wanted,
+) (page []*Message, more bool, err error) {
 	if after == 1<<32-1 {
-		return nil, nil
+		return nil, false, nil
 	}
-	var page []*Message
 	query := `SELECT ` + stateColumns + `, ` + messageColumns(want) + ` FROM messages m
 		JOIN contents c ON c.account_id = m.account_id AND c.content_id = m.content_id
 		WHERE m.account_id = ? AND m.mailbox_id = ? AND m.uid BETWEEN ? AND ? ORDER BY m.uid` + sqldb.Limit(pageMessages)
-	err := s.read(ctx, "fetch", func(t *tx) error {
+	err = s.read(ctx, "fetch", func(t *tx) error {
 		box, err := t.mailbox(account, mailbox)
 		if err != nil {
 			return err
 		}
-		page = nil
+		page, more = nil, false
 		bytes := 0
 		rest := set.Intersect(uidset.Set{{Start: after + 1, Stop: 1<<32 - 1}})
 		err = t.ranges(box, rest, func(r uidset.Range) error {
@@ -72,16 +73,16 @@ func (s *Store) Messages(ctx context.Context, account string, mailbox uint64, se
 			}, query, account, mailbox, r.Start, r.Stop)
 		})
 		if errors.Is(err, errPageFull) {
-			err = nil
+			more, err = true, nil
 		}
 		return err
 	})
-	return page, err
+	return page, more, err
 }
 
 // Message gives one message, or nil if it is gone.
 func (s *Store) Message(ctx context.Context, account string, mailbox uint64, uid uint32) (*Message, error) {
-	page, err := s.Messages(ctx, account, mailbox, uidset.Of(uid), 0, Wanted{})
+	page, _, err := s.Messages(ctx, account, mailbox, uidset.Of(uid), 0, Wanted{})
 	if err != nil || len(page) == 0 {
 		return nil, err
 	}

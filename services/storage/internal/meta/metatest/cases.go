@@ -128,13 +128,11 @@ func testPages(f *fixture) {
 	set := uidset.Set{{Start: 2, Stop: 600}, {Start: 700, Stop: 2000}}
 	var last uint32
 	count, pages := 0, 0
-	for {
-		page, err := f.store.Messages(f.ctx, "a", id, set, last, meta.Wanted{})
+	for more := true; more; pages++ {
+		var page []*meta.Message
+		var err error
+		page, more, err = f.store.Messages(f.ctx, "a", id, set, last, meta.Wanted{})
 		f.ok(err)
-		if len(page) == 0 {
-			break
-		}
-		pages++
 		for _, m := range page {
 			if m.State.GetUid() <= last || !set.Contains(m.State.GetUid()) {
 				f.Fatalf("UID %d after %d", m.State.GetUid(), last)

@@ -180,8 +180,9 @@ func testInsert(f *fixture) {
 	f.equal("placed", fmt.Sprint(u.Placed[0].UID, u.Placed[1].UID, u.Err), "1 1 <nil>")
 	box := f.mailbox("INBOX")
 	f.equal("counters", []any{box.GetMessages(), box.GetUnseen(), box.GetBytes(), box.GetUidNext(), box.GetHighestModseq()}, []any{1, 0, 106, 2, 2})
-	page, err := f.store.Messages(f.ctx, "a", box.GetMailboxId(), uidset.All, 0, meta.Wanted{Header: true, Summary: true, Root: true})
+	page, more, err := f.store.Messages(f.ctx, "a", box.GetMailboxId(), uidset.All, 0, meta.Wanted{Header: true, Summary: true, Root: true})
 	f.ok(err)
+	f.equal("more", more, false)
 	m := page[0]
 	f.equal("location", m.Location, c.Location)
 	f.equal("parts", []any{string(m.Prefix), string(m.Header), m.Summary.GetPreview(), m.Root.GetType(), m.SentUnix, m.HeaderSize, m.EmailID, m.State.GetKeywords()},
