@@ -158,11 +158,15 @@ func TestRecreatedMailboxHasAnotherUIDValidity(t *testing.T) {
 func TestSyncNoticesAnotherUIDValidity(t *testing.T) {
 	h := start(t)
 	m := h.mailbox("bob", "INBOX")
-	stream, err := h.imap.Sync(t.Context(), &storagev1.SyncRequest{AccountId: "bob", MailboxId: m.GetMailboxId(), UidValidity: m.GetUidValidity() + 1})
-	if err == nil {
-		_, err = stream.Recv()
+	for _, since := range []uint64{0, m.GetHighestModseq()} {
+		stream, err := h.imap.Sync(t.Context(), &storagev1.SyncRequest{
+			AccountId: "bob", MailboxId: m.GetMailboxId(), SinceModseq: since, UidValidity: m.GetUidValidity() + 1,
+		})
+		if err == nil {
+			_, err = stream.Recv()
+		}
+		wantReason(t, err, rpcv1.Reason_REASON_UID_VALIDITY_CHANGED)
 	}
-	wantReason(t, err, rpcv1.Reason_REASON_UID_VALIDITY_CHANGED)
 }
 
 func TestRenameTakesTheChildrenAlong(t *testing.T) {

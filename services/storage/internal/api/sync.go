@@ -15,16 +15,20 @@ func (s *Service) Sync(r *storagev1.SyncRequest, stream grpc.ServerStreamingServ
 	if err := checkAccount(r.GetAccountId()); err != nil {
 		return err
 	}
-	size, err := s.Meta.SyncSize(ctx, r.GetAccountId(), r.GetMailboxId(), r.GetSinceModseq())
+	mailbox, size, err := s.Meta.SyncSize(ctx, r.GetAccountId(), r.GetMailboxId(), r.GetSinceModseq())
 	if err != nil {
 		return err
+	}
+	since, validity := r.GetSinceModseq(), r.GetUidValidity()
+	if since >= mailbox.GetHighestModseq() && (validity == 0 || validity == mailbox.GetUidValidity()) {
+		return stream.Send(&storagev1.SyncResponse{Mailbox: mailbox})
 	}
 	weight := min(size+1, statesInMemory)
 	if err := s.states.Acquire(ctx, weight); err != nil {
 		return err
 	}
 	defer s.states.Release(weight)
-	delta, err := s.Meta.Sync(ctx, r.GetAccountId(), r.GetMailboxId(), r.GetSinceModseq(), r.GetUidValidity())
+	delta, err := s.Meta.Sync(ctx, r.GetAccountId(), r.GetMailboxId(), since, validity)
 	if err != nil {
 		return err
 	}

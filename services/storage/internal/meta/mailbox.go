@@ -43,6 +43,16 @@ func (t *tx) mailbox(account string, id uint64) (*storagev1.Mailbox, error) {
 	return scanMailbox(t.row(`SELECT `+mailboxColumns+` FROM mailboxes WHERE account_id = ? AND mailbox_id = ?`, account, id))
 }
 
+// subscribedMailbox reads one by id, with its subscription.
+func (t *tx) subscribedMailbox(account string, id uint64) (*storagev1.Mailbox, error) {
+	m, err := t.mailbox(account, id)
+	if err != nil {
+		return nil, err
+	}
+	m.Subscribed, err = t.subscribed(account, m.GetName())
+	return m, err
+}
+
 // mailboxNamed reads one by name, without its subscription.
 func (t *tx) mailboxNamed(account, name string) (*storagev1.Mailbox, error) {
 	return scanMailbox(t.row(`SELECT `+mailboxColumns+` FROM mailboxes WHERE account_id = ? AND name = ?`, account, name))
@@ -51,10 +61,7 @@ func (t *tx) mailboxNamed(account, name string) (*storagev1.Mailbox, error) {
 // Mailbox reads a mailbox by id.
 func (s *Store) Mailbox(ctx context.Context, account string, id uint64) (m *storagev1.Mailbox, err error) {
 	err = s.read(ctx, "get_mailbox", func(t *tx) error {
-		if m, err = t.mailbox(account, id); err != nil {
-			return err
-		}
-		m.Subscribed, err = t.subscribed(account, m.Name)
+		m, err = t.subscribedMailbox(account, id)
 		return err
 	})
 	return m, err

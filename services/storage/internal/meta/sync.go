@@ -25,14 +25,11 @@ func (s *Store) Sync(ctx context.Context, account string, mailbox, since uint64,
 	var d *Delta
 	err := s.read(ctx, "sync", func(t *tx) (err error) {
 		d = &Delta{}
-		if d.Mailbox, err = t.mailbox(account, mailbox); err != nil {
+		if d.Mailbox, err = t.subscribedMailbox(account, mailbox); err != nil {
 			return err
 		}
 		if uidValidity != 0 && uidValidity != d.Mailbox.GetUidValidity() {
 			return fault.New(codes.FailedPrecondition, rpcv1.Reason_REASON_UID_VALIDITY_CHANGED, "the mailbox's UIDVALIDITY has changed")
-		}
-		if d.Mailbox.Subscribed, err = t.subscribed(account, d.Mailbox.GetName()); err != nil {
-			return err
 		}
 		if since == 0 {
 			d.Changed, err = t.states(account, d.Mailbox, uidset.All, 0)
@@ -46,18 +43,26 @@ func (s *Store) Sync(ctx context.Context, account string, mailbox, since uint64,
 	return d, err
 }
 
-// SyncSize tells about how many states and ranges Sync will give, at the cost of an index's range.
-func (s *Store) SyncSize(ctx context.Context, account string, mailbox, since uint64) (n int64, err error) {
+// SyncSize tells about how many states and ranges Sync will give, at the cost of an index's range. It also gives the mailbox, from which
+// the caller may tell that nothing has changed.
+func (s *Store) SyncSize(ctx context.Context, account string, mailbox, since uint64) (m *storagev1.Mailbox, n int64, err error) {
 	err = s.read(ctx, "sync_size", func(t *tx) error {
-		m, err := t.mailbox(account, mailbox)
-		if n = int64(m.GetMessages()); err != nil || since == 0 {
+		if m, err = t.subscribedMailbox(account, mailbox); err != nil {
 			return err
+		}
+		switch {
+		case since == 0:
+			n = int64(m.GetMessages())
+			return nil
+		case since >= m.GetHighestModseq():
+			n = 0
+			return nil
 		}
 		return t.row(`SELECT (SELECT COUNT(*) FROM messages WHERE account_id = ? AND mailbox_id = ? AND modseq > ?)
 				+ (SELECT COUNT(*) FROM tombstones WHERE account_id = ? AND mailbox_id = ? AND modseq > ?)`,
 			account, mailbox, since, account, mailbox, since).Scan(&n)
 	})
-	return n, err
+	return m, n, err
 }
 
 func (t *tx) changedSince(account string, since uint64, d *Delta) error {

@@ -348,9 +348,12 @@ func testExpungeMany(f *fixture) {
 		return tx.QueryRow(f.ctx, `SELECT COUNT(*) FROM tombstones`).Scan(&tombstones)
 	}))
 	f.equal("tombstones", tombstones, 4)
-	size, err := f.store.SyncSize(f.ctx, "a", id, before)
+	_, size, err := f.store.SyncSize(f.ctx, "a", id, before)
 	f.ok(err)
 	f.equal("size of the sync", size, tombstones)
+	box, size, err := f.store.SyncSize(f.ctx, "a", id, modseq)
+	f.ok(err)
+	f.equal("nothing changed", []any{size, box.GetHighestModseq(), box.GetSubscribed()}, []any{0, modseq, true})
 }
 
 // Messages between those of a set, and those with other flags, keep theirs.
