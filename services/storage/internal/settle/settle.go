@@ -23,6 +23,10 @@ const (
 	// minBackoff and maxBackoff are between tries while quota does not answer.
 	minBackoff = 50 * time.Millisecond
 	maxBackoff = 10 * time.Second
+	// gatherTime is how long events are gathered while settlements come less than busyTime apart, as each costs quota a
+	// wait for its disk.
+	gatherTime = 15 * time.Millisecond
+	busyTime   = 100 * time.Millisecond
 	// forgetAfter is how long applied events stay in the database at most, so that their removal does not cost
 	// a transaction for each; forgetCount how many of them.
 	forgetAfter = 500 * time.Millisecond
@@ -69,22 +73,27 @@ func (s *Settler) Run(ctx context.Context) error {
 	backoff := minBackoff
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var last time.Time // of the settlements
 	for {
 		due := false
 		select {
 		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastTimeout)
+			final, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastTimeout)
 			defer cancel()
-			if _, err := s.settle(last); err != nil {
+			if _, err := s.settle(final); err != nil {
 				s.log.Warn("usage events not settled, the next start will", "error", err)
 				return nil
 			}
-			return s.forget(last)
+			return s.forget(final)
 		case <-s.wake:
+			if time.Since(last) < busyTime && !s.pause(ctx, gatherTime) {
+				continue
+			}
 		case <-timer.C:
 			due = true
 		}
 		stuck, err := s.settle(ctx)
+		last = time.Now()
 		if err == nil && (due || s.events >= forgetCount) {
 			err = s.forget(ctx)
 		}

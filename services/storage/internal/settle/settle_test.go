@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -30,6 +32,12 @@ func (c *counting) Settle(ctx context.Context, r *quotav1.SettleRequest, opts ..
 	c.calls++
 	c.mu.Unlock()
 	return c.QuotaServiceClient.Settle(ctx, r, opts...)
+}
+
+func (c *counting) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.calls
 }
 
 func newSettler(t *testing.T) (*Settler, *meta.Store, *quotatest.Ledger, *counting) {
@@ -145,4 +153,42 @@ func TestRunSettlesWhatIsLeftWhenItStops(t *testing.T) {
 	if left, err := store.CountEvents(t.Context()); err != nil || left != 0 {
 		t.Errorf("%d events are left, %v", left, err)
 	}
+}
+
+func TestEventsOfABusyTimeAreGathered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, store, ledger, client := newSettler(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- s.Run(ctx) }()
+		leave := func() {
+			insert(t, store, "bob")
+			s.Wake()
+			synctest.Wait()
+		}
+		time.Sleep(busyTime)
+		leave()
+		if n := client.count(); n != 1 {
+			t.Errorf("an idle settler made %d calls for an event", n)
+		}
+		for range 5 {
+			leave()
+		}
+		if n := client.count(); n != 1 {
+			t.Errorf("%d calls before the events were gathered", n)
+		}
+		time.Sleep(gatherTime)
+		synctest.Wait()
+		if n, a := client.count(), ledger.Account("bob"); n != 2 || a.UsedMessages != 6 {
+			t.Errorf("%d calls, %+v", n, a)
+		}
+		leave()
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if a := ledger.Account("bob"); a.UsedMessages != 7 {
+			t.Errorf("what was being gathered when the settler stopped: %+v", a)
+		}
+	})
 }
