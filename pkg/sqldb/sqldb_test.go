@@ -338,6 +338,20 @@ func TestCloseWritesTheLogBack(t *testing.T) {
 	}
 }
 
+func TestLogIsWrittenBackAsItGrows(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "l.db")
+	db := openAt(t, path)
+	exec(t, db, "CREATE TABLE box (t TEXT)")
+	const row, most = 256 << 10, checkpointPages * 4096
+	for range 3 * most / row {
+		exec(t, db, "INSERT INTO box VALUES (?)", strings.Repeat("x", row))
+	}
+	info, err := os.Stat(path + "-wal")
+	if err != nil || info.Size() < most/2 || info.Size() > most+most/4 {
+		t.Errorf("the log has %d bytes, %v", info.Size(), err)
+	}
+}
+
 func TestCheckFindsDamage(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "d.db")
 	db, err := OpenSQLite(path, Options{})

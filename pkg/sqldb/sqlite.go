@@ -19,6 +19,10 @@ type Options struct {
 	Service    string                // the service in the metrics' names, yubin_<service>_sql_…
 }
 
+// checkpointPages is how long the log grows, in pages of 4 KiB, before a commit has to write it back into the database file: SQLite's 1000
+// make one commit in a hundred wait for that.
+const checkpointPages = 4000
+
 // OpenSQLite opens a database file, and creates it (not its folder) if there is none. A committed write survives
 // kill -9 and the loss of power: the log is synced at every commit (journal_mode=WAL with synchronous=FULL).
 func OpenSQLite(path string, opts Options) (*DB, error) {
@@ -32,7 +36,7 @@ func OpenSQLite(path string, opts Options) (*DB, error) {
 	if _, err := os.Stat(filepath.Dir(path)); err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	writer, err := sql.Open("sqlite", sqliteName(path, "journal_mode(WAL)", "synchronous(FULL)"))
+	writer, err := sql.Open("sqlite", sqliteName(path, "journal_mode(WAL)", "synchronous(FULL)", fmt.Sprintf("wal_autocheckpoint(%d)", checkpointPages)))
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
