@@ -23,10 +23,11 @@ const (
 	// minBackoff and maxBackoff are between tries while quota does not answer.
 	minBackoff = 50 * time.Millisecond
 	maxBackoff = 10 * time.Second
-	// gatherTime is how long events are gathered while settlements come less than busyTime apart, as each costs quota a
-	// wait for its disk.
+	// gatherTime is how long events are gathered after more than fewInRow settlements less than busyTime apart, as each costs
+	// quota a wait for its disk. A mail program that looks at its quota after what it has done still sees it settled.
 	gatherTime = 15 * time.Millisecond
 	busyTime   = 100 * time.Millisecond
+	fewInRow   = 8
 	// forgetAfter is how long applied events stay in the database at most, so that their removal does not cost
 	// a transaction for each; forgetCount how many of them.
 	forgetAfter = 500 * time.Millisecond
@@ -74,6 +75,7 @@ func (s *Settler) Run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var last time.Time // of the settlements
+	row := 0           // of those that came close together
 	for {
 		due := false
 		select {
@@ -86,7 +88,10 @@ func (s *Settler) Run(ctx context.Context) error {
 			}
 			return s.forget(final)
 		case <-s.wake:
-			if time.Since(last) < busyTime && !s.pause(ctx, gatherTime) {
+			if time.Since(last) >= busyTime {
+				row = 0
+			}
+			if row++; row > fewInRow && !s.pause(ctx, gatherTime) {
 				continue
 			}
 		case <-timer.C:
