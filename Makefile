@@ -35,7 +35,8 @@ test-unit: test-setup ## Run the tests of the packages, with the race detector
 
 .PHONY: test-e2e
 test-e2e: test-setup ## Run the end-to-end tests with real clients
-	CGO_ENABLED=1 go test -race -timeout 30m ./tests/...
+	@# Not from the cache: these tests build and run the binaries, which go test does not see.
+	CGO_ENABLED=1 go test -race -count=1 -timeout 30m ./tests/...
 
 .PHONY: lint
 lint: lint-go lint-proto lint-mod ## Check style, protos, module files and generated code
