@@ -52,13 +52,33 @@ func EachHeader(header []byte) iter.Seq[Field] {
 // without the blank line: the text of BODY[HEADER.FIELDS] and BODY[HEADER.FIELDS.NOT]
 // (RFC 9051 section 6.4.5.1), to which the caller adds the blank line.
 func SelectFields(header []byte, names []string, not bool) []byte {
+	wanted := make(map[string]bool, len(names)) // both lists may be long: neither is searched for each of the other
+	longest := 0
+	for _, name := range names {
+		wanted[lower(nil, name)] = true
+		longest = max(longest, len(name))
+	}
 	var out []byte
+	scratch := make([]byte, 0, longest)
 	for f := range EachHeader(header) {
-		if slices.ContainsFunc(names, f.Is) != not {
+		match := len(f.Name) <= longest && wanted[lower(scratch, f.Name)]
+		if match != not {
 			out = append(out, f.Raw...)
 		}
 	}
 	return out
+}
+
+// lower gives a field name in lower case; scratch spares an allocation.
+func lower[S string | []byte](scratch []byte, s S) string {
+	for i := range len(s) {
+		c := s[i]
+		if c >= 'A' && c <= 'Z' {
+			c |= 0x20
+		}
+		scratch = append(scratch, c)
+	}
+	return string(scratch)
 }
 
 // Unfold copies a field's value without line ends and NUL, and without white space around it (RFC 5322 section 2.2.3).

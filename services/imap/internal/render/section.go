@@ -79,32 +79,7 @@ func Locate(root *mailv1.Part, s *wire.Section) (e Extent, ok bool) {
 // FilterHeader returns the fields of a header that are among the names (not: that are not), as they are, and
 // the blank line if the header has it (RFC 9051 section 6.4.5.1).
 func FilterHeader(header []byte, fields []string, not bool) []byte {
-	names := make(map[string]bool, len(fields))
-	longest := 0
-	for _, f := range fields {
-		names[lower(nil, f)] = true
-		longest = max(longest, len(f))
-	}
-	var out []byte
-	scratch := make([]byte, 0, longest)
-	for f := range message.EachHeader(header) {
-		match := len(f.Name) <= longest && names[lower(scratch, f.Name)]
-		if match != not {
-			out = append(out, f.Raw...)
-		}
-	}
-	return append(out, blankLine(header)...)
-}
-
-func lower[S string | []byte](scratch []byte, s S) string {
-	for i := range len(s) {
-		c := s[i]
-		if c >= 'A' && c <= 'Z' {
-			c |= 0x20
-		}
-		scratch = append(scratch, c)
-	}
-	return string(scratch)
+	return append(message.SelectFields(header, fields, not), blankLine(header)...)
 }
 
 // blankLine is the line that ends a header, empty if nothing does.

@@ -18,6 +18,14 @@ type Moved struct {
 	HighestModseq uint64
 }
 
+// newMoved is the outcome before any message was moved or copied.
+func newMoved(source, target *storagev1.Mailbox) *Moved {
+	return &Moved{
+		Mapping:       &storagev1.UidMapping{MailboxId: target.GetMailboxId(), UidValidity: target.GetUidValidity()},
+		HighestModseq: source.GetHighestModseq(),
+	}
+}
+
 // Move moves the messages of a set into the mailbox of a normalised name (RFC 6851). Usage stays the same.
 func (s *Store) Move(ctx context.Context, account string, mailbox uint64, set uidset.Set, to string) (*Moved, error) {
 	var out *Moved
@@ -47,10 +55,7 @@ func (t *tx) pair(account string, mailbox uint64, to string) (source, target *st
 
 // move moves what was chosen; both mailboxes may be the same one.
 func (t *tx) move(account string, source, target *storagev1.Mailbox, chosen *selection) (*Moved, error) {
-	out := &Moved{
-		Mapping:       &storagev1.UidMapping{MailboxId: target.GetMailboxId(), UidValidity: target.GetUidValidity()},
-		HighestModseq: source.GetHighestModseq(),
-	}
+	out := newMoved(source, target)
 	if len(chosen.list) == 0 {
 		return out, nil
 	}
@@ -137,10 +142,7 @@ func (s *Store) Copy(ctx context.Context, account string, mailbox uint64, set ui
 		if chosen.counters.bytes > reserved.Bytes || chosen.counters.messages > reserved.Messages {
 			return ErrReservationShort
 		}
-		out = &Moved{
-			Mapping:       &storagev1.UidMapping{MailboxId: target.GetMailboxId(), UidValidity: target.GetUidValidity()},
-			HighestModseq: source.GetHighestModseq(),
-		}
+		out = newMoved(source, target)
 		if len(chosen.list) == 0 {
 			return nil
 		}
