@@ -2621,55 +2621,54 @@ const file_yubin_directory_v1_directory_proto_rawDesc = "" +
 	"\x16POP_DELETE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12POP_DELETE_EXPUNGE\x10\x01\x12\x14\n" +
 	"\x10POP_DELETE_TRASH\x10\x02\x12\x13\n" +
-	"\x0fPOP_DELETE_KEEP\x10\x032\x84\x04\n" +
-	"\x10DirectoryService\x12}\n" +
-	"\fAuthenticate\x12'.yubin.directory.v1.AuthenticateRequest\x1a(.yubin.directory.v1.AuthenticateResponse\"\x16\x8a\xb5\x18\x12\n" +
+	"\x0fPOP_DELETE_KEEP\x10\x032\x91\x04\n" +
+	"\x10DirectoryService\x12\x80\x01\n" +
+	"\fAuthenticate\x12'.yubin.directory.v1.AuthenticateRequest\x1a(.yubin.directory.v1.AuthenticateResponse\"\x19\x8a\xb5\x18\x12\n" +
 	"\x04smtp\n" +
 	"\x04pop3\n" +
-	"\x04imap(\x010\x01\x12l\n" +
-	"\aResolve\x12\".yubin.directory.v1.ResolveRequest\x1a#.yubin.directory.v1.ResolveResponse\"\x18\x8a\xb5\x18\x14\n" +
+	"\x04imap\x90\x02\x02(\x010\x01\x12o\n" +
+	"\aResolve\x12\".yubin.directory.v1.ResolveRequest\x1a#.yubin.directory.v1.ResolveResponse\"\x1b\x8a\xb5\x18\x14\n" +
 	"\x04smtp\n" +
 	"\x05quota\n" +
-	"\x05admin\x12v\n" +
-	"\x0fAuthorizeSender\x12*.yubin.directory.v1.AuthorizeSenderRequest\x1a+.yubin.directory.v1.AuthorizeSenderResponse\"\n" +
-	"\x8a\xb5\x18\x06\n" +
-	"\x04smtp\x12\x8a\x01\n" +
+	"\x05admin\x90\x02\x01\x12y\n" +
+	"\x0fAuthorizeSender\x12*.yubin.directory.v1.AuthorizeSenderRequest\x1a+.yubin.directory.v1.AuthorizeSenderResponse\"\r\x8a\xb5\x18\x06\n" +
+	"\x04smtp\x90\x02\x01\x12\x8d\x01\n" +
 	"\n" +
-	"GetAccount\x12%.yubin.directory.v1.GetAccountRequest\x1a&.yubin.directory.v1.GetAccountResponse\"-\x8a\xb5\x18)\n" +
+	"GetAccount\x12%.yubin.directory.v1.GetAccountRequest\x1a&.yubin.directory.v1.GetAccountResponse\"0\x8a\xb5\x18)\n" +
 	"\x04smtp\n" +
 	"\x04pop3\n" +
 	"\x04imap\n" +
 	"\astorage\n" +
 	"\x05quota\n" +
-	"\x05admin2\xd0\f\n" +
-	"\x15DirectoryAdminService\x12e\n" +
-	"\tPutDomain\x12$.yubin.directory.v1.PutDomainRequest\x1a%.yubin.directory.v1.PutDomainResponse\"\v\x8a\xb5\x18\a\n" +
-	"\x05admin\x12k\n" +
-	"\vListDomains\x12&.yubin.directory.v1.ListDomainsRequest\x1a'.yubin.directory.v1.ListDomainsResponse\"\v\x8a\xb5\x18\a\n" +
-	"\x05admin\x12n\n" +
+	"\x05admin\x90\x02\x012\xe2\f\n" +
+	"\x15DirectoryAdminService\x12h\n" +
+	"\tPutDomain\x12$.yubin.directory.v1.PutDomainRequest\x1a%.yubin.directory.v1.PutDomainResponse\"\x0e\x8a\xb5\x18\a\n" +
+	"\x05admin\x90\x02\x02\x12n\n" +
+	"\vListDomains\x12&.yubin.directory.v1.ListDomainsRequest\x1a'.yubin.directory.v1.ListDomainsResponse\"\x0e\x8a\xb5\x18\a\n" +
+	"\x05admin\x90\x02\x01\x12n\n" +
 	"\fDeleteDomain\x12'.yubin.directory.v1.DeleteDomainRequest\x1a(.yubin.directory.v1.DeleteDomainResponse\"\v\x8a\xb5\x18\a\n" +
 	"\x05admin\x12q\n" +
 	"\rCreateAccount\x12(.yubin.directory.v1.CreateAccountRequest\x1a).yubin.directory.v1.CreateAccountResponse\"\v\x8a\xb5\x18\a\n" +
 	"\x05admin\x12q\n" +
 	"\rUpdateAccount\x12(.yubin.directory.v1.UpdateAccountRequest\x1a).yubin.directory.v1.UpdateAccountResponse\"\v\x8a\xb5\x18\a\n" +
-	"\x05admin\x12u\n" +
-	"\fListAccounts\x12'.yubin.directory.v1.ListAccountsRequest\x1a(.yubin.directory.v1.ListAccountsResponse\"\x12\x8a\xb5\x18\x0e\n" +
+	"\x05admin\x12x\n" +
+	"\fListAccounts\x12'.yubin.directory.v1.ListAccountsRequest\x1a(.yubin.directory.v1.ListAccountsResponse\"\x15\x8a\xb5\x18\x0e\n" +
 	"\x05quota\n" +
-	"\x05admin\x12q\n" +
+	"\x05admin\x90\x02\x01\x12q\n" +
 	"\rDeleteAccount\x12(.yubin.directory.v1.DeleteAccountRequest\x1a).yubin.directory.v1.DeleteAccountResponse\"\v\x8a\xb5\x18\a\n" +
 	"\x05admin\x12k\n" +
 	"\vSetPassword\x12&.yubin.directory.v1.SetPasswordRequest\x1a'.yubin.directory.v1.SetPasswordResponse\"\v\x8a\xb5\x18\a\n" +
 	"\x05admin\x12}\n" +
 	"\x11CreateAppPassword\x12,.yubin.directory.v1.CreateAppPasswordRequest\x1a-.yubin.directory.v1.CreateAppPasswordResponse\"\v\x8a\xb5\x18\a\n" +
-	"\x05admin\x12z\n" +
-	"\x10ListAppPasswords\x12+.yubin.directory.v1.ListAppPasswordsRequest\x1a,.yubin.directory.v1.ListAppPasswordsResponse\"\v\x8a\xb5\x18\a\n" +
 	"\x05admin\x12}\n" +
+	"\x10ListAppPasswords\x12+.yubin.directory.v1.ListAppPasswordsRequest\x1a,.yubin.directory.v1.ListAppPasswordsResponse\"\x0e\x8a\xb5\x18\a\n" +
+	"\x05admin\x90\x02\x01\x12}\n" +
 	"\x11DeleteAppPassword\x12,.yubin.directory.v1.DeleteAppPasswordRequest\x1a-.yubin.directory.v1.DeleteAppPasswordResponse\"\v\x8a\xb5\x18\a\n" +
-	"\x05admin\x12b\n" +
-	"\bPutAlias\x12#.yubin.directory.v1.PutAliasRequest\x1a$.yubin.directory.v1.PutAliasResponse\"\v\x8a\xb5\x18\a\n" +
-	"\x05admin\x12k\n" +
-	"\vListAliases\x12&.yubin.directory.v1.ListAliasesRequest\x1a'.yubin.directory.v1.ListAliasesResponse\"\v\x8a\xb5\x18\a\n" +
-	"\x05admin\x12k\n" +
+	"\x05admin\x12e\n" +
+	"\bPutAlias\x12#.yubin.directory.v1.PutAliasRequest\x1a$.yubin.directory.v1.PutAliasResponse\"\x0e\x8a\xb5\x18\a\n" +
+	"\x05admin\x90\x02\x02\x12n\n" +
+	"\vListAliases\x12&.yubin.directory.v1.ListAliasesRequest\x1a'.yubin.directory.v1.ListAliasesResponse\"\x0e\x8a\xb5\x18\a\n" +
+	"\x05admin\x90\x02\x01\x12k\n" +
 	"\vDeleteAlias\x12&.yubin.directory.v1.DeleteAliasRequest\x1a'.yubin.directory.v1.DeleteAliasResponse\"\v\x8a\xb5\x18\a\n" +
 	"\x05adminBBZ@github.com/yubin-mail/yubin/proto/yubin/directory/v1;directoryv1b\x06proto3"
 

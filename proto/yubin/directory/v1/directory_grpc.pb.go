@@ -34,6 +34,7 @@ const (
 // DirectoryService is what the gateways and the other services ask.
 type DirectoryServiceClient interface {
 	// Authenticate runs one SASL exchange (RFC 4422). The gateway relays opaque messages; it never sees a stored password.
+	// As long as nothing was answered, the exchange may be begun anew elsewhere.
 	// Errors: AUTHENTICATION_FAILED, THROTTLED, ACCOUNT_DISABLED (only after right credentials), MECHANISM_UNSUPPORTED, SASL_MALFORMED.
 	Authenticate(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[AuthenticateRequest, AuthenticateResponse], error)
 	// Resolve follows aliases, subaddresses and catch-alls to accounts.
@@ -102,6 +103,7 @@ func (c *directoryServiceClient) GetAccount(ctx context.Context, in *GetAccountR
 // DirectoryService is what the gateways and the other services ask.
 type DirectoryServiceServer interface {
 	// Authenticate runs one SASL exchange (RFC 4422). The gateway relays opaque messages; it never sees a stored password.
+	// As long as nothing was answered, the exchange may be begun anew elsewhere.
 	// Errors: AUTHENTICATION_FAILED, THROTTLED, ACCOUNT_DISABLED (only after right credentials), MECHANISM_UNSUPPORTED, SASL_MALFORMED.
 	Authenticate(grpc.BidiStreamingServer[AuthenticateRequest, AuthenticateResponse]) error
 	// Resolve follows aliases, subaddresses and catch-alls to accounts.

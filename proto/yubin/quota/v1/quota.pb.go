@@ -1621,36 +1621,36 @@ const file_yubin_quota_v1_quota_proto_rawDesc = "" +
 	"\x14ForgetAccountRequest\x12\x1d\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tR\taccountId\"\x17\n" +
-	"\x15ForgetAccountResponse2\xf4\x03\n" +
-	"\fQuotaService\x12_\n" +
-	"\x05Check\x12\x1c.yubin.quota.v1.CheckRequest\x1a\x1d.yubin.quota.v1.CheckResponse\"\x19\x8a\xb5\x18\x15\n" +
+	"\x15ForgetAccountResponse2\x83\x04\n" +
+	"\fQuotaService\x12b\n" +
+	"\x05Check\x12\x1c.yubin.quota.v1.CheckRequest\x1a\x1d.yubin.quota.v1.CheckResponse\"\x1c\x8a\xb5\x18\x15\n" +
 	"\x04smtp\n" +
 	"\x04imap\n" +
-	"\astorage\x12Y\n" +
-	"\aReserve\x12\x1e.yubin.quota.v1.ReserveRequest\x1a\x1f.yubin.quota.v1.ReserveResponse\"\r\x8a\xb5\x18\t\n" +
-	"\astorage\x12Y\n" +
-	"\aRelease\x12\x1e.yubin.quota.v1.ReleaseRequest\x1a\x1f.yubin.quota.v1.ReleaseResponse\"\r\x8a\xb5\x18\t\n" +
-	"\astorage\x12V\n" +
-	"\x06Settle\x12\x1d.yubin.quota.v1.SettleRequest\x1a\x1e.yubin.quota.v1.SettleResponse\"\r\x8a\xb5\x18\t\n" +
-	"\astorage\x12u\n" +
-	"\bGetUsage\x12\x1f.yubin.quota.v1.GetUsageRequest\x1a .yubin.quota.v1.GetUsageResponse\"&\x8a\xb5\x18\"\n" +
+	"\astorage\x90\x02\x01\x12\\\n" +
+	"\aReserve\x12\x1e.yubin.quota.v1.ReserveRequest\x1a\x1f.yubin.quota.v1.ReserveResponse\"\x10\x8a\xb5\x18\t\n" +
+	"\astorage\x90\x02\x02\x12\\\n" +
+	"\aRelease\x12\x1e.yubin.quota.v1.ReleaseRequest\x1a\x1f.yubin.quota.v1.ReleaseResponse\"\x10\x8a\xb5\x18\t\n" +
+	"\astorage\x90\x02\x02\x12Y\n" +
+	"\x06Settle\x12\x1d.yubin.quota.v1.SettleRequest\x1a\x1e.yubin.quota.v1.SettleResponse\"\x10\x8a\xb5\x18\t\n" +
+	"\astorage\x90\x02\x02\x12x\n" +
+	"\bGetUsage\x12\x1f.yubin.quota.v1.GetUsageRequest\x1a .yubin.quota.v1.GetUsageResponse\")\x8a\xb5\x18\"\n" +
 	"\x04smtp\n" +
 	"\x04pop3\n" +
 	"\x04imap\n" +
 	"\astorage\n" +
-	"\x05admin2\xfc\x03\n" +
-	"\x11QuotaAdminService\x12Z\n" +
-	"\bSetLimit\x12\x1f.yubin.quota.v1.SetLimitRequest\x1a .yubin.quota.v1.SetLimitResponse\"\v\x8a\xb5\x18\a\n" +
-	"\x05admin\x12`\n" +
+	"\x05admin\x90\x02\x012\x88\x04\n" +
+	"\x11QuotaAdminService\x12]\n" +
+	"\bSetLimit\x12\x1f.yubin.quota.v1.SetLimitRequest\x1a .yubin.quota.v1.SetLimitResponse\"\x0e\x8a\xb5\x18\a\n" +
+	"\x05admin\x90\x02\x02\x12c\n" +
 	"\n" +
-	"ListLimits\x12!.yubin.quota.v1.ListLimitsRequest\x1a\".yubin.quota.v1.ListLimitsResponse\"\v\x8a\xb5\x18\a\n" +
-	"\x05admin\x12]\n" +
-	"\tListUsage\x12 .yubin.quota.v1.ListUsageRequest\x1a!.yubin.quota.v1.ListUsageResponse\"\v\x8a\xb5\x18\a\n" +
-	"\x05admin\x12_\n" +
+	"ListLimits\x12!.yubin.quota.v1.ListLimitsRequest\x1a\".yubin.quota.v1.ListLimitsResponse\"\x0e\x8a\xb5\x18\a\n" +
+	"\x05admin\x90\x02\x01\x12`\n" +
+	"\tListUsage\x12 .yubin.quota.v1.ListUsageRequest\x1a!.yubin.quota.v1.ListUsageResponse\"\x0e\x8a\xb5\x18\a\n" +
+	"\x05admin\x90\x02\x01\x12_\n" +
 	"\tReconcile\x12 .yubin.quota.v1.ReconcileRequest\x1a!.yubin.quota.v1.ReconcileResponse\"\v\x8a\xb5\x18\a\n" +
-	"\x05admin0\x01\x12i\n" +
-	"\rForgetAccount\x12$.yubin.quota.v1.ForgetAccountRequest\x1a%.yubin.quota.v1.ForgetAccountResponse\"\v\x8a\xb5\x18\a\n" +
-	"\x05adminB:Z8github.com/yubin-mail/yubin/proto/yubin/quota/v1;quotav1b\x06proto3"
+	"\x05admin0\x01\x12l\n" +
+	"\rForgetAccount\x12$.yubin.quota.v1.ForgetAccountRequest\x1a%.yubin.quota.v1.ForgetAccountResponse\"\x0e\x8a\xb5\x18\a\n" +
+	"\x05admin\x90\x02\x02B:Z8github.com/yubin-mail/yubin/proto/yubin/quota/v1;quotav1b\x06proto3"
 
 var (
 	file_yubin_quota_v1_quota_proto_rawDescOnce sync.Once

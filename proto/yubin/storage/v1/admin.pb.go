@@ -598,17 +598,17 @@ const file_yubin_storage_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tR\taccountId\"2\n" +
 	"\x14PurgeAccountResponse\x12\x1a\n" +
-	"\bmessages\x18\x01 \x01(\x04R\bmessages2\xb0\x03\n" +
-	"\x13StorageAdminService\x12e\n" +
-	"\bSumUsage\x12!.yubin.storage.v1.SumUsageRequest\x1a\".yubin.storage.v1.SumUsageResponse\"\x12\x8a\xb5\x18\x0e\n" +
+	"\bmessages\x18\x01 \x01(\x04R\bmessages2\xb9\x03\n" +
+	"\x13StorageAdminService\x12h\n" +
+	"\bSumUsage\x12!.yubin.storage.v1.SumUsageRequest\x1a\".yubin.storage.v1.SumUsageResponse\"\x15\x8a\xb5\x18\x0e\n" +
 	"\x05quota\n" +
-	"\x05admin\x12i\n" +
-	"\vListDeleted\x12$.yubin.storage.v1.ListDeletedRequest\x1a%.yubin.storage.v1.ListDeletedResponse\"\v\x8a\xb5\x18\a\n" +
-	"\x05admin0\x01\x12[\n" +
+	"\x05admin\x90\x02\x01\x12l\n" +
+	"\vListDeleted\x12$.yubin.storage.v1.ListDeletedRequest\x1a%.yubin.storage.v1.ListDeletedResponse\"\x0e\x8a\xb5\x18\a\n" +
+	"\x05admin\x90\x02\x010\x01\x12[\n" +
 	"\aRestore\x12 .yubin.storage.v1.RestoreRequest\x1a!.yubin.storage.v1.RestoreResponse\"\v\x8a\xb5\x18\a\n" +
-	"\x05admin\x12j\n" +
-	"\fPurgeAccount\x12%.yubin.storage.v1.PurgeAccountRequest\x1a&.yubin.storage.v1.PurgeAccountResponse\"\v\x8a\xb5\x18\a\n" +
-	"\x05adminB>Z<github.com/yubin-mail/yubin/proto/yubin/storage/v1;storagev1b\x06proto3"
+	"\x05admin\x12m\n" +
+	"\fPurgeAccount\x12%.yubin.storage.v1.PurgeAccountRequest\x1a&.yubin.storage.v1.PurgeAccountResponse\"\x0e\x8a\xb5\x18\a\n" +
+	"\x05admin\x90\x02\x02B>Z<github.com/yubin-mail/yubin/proto/yubin/storage/v1;storagev1b\x06proto3"
 
 var (
 	file_yubin_storage_v1_admin_proto_rawDescOnce sync.Once

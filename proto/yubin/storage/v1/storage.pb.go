@@ -2551,10 +2551,12 @@ func (x *ExpungeResponse) GetHighestModseq() uint64 {
 }
 
 type OpenMaildropRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	AccountId     string                 `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	AccountId string                 `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	// A lease that this session had before its stream was lost, and which it gives up for the new one; empty: none.
+	PreviousLeaseId string `protobuf:"bytes,2,opt,name=previous_lease_id,json=previousLeaseId,proto3" json:"previous_lease_id,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *OpenMaildropRequest) Reset() {
@@ -2590,6 +2592,13 @@ func (*OpenMaildropRequest) Descriptor() ([]byte, []int) {
 func (x *OpenMaildropRequest) GetAccountId() string {
 	if x != nil {
 		return x.AccountId
+	}
+	return ""
+}
+
+func (x *OpenMaildropRequest) GetPreviousLeaseId() string {
+	if x != nil {
+		return x.PreviousLeaseId
 	}
 	return ""
 }
@@ -3435,10 +3444,11 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\x04uids\x18\x03 \x03(\v2\x1a.yubin.storage.v1.UidRangeR\x04uids\"p\n" +
 	"\x0fExpungeResponse\x126\n" +
 	"\bexpunged\x18\x01 \x03(\v2\x1a.yubin.storage.v1.UidRangeR\bexpunged\x12%\n" +
-	"\x0ehighest_modseq\x18\x02 \x01(\x04R\rhighestModseq\"4\n" +
+	"\x0ehighest_modseq\x18\x02 \x01(\x04R\rhighestModseq\"`\n" +
 	"\x13OpenMaildropRequest\x12\x1d\n" +
 	"\n" +
-	"account_id\x18\x01 \x01(\tR\taccountId\"f\n" +
+	"account_id\x18\x01 \x01(\tR\taccountId\x12*\n" +
+	"\x11previous_lease_id\x18\x02 \x01(\tR\x0fpreviousLeaseId\"f\n" +
 	"\x14OpenMaildropResponse\x12\x19\n" +
 	"\blease_id\x18\x01 \x01(\tR\aleaseId\x123\n" +
 	"\amailbox\x18\x02 \x01(\v2\x19.yubin.storage.v1.MailboxR\amailbox\"\xa2\x02\n" +
@@ -3459,26 +3469,25 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\x16DELIVERY_STATUS_STORED\x10\x01\x12\x1e\n" +
 	"\x1aDELIVERY_STATUS_OVER_QUOTA\x10\x02\x12\x1e\n" +
 	"\x1aDELIVERY_STATUS_NOT_STORED\x10\x03\x12\x1e\n" +
-	"\x1aDELIVERY_STATUS_NO_ACCOUNT\x10\x042\x92\x10\n" +
-	"\x0eStorageService\x12\\\n" +
-	"\aDeliver\x12 .yubin.storage.v1.DeliverRequest\x1a!.yubin.storage.v1.DeliverResponse\"\n" +
-	"\x8a\xb5\x18\x06\n" +
-	"\x04smtp(\x01\x12s\n" +
-	"\rDeliverNotice\x12&.yubin.storage.v1.DeliverNoticeRequest\x1a'.yubin.storage.v1.DeliverNoticeResponse\"\x11\x8a\xb5\x18\r\n" +
+	"\x1aDELIVERY_STATUS_NO_ACCOUNT\x10\x042\xb0\x10\n" +
+	"\x0eStorageService\x12_\n" +
+	"\aDeliver\x12 .yubin.storage.v1.DeliverRequest\x1a!.yubin.storage.v1.DeliverResponse\"\r\x8a\xb5\x18\x06\n" +
+	"\x04smtp\x90\x02\x02(\x01\x12v\n" +
+	"\rDeliverNotice\x12&.yubin.storage.v1.DeliverNoticeRequest\x1a'.yubin.storage.v1.DeliverNoticeResponse\"\x14\x8a\xb5\x18\r\n" +
 	"\x04smtp\n" +
-	"\x05quota\x12`\n" +
+	"\x05quota\x90\x02\x02\x12`\n" +
 	"\x06Append\x12\x1f.yubin.storage.v1.AppendRequest\x1a .yubin.storage.v1.AppendResponse\"\x11\x8a\xb5\x18\r\n" +
 	"\x04imap\n" +
-	"\x05admin(\x01\x12y\n" +
-	"\rListMailboxes\x12&.yubin.storage.v1.ListMailboxesRequest\x1a'.yubin.storage.v1.ListMailboxesResponse\"\x17\x8a\xb5\x18\x13\n" +
+	"\x05admin(\x01\x12|\n" +
+	"\rListMailboxes\x12&.yubin.storage.v1.ListMailboxesRequest\x1a'.yubin.storage.v1.ListMailboxesResponse\"\x1a\x8a\xb5\x18\x13\n" +
 	"\x04imap\n" +
 	"\x04pop3\n" +
-	"\x05admin\x12p\n" +
+	"\x05admin\x90\x02\x01\x12s\n" +
 	"\n" +
-	"GetMailbox\x12#.yubin.storage.v1.GetMailboxRequest\x1a$.yubin.storage.v1.GetMailboxResponse\"\x17\x8a\xb5\x18\x13\n" +
+	"GetMailbox\x12#.yubin.storage.v1.GetMailboxRequest\x1a$.yubin.storage.v1.GetMailboxResponse\"\x1a\x8a\xb5\x18\x13\n" +
 	"\x04imap\n" +
 	"\x04pop3\n" +
-	"\x05admin\x12s\n" +
+	"\x05admin\x90\x02\x01\x12s\n" +
 	"\rCreateMailbox\x12&.yubin.storage.v1.CreateMailboxRequest\x1a'.yubin.storage.v1.CreateMailboxResponse\"\x11\x8a\xb5\x18\r\n" +
 	"\x04imap\n" +
 	"\x05admin\x12l\n" +
@@ -3487,28 +3496,26 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\x04imap\x12l\n" +
 	"\rDeleteMailbox\x12&.yubin.storage.v1.DeleteMailboxRequest\x1a'.yubin.storage.v1.DeleteMailboxResponse\"\n" +
 	"\x8a\xb5\x18\x06\n" +
-	"\x04imap\x12l\n" +
-	"\rSetSubscribed\x12&.yubin.storage.v1.SetSubscribedRequest\x1a'.yubin.storage.v1.SetSubscribedResponse\"\n" +
-	"\x8a\xb5\x18\x06\n" +
-	"\x04imap\x12`\n" +
-	"\x04Sync\x12\x1d.yubin.storage.v1.SyncRequest\x1a\x1e.yubin.storage.v1.SyncResponse\"\x17\x8a\xb5\x18\x13\n" +
+	"\x04imap\x12o\n" +
+	"\rSetSubscribed\x12&.yubin.storage.v1.SetSubscribedRequest\x1a'.yubin.storage.v1.SetSubscribedResponse\"\r\x8a\xb5\x18\x06\n" +
+	"\x04imap\x90\x02\x02\x12c\n" +
+	"\x04Sync\x12\x1d.yubin.storage.v1.SyncRequest\x1a\x1e.yubin.storage.v1.SyncResponse\"\x1a\x8a\xb5\x18\x13\n" +
 	"\x04imap\n" +
 	"\x04pop3\n" +
-	"\x05admin0\x01\x12X\n" +
+	"\x05admin\x90\x02\x010\x01\x12X\n" +
 	"\x05Watch\x12\x1e.yubin.storage.v1.WatchRequest\x1a\x1f.yubin.storage.v1.WatchResponse\"\n" +
 	"\x8a\xb5\x18\x06\n" +
-	"\x04imap(\x010\x01\x12c\n" +
-	"\x05Fetch\x12\x1e.yubin.storage.v1.FetchRequest\x1a\x1f.yubin.storage.v1.FetchResponse\"\x17\x8a\xb5\x18\x13\n" +
+	"\x04imap(\x010\x01\x12f\n" +
+	"\x05Fetch\x12\x1e.yubin.storage.v1.FetchRequest\x1a\x1f.yubin.storage.v1.FetchResponse\"\x1a\x8a\xb5\x18\x13\n" +
 	"\x04imap\n" +
 	"\x04pop3\n" +
-	"\x05admin0\x01\x12`\n" +
-	"\x04Read\x12\x1d.yubin.storage.v1.ReadRequest\x1a\x1e.yubin.storage.v1.ReadResponse\"\x17\x8a\xb5\x18\x13\n" +
+	"\x05admin\x90\x02\x010\x01\x12c\n" +
+	"\x04Read\x12\x1d.yubin.storage.v1.ReadRequest\x1a\x1e.yubin.storage.v1.ReadResponse\"\x1a\x8a\xb5\x18\x13\n" +
 	"\x04imap\n" +
 	"\x04pop3\n" +
-	"\x05admin0\x01\x12W\n" +
-	"\x06Search\x12\x1f.yubin.storage.v1.SearchRequest\x1a .yubin.storage.v1.SearchResponse\"\n" +
-	"\x8a\xb5\x18\x06\n" +
-	"\x04imap\x12c\n" +
+	"\x05admin\x90\x02\x010\x01\x12Z\n" +
+	"\x06Search\x12\x1f.yubin.storage.v1.SearchRequest\x1a .yubin.storage.v1.SearchResponse\"\r\x8a\xb5\x18\x06\n" +
+	"\x04imap\x90\x02\x01\x12c\n" +
 	"\n" +
 	"StoreFlags\x12#.yubin.storage.v1.StoreFlagsRequest\x1a$.yubin.storage.v1.StoreFlagsResponse\"\n" +
 	"\x8a\xb5\x18\x06\n" +
@@ -3524,10 +3531,9 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\x04imap\x12k\n" +
 	"\fOpenMaildrop\x12%.yubin.storage.v1.OpenMaildropRequest\x1a&.yubin.storage.v1.OpenMaildropResponse\"\n" +
 	"\x8a\xb5\x18\x06\n" +
-	"\x04pop30\x01\x12o\n" +
-	"\x0eCommitMaildrop\x12'.yubin.storage.v1.CommitMaildropRequest\x1a(.yubin.storage.v1.CommitMaildropResponse\"\n" +
-	"\x8a\xb5\x18\x06\n" +
-	"\x04pop3B>Z<github.com/yubin-mail/yubin/proto/yubin/storage/v1;storagev1b\x06proto3"
+	"\x04pop30\x01\x12r\n" +
+	"\x0eCommitMaildrop\x12'.yubin.storage.v1.CommitMaildropRequest\x1a(.yubin.storage.v1.CommitMaildropResponse\"\r\x8a\xb5\x18\x06\n" +
+	"\x04pop3\x90\x02\x02B>Z<github.com/yubin-mail/yubin/proto/yubin/storage/v1;storagev1b\x06proto3"
 
 var (
 	file_yubin_storage_v1_storage_proto_rawDescOnce sync.Once

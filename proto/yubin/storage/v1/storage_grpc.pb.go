@@ -90,7 +90,8 @@ type StorageServiceClient interface {
 	Move(ctx context.Context, in *MoveRequest, opts ...grpc.CallOption) (*MoveResponse, error)
 	Expunge(ctx context.Context, in *ExpungeRequest, opts ...grpc.CallOption) (*ExpungeResponse, error)
 	// OpenMaildrop takes the exclusive POP3 lease on the INBOX (RFC 1939 section 8) and holds it as long as the stream lives.
-	// The first answer carries the lease; later ones are heartbeats. Errors: MAILDROP_IN_USE.
+	// The first answer carries the lease; later ones are heartbeats. A stream that was lost with its replica is opened again with the
+	// lease that it had. Errors: MAILDROP_IN_USE.
 	OpenMaildrop(ctx context.Context, in *OpenMaildropRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[OpenMaildropResponse], error)
 	// CommitMaildrop applies what the session deleted, in one transaction. Errors: LEASE_LOST (nothing was changed).
 	CommitMaildrop(ctx context.Context, in *CommitMaildropRequest, opts ...grpc.CallOption) (*CommitMaildropResponse, error)
@@ -396,7 +397,8 @@ type StorageServiceServer interface {
 	Move(context.Context, *MoveRequest) (*MoveResponse, error)
 	Expunge(context.Context, *ExpungeRequest) (*ExpungeResponse, error)
 	// OpenMaildrop takes the exclusive POP3 lease on the INBOX (RFC 1939 section 8) and holds it as long as the stream lives.
-	// The first answer carries the lease; later ones are heartbeats. Errors: MAILDROP_IN_USE.
+	// The first answer carries the lease; later ones are heartbeats. A stream that was lost with its replica is opened again with the
+	// lease that it had. Errors: MAILDROP_IN_USE.
 	OpenMaildrop(*OpenMaildropRequest, grpc.ServerStreamingServer[OpenMaildropResponse]) error
 	// CommitMaildrop applies what the session deleted, in one transaction. Errors: LEASE_LOST (nothing was changed).
 	CommitMaildrop(context.Context, *CommitMaildropRequest) (*CommitMaildropResponse, error)
