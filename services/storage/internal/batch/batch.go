@@ -32,12 +32,25 @@ type Config struct {
 	MaxBytes int64
 	// MaxQueue is how many submissions may wait (4,096).
 	MaxQueue int
-	// Wait is how long a flush under load waits for more (2 ms); a lone submission does not. Negative: no flush waits.
+	// MaxFlushes is how many flushes may run at a time (1).
+	MaxFlushes int
+	// Full is how many waiting items are worth a flush beside another one (MaxItems).
+	Full int
+	// Patience is how long an item waits at most for a flush beside another one (100 ms).
+	Patience time.Duration
+	// Wait is how long a flush under load waits for more at least (2 ms); a lone submission does not. Negative: no flush waits.
 	Wait time.Duration
 	// FlushTimeout is the deadline of the flush's context (60 s).
 	FlushTimeout time.Duration
 	Registerer   prometheus.Registerer
 }
+
+// Under load a flush waits for a share of the time that the last one took, as that is what its items lose if they miss it, but for no more
+// than some times Config.Wait.
+const (
+	waitShare = 4
+	waitTimes = 10
+)
 
 // Result of one item.
 type Result[R any] struct {
@@ -46,12 +59,14 @@ type Result[R any] struct {
 }
 
 // Flush does the work of a batch and answers one result an item, in order. Its context ends by FlushTimeout, or when Close gives up.
+// It may be called concurrently, if Config.MaxFlushes says so.
 type Flush[T, R any] func(ctx context.Context, items []T) []Result[R]
 
-// Batcher gathers concurrent submissions into flushes, one flush at a time, first come first served.
+// Batcher gathers concurrent submissions into flushes, first come first served.
 //
-// A flush takes all that wait, up to its limits. If the one before it served several, others are likely on their way, for those whom it has just
-// answered come again; then it waits for as many, but for no longer than Config.Wait.
+// A flush takes all that wait, up to its limits. Those whom the one before it has answered are likely to come again: it waits a little for as
+// many as were answered and as had been waiting then. While one runs, another begins only for Config.Full items, or for one that has
+// waited for Config.Patience: more load makes larger batches first, and more of them last.
 type Batcher[T, R any] struct {
 	cfg     Config
 	size    func(T) int64
@@ -62,14 +77,16 @@ type Batcher[T, R any] struct {
 	base   context.Context
 	cancel context.CancelFunc
 
-	mu      sync.Mutex
-	queue   []*entry[T, R]
-	bytes   int64 // of the queue
-	last    int   // items of the last flush
-	running bool  // the loop that flushes
-	closed  bool
-	more    chan struct{} // wakes a flush that waits
-	idle    chan struct{} // closed when closed and nothing is left
+	mu       sync.Mutex
+	queue    []*entry[T, R]
+	bytes    int64     // of the queue
+	flushes  int       // that run
+	expected int       // items that are likely to wait soon
+	until    time.Time // how long to wait for them
+	running  bool      // the loop that begins flushes
+	closed   bool
+	news     chan struct{} // wakes the loop
+	idle     chan struct{} // closed when closed and nothing is left
 }
 
 type entry[T, R any] struct {
@@ -84,12 +101,15 @@ func New[T, R any](cfg Config, size func(T) int64, flush Flush[T, R]) *Batcher[T
 	cfg.MaxItems = cmp.Or(cfg.MaxItems, 256)
 	cfg.MaxBytes = cmp.Or(cfg.MaxBytes, 8<<20)
 	cfg.MaxQueue = cmp.Or(cfg.MaxQueue, 4096)
+	cfg.MaxFlushes = cmp.Or(cfg.MaxFlushes, 1)
+	cfg.Full = cmp.Or(cfg.Full, cfg.MaxItems)
+	cfg.Patience = cmp.Or(cfg.Patience, 100*time.Millisecond)
 	cfg.Wait = cmp.Or(cfg.Wait, 2*time.Millisecond)
 	cfg.FlushTimeout = cmp.Or(cfg.FlushTimeout, time.Minute)
 	base, cancel := context.WithCancel(context.Background()) //nolint:gosec // Close cancels it
 	return &Batcher[T, R]{
 		cfg: cfg, size: size, flush: flush, metrics: newMetrics(cfg.Registerer, cfg.Name),
-		base: base, cancel: cancel, more: make(chan struct{}, 1), idle: make(chan struct{}),
+		base: base, cancel: cancel, news: make(chan struct{}, 1), idle: make(chan struct{}),
 	}
 }
 
@@ -140,10 +160,10 @@ func (b *Batcher[T, R]) enqueue(ctx context.Context, e *entry[T, R]) error {
 	return nil
 }
 
-// wake tells a flush that waits to look at the queue again.
+// wake tells the loop to look again.
 func (b *Batcher[T, R]) wake() {
 	select {
-	case b.more <- struct{}{}:
+	case b.news <- struct{}{}:
 	default:
 	}
 }
@@ -162,64 +182,74 @@ func (b *Batcher[T, R]) withdraw(e *entry[T, R]) bool {
 	return true
 }
 
-// loop flushes until nothing waits.
+// loop begins flushes until nothing waits and none runs.
 func (b *Batcher[T, R]) loop() {
-	for {
-		b.gather()
-		batch := b.take()
-		if batch == nil {
-			return
-		}
-		b.run(batch)
-	}
-}
-
-// gather waits a little if there is load.
-func (b *Batcher[T, R]) gather() {
-	if b.enough() {
-		return
-	}
-	timer := time.NewTimer(b.cfg.Wait)
+	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
+		batch, wait, ended := b.next()
+		switch {
+		case ended:
+			return
+		case batch != nil:
+			go b.run(batch)
+			continue
+		}
+		timer.Reset(wait)
 		select {
-		case <-b.more:
-			if b.enough() {
-				return
-			}
+		case <-b.news:
 		case <-timer.C:
-			return
-		case <-b.base.Done():
-			return
 		}
 	}
 }
 
-// enough tells that waiting for more submissions makes no sense.
-func (b *Batcher[T, R]) enough() bool {
+// forever is a time that does not pass: the loop waits for news.
+const forever = time.Hour
+
+// next takes the next batch, or tells how long to wait for it, or that the loop has ended.
+func (b *Batcher[T, R]) next() (batch []*entry[T, R], wait time.Duration, ended bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	load := b.last > 1 && b.cfg.Wait > 0
-	return !load || b.closed || len(b.queue) >= min(b.last, b.cfg.MaxItems) || b.bytes >= b.cfg.MaxBytes
+	switch {
+	case len(b.queue) > 0:
+		if wait = b.wait(); wait > 0 {
+			return nil, wait, false
+		}
+		b.flushes++
+		return b.take(), 0, false
+	case b.flushes > 0:
+		return nil, forever, false
+	}
+	b.running = false
+	if b.closed {
+		close(b.idle)
+	}
+	return nil, 0, true
 }
 
-// take takes the next batch; nil if nothing waits, and then the loop has ended.
+// wait tells how long the queue, which is not empty, is yet to wait for a flush.
+func (b *Batcher[T, R]) wait() time.Duration {
+	switch {
+	case b.flushes == b.cfg.MaxFlushes:
+		return forever
+	case b.closed, b.bytes >= b.cfg.MaxBytes:
+		return 0
+	case b.flushes > 0 && len(b.queue) >= b.cfg.Full:
+		return 0
+	case b.flushes > 0:
+		return b.cfg.Patience - time.Since(b.queue[0].queued)
+	case len(b.queue) >= min(b.expected, b.cfg.MaxItems):
+		return 0
+	}
+	return time.Until(b.until)
+}
+
+// take takes a batch from the queue.
 func (b *Batcher[T, R]) take() []*entry[T, R] {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	var n int
-	var bytes int64
+	n, bytes := 0, int64(0)
 	for n < min(len(b.queue), b.cfg.MaxItems) && (n == 0 || bytes+b.queue[n].size <= b.cfg.MaxBytes) {
 		bytes += b.queue[n].size
 		n++
-	}
-	b.last = n
-	if n == 0 {
-		b.running = false
-		if b.closed {
-			close(b.idle)
-		}
-		return nil
 	}
 	batch := b.queue[:n:n]
 	b.queue = slices.Clone(b.queue[n:])
@@ -240,7 +270,9 @@ func (b *Batcher[T, R]) run(batch []*entry[T, R]) {
 	defer cancel()
 	start := time.Now()
 	results := b.flush(ctx, items)
-	b.metrics.flush.Observe(time.Since(start).Seconds())
+	took := time.Since(start)
+	b.metrics.flush.Observe(took.Seconds())
+	b.expect(len(batch))
 	for i, e := range batch {
 		if len(results) != len(batch) {
 			e.done <- Result[R]{Err: fmt.Errorf("flush answered %d results for %d items", len(results), len(batch))}
@@ -248,6 +280,26 @@ func (b *Batcher[T, R]) run(batch []*entry[T, R]) {
 		}
 		e.done <- results[i]
 	}
+	b.landed(took)
+}
+
+// expect notes, before any of the n items of a flush is answered, how many are likely to wait soon.
+func (b *Batcher[T, R]) expect(n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.expected = n + len(b.queue)
+}
+
+// landed notes the end of a flush.
+func (b *Batcher[T, R]) landed(took time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.flushes--
+	b.until = time.Time{}
+	if b.cfg.Wait > 0 && b.expected > 1 {
+		b.until = time.Now().Add(min(max(b.cfg.Wait, took/waitShare), waitTimes*b.cfg.Wait))
+	}
+	b.wake()
 }
 
 // Close refuses new submissions and returns when all that wait are flushed. If ctx ends first, it cancels the flush's context, refuses what

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -139,26 +140,26 @@ func TestLimits(t *testing.T) {
 // Clients that come again a moment after each answer are served together, though no flush is running when they come.
 func TestWaitsUnderLoad(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const clients = 20
+		const clients, rounds = 20, 50
 		r := &recorder{takes: 5 * time.Millisecond}
 		b := New(Config{}, octets, r.flush)
-		end := time.Now().Add(time.Second)
 		var wg sync.WaitGroup
 		for c := range clients {
 			wg.Go(func() {
-				for i := 0; time.Now().Before(end); i++ {
+				for i := range rounds {
 					submit(t, b, c*1000+i)
 					time.Sleep(time.Duration(c) * 50 * time.Microsecond) // up to 1 ms: the client's own work
 				}
 			})
 		}
 		wg.Wait()
-		flushes, items := 0, 0
-		for _, n := range r.sizes() {
-			flushes, items = flushes+1, items+n
-		}
-		if items < flushes*(clients-2) {
-			t.Errorf("%d clients were served %d times in %d flushes", clients, items, flushes)
+		// All but those whom the first flush took come a flush later, and so do their last submissions.
+		sizes := r.sizes()
+		for i, n := range sizes {
+			if n != clients && i != 0 && i != len(sizes)-1 {
+				t.Errorf("%d clients were served in flushes of %v", clients, sizes)
+				break
+			}
 		}
 		// The load is over: one flush may have waited in vain, the next does not.
 		time.Sleep(time.Second)
@@ -167,6 +168,36 @@ func TestWaitsUnderLoad(t *testing.T) {
 		submit(t, b, 2)
 		if took := time.Since(start); took != 2*r.takes {
 			t.Errorf("two lone submissions after load took %v", took)
+		}
+		closeNow(t, b)
+	})
+}
+
+// A slow flush holds up a lone submission only for a while, and many only until they are worth a flush.
+func TestFlushesBesideAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &recorder{takes: time.Second}
+		b := New(Config{MaxFlushes: 3, Full: 4, Patience: 50 * time.Millisecond}, octets, r.flush)
+		var wg sync.WaitGroup
+		start := time.Now()
+		took := make([]time.Duration, 9)
+		for i := range took {
+			wg.Go(func() {
+				submit(t, b, i)
+				took[i] = time.Since(start)
+			})
+			synctest.Wait()
+			if i == 5 { // 1 to 4 were worth a flush, 5 is not
+				time.Sleep(60 * time.Millisecond)
+			}
+		}
+		wg.Wait()
+		if want := [][]int{{0}, {1, 2, 3, 4}, {5}, {6, 7, 8}}; !slices.EqualFunc(r.seen, want, slices.Equal) {
+			t.Errorf("flushes %v, want %v", r.seen, want)
+		}
+		late := time.Second + 50*time.Millisecond
+		if took[0] != time.Second || took[4] != time.Second || took[5] != late || took[8] != 2*time.Second {
+			t.Errorf("submissions took %v", took)
 		}
 		closeNow(t, b)
 	})
@@ -405,19 +436,21 @@ func TestCloseGivesUp(t *testing.T) {
 func TestManyClients(t *testing.T) {
 	var mu sync.Mutex
 	flushed := make(map[int]int)
-	running := 0
-	b := New(Config{MaxItems: 7, MaxQueue: 40, MaxBytes: 1 << 20, Wait: 100 * time.Microsecond}, octets, func(_ context.Context, items []int) []Result[int] {
+	const flushes = 3
+	var running atomic.Int32
+	cfg := Config{MaxItems: 7, MaxQueue: 40, MaxBytes: 1 << 20, MaxFlushes: flushes, Full: 5, Patience: time.Millisecond, Wait: 100 * time.Microsecond}
+	b := New(cfg, octets, func(_ context.Context, items []int) []Result[int] {
+		if n := running.Add(1); n > flushes {
+			t.Errorf("%d flushes at once", n)
+		}
+		defer running.Add(-1)
 		mu.Lock()
 		defer mu.Unlock()
-		if running++; running != 1 {
-			t.Error("two flushes at once")
-		}
 		results := make([]Result[int], len(items))
 		for i, item := range items {
 			flushed[item]++
 			results[i].Value = -item
 		}
-		running--
 		return results
 	})
 	var wg sync.WaitGroup
