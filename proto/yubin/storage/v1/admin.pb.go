@@ -460,6 +460,193 @@ func (x *PurgeAccountResponse) GetMessages() uint64 {
 	return 0
 }
 
+type RenewUidValidityRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	AccountId string                 `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	// Empty: all mailboxes of the account.
+	Mailbox       string `protobuf:"bytes,2,opt,name=mailbox,proto3" json:"mailbox,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewUidValidityRequest) Reset() {
+	*x = RenewUidValidityRequest{}
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewUidValidityRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewUidValidityRequest) ProtoMessage() {}
+
+func (x *RenewUidValidityRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewUidValidityRequest.ProtoReflect.Descriptor instead.
+func (*RenewUidValidityRequest) Descriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_admin_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *RenewUidValidityRequest) GetAccountId() string {
+	if x != nil {
+		return x.AccountId
+	}
+	return ""
+}
+
+func (x *RenewUidValidityRequest) GetMailbox() string {
+	if x != nil {
+		return x.Mailbox
+	}
+	return ""
+}
+
+type RenewUidValidityResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Those that were given a new one, as they are now.
+	Mailboxes     []*Mailbox `protobuf:"bytes,1,rep,name=mailboxes,proto3" json:"mailboxes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewUidValidityResponse) Reset() {
+	*x = RenewUidValidityResponse{}
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewUidValidityResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewUidValidityResponse) ProtoMessage() {}
+
+func (x *RenewUidValidityResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewUidValidityResponse.ProtoReflect.Descriptor instead.
+func (*RenewUidValidityResponse) Descriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_admin_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *RenewUidValidityResponse) GetMailboxes() []*Mailbox {
+	if x != nil {
+		return x.Mailboxes
+	}
+	return nil
+}
+
+type RepairMissingRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only tell what is missing.
+	DryRun        bool `protobuf:"varint,1,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RepairMissingRequest) Reset() {
+	*x = RepairMissingRequest{}
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RepairMissingRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RepairMissingRequest) ProtoMessage() {}
+
+func (x *RepairMissingRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RepairMissingRequest.ProtoReflect.Descriptor instead.
+func (*RepairMissingRequest) Descriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_admin_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *RepairMissingRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+type RepairMissingResponse struct {
+	state         protoimpl.MessageState           `protogen:"open.v1"`
+	Missing       []*RepairMissingResponse_Missing `protobuf:"bytes,1,rep,name=missing,proto3" json:"missing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RepairMissingResponse) Reset() {
+	*x = RepairMissingResponse{}
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RepairMissingResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RepairMissingResponse) ProtoMessage() {}
+
+func (x *RepairMissingResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RepairMissingResponse.ProtoReflect.Descriptor instead.
+func (*RepairMissingResponse) Descriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_admin_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *RepairMissingResponse) GetMissing() []*RepairMissingResponse_Missing {
+	if x != nil {
+		return x.Missing
+	}
+	return nil
+}
+
 type ListDeletedResponse_Deleted struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	DeletedId   string                 `protobuf:"bytes,1,opt,name=deleted_id,json=deletedId,proto3" json:"deleted_id,omitempty"`
@@ -476,7 +663,7 @@ type ListDeletedResponse_Deleted struct {
 
 func (x *ListDeletedResponse_Deleted) Reset() {
 	*x = ListDeletedResponse_Deleted{}
-	mi := &file_yubin_storage_v1_admin_proto_msgTypes[8]
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -488,7 +675,7 @@ func (x *ListDeletedResponse_Deleted) String() string {
 func (*ListDeletedResponse_Deleted) ProtoMessage() {}
 
 func (x *ListDeletedResponse_Deleted) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_admin_proto_msgTypes[8]
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -553,6 +740,109 @@ func (x *ListDeletedResponse_Deleted) GetFrom() string {
 	return ""
 }
 
+type RepairMissingResponse_Missing struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	AccountId string                 `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	Mailbox   string                 `protobuf:"bytes,2,opt,name=mailbox,proto3" json:"mailbox,omitempty"`
+	Uid       uint32                 `protobuf:"varint,3,opt,name=uid,proto3" json:"uid,omitempty"`
+	Subject   string                 `protobuf:"bytes,4,opt,name=subject,proto3" json:"subject,omitempty"`
+	From      string                 `protobuf:"bytes,5,opt,name=from,proto3" json:"from,omitempty"`
+	// Where the body should be.
+	ObjectKey string `protobuf:"bytes,6,opt,name=object_key,json=objectKey,proto3" json:"object_key,omitempty"`
+	// The message was in nobody's mailbox, but could have been restored.
+	Deleted bool `protobuf:"varint,7,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	// Octets.
+	Size          uint64 `protobuf:"varint,8,opt,name=size,proto3" json:"size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RepairMissingResponse_Missing) Reset() {
+	*x = RepairMissingResponse_Missing{}
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RepairMissingResponse_Missing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RepairMissingResponse_Missing) ProtoMessage() {}
+
+func (x *RepairMissingResponse_Missing) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RepairMissingResponse_Missing.ProtoReflect.Descriptor instead.
+func (*RepairMissingResponse_Missing) Descriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_admin_proto_rawDescGZIP(), []int{11, 0}
+}
+
+func (x *RepairMissingResponse_Missing) GetAccountId() string {
+	if x != nil {
+		return x.AccountId
+	}
+	return ""
+}
+
+func (x *RepairMissingResponse_Missing) GetMailbox() string {
+	if x != nil {
+		return x.Mailbox
+	}
+	return ""
+}
+
+func (x *RepairMissingResponse_Missing) GetUid() uint32 {
+	if x != nil {
+		return x.Uid
+	}
+	return 0
+}
+
+func (x *RepairMissingResponse_Missing) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *RepairMissingResponse_Missing) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *RepairMissingResponse_Missing) GetObjectKey() string {
+	if x != nil {
+		return x.ObjectKey
+	}
+	return ""
+}
+
+func (x *RepairMissingResponse_Missing) GetDeleted() bool {
+	if x != nil {
+		return x.Deleted
+	}
+	return false
+}
+
+func (x *RepairMissingResponse_Missing) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
 var File_yubin_storage_v1_admin_proto protoreflect.FileDescriptor
 
 const file_yubin_storage_v1_admin_proto_rawDesc = "" +
@@ -598,7 +888,28 @@ const file_yubin_storage_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tR\taccountId\"2\n" +
 	"\x14PurgeAccountResponse\x12\x1a\n" +
-	"\bmessages\x18\x01 \x01(\x04R\bmessages2\xb9\x03\n" +
+	"\bmessages\x18\x01 \x01(\x04R\bmessages\"R\n" +
+	"\x17RenewUidValidityRequest\x12\x1d\n" +
+	"\n" +
+	"account_id\x18\x01 \x01(\tR\taccountId\x12\x18\n" +
+	"\amailbox\x18\x02 \x01(\tR\amailbox\"S\n" +
+	"\x18RenewUidValidityResponse\x127\n" +
+	"\tmailboxes\x18\x01 \x03(\v2\x19.yubin.storage.v1.MailboxR\tmailboxes\"/\n" +
+	"\x14RepairMissingRequest\x12\x17\n" +
+	"\adry_run\x18\x01 \x01(\bR\x06dryRun\"\xb4\x02\n" +
+	"\x15RepairMissingResponse\x12I\n" +
+	"\amissing\x18\x01 \x03(\v2/.yubin.storage.v1.RepairMissingResponse.MissingR\amissing\x1a\xcf\x01\n" +
+	"\aMissing\x12\x1d\n" +
+	"\n" +
+	"account_id\x18\x01 \x01(\tR\taccountId\x12\x18\n" +
+	"\amailbox\x18\x02 \x01(\tR\amailbox\x12\x10\n" +
+	"\x03uid\x18\x03 \x01(\rR\x03uid\x12\x18\n" +
+	"\asubject\x18\x04 \x01(\tR\asubject\x12\x12\n" +
+	"\x04from\x18\x05 \x01(\tR\x04from\x12\x1d\n" +
+	"\n" +
+	"object_key\x18\x06 \x01(\tR\tobjectKey\x12\x18\n" +
+	"\adeleted\x18\a \x01(\bR\adeleted\x12\x12\n" +
+	"\x04size\x18\b \x01(\x04R\x04size2\xa2\x05\n" +
 	"\x13StorageAdminService\x12h\n" +
 	"\bSumUsage\x12!.yubin.storage.v1.SumUsageRequest\x1a\".yubin.storage.v1.SumUsageResponse\"\x15\x8a\xb5\x18\x0e\n" +
 	"\x05quota\n" +
@@ -608,7 +919,11 @@ const file_yubin_storage_v1_admin_proto_rawDesc = "" +
 	"\aRestore\x12 .yubin.storage.v1.RestoreRequest\x1a!.yubin.storage.v1.RestoreResponse\"\v\x8a\xb5\x18\a\n" +
 	"\x05admin\x12m\n" +
 	"\fPurgeAccount\x12%.yubin.storage.v1.PurgeAccountRequest\x1a&.yubin.storage.v1.PurgeAccountResponse\"\x0e\x8a\xb5\x18\a\n" +
-	"\x05admin\x90\x02\x02B>Z<github.com/yubin-mail/yubin/proto/yubin/storage/v1;storagev1b\x06proto3"
+	"\x05admin\x90\x02\x02\x12v\n" +
+	"\x10RenewUidValidity\x12).yubin.storage.v1.RenewUidValidityRequest\x1a*.yubin.storage.v1.RenewUidValidityResponse\"\v\x8a\xb5\x18\a\n" +
+	"\x05admin\x12o\n" +
+	"\rRepairMissing\x12&.yubin.storage.v1.RepairMissingRequest\x1a'.yubin.storage.v1.RepairMissingResponse\"\v\x8a\xb5\x18\a\n" +
+	"\x05admin0\x01B>Z<github.com/yubin-mail/yubin/proto/yubin/storage/v1;storagev1b\x06proto3"
 
 var (
 	file_yubin_storage_v1_admin_proto_rawDescOnce sync.Once
@@ -622,35 +937,47 @@ func file_yubin_storage_v1_admin_proto_rawDescGZIP() []byte {
 	return file_yubin_storage_v1_admin_proto_rawDescData
 }
 
-var file_yubin_storage_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_yubin_storage_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_yubin_storage_v1_admin_proto_goTypes = []any{
-	(*SumUsageRequest)(nil),             // 0: yubin.storage.v1.SumUsageRequest
-	(*SumUsageResponse)(nil),            // 1: yubin.storage.v1.SumUsageResponse
-	(*ListDeletedRequest)(nil),          // 2: yubin.storage.v1.ListDeletedRequest
-	(*ListDeletedResponse)(nil),         // 3: yubin.storage.v1.ListDeletedResponse
-	(*RestoreRequest)(nil),              // 4: yubin.storage.v1.RestoreRequest
-	(*RestoreResponse)(nil),             // 5: yubin.storage.v1.RestoreResponse
-	(*PurgeAccountRequest)(nil),         // 6: yubin.storage.v1.PurgeAccountRequest
-	(*PurgeAccountResponse)(nil),        // 7: yubin.storage.v1.PurgeAccountResponse
-	(*ListDeletedResponse_Deleted)(nil), // 8: yubin.storage.v1.ListDeletedResponse.Deleted
-	(*MessageState)(nil),                // 9: yubin.storage.v1.MessageState
+	(*SumUsageRequest)(nil),               // 0: yubin.storage.v1.SumUsageRequest
+	(*SumUsageResponse)(nil),              // 1: yubin.storage.v1.SumUsageResponse
+	(*ListDeletedRequest)(nil),            // 2: yubin.storage.v1.ListDeletedRequest
+	(*ListDeletedResponse)(nil),           // 3: yubin.storage.v1.ListDeletedResponse
+	(*RestoreRequest)(nil),                // 4: yubin.storage.v1.RestoreRequest
+	(*RestoreResponse)(nil),               // 5: yubin.storage.v1.RestoreResponse
+	(*PurgeAccountRequest)(nil),           // 6: yubin.storage.v1.PurgeAccountRequest
+	(*PurgeAccountResponse)(nil),          // 7: yubin.storage.v1.PurgeAccountResponse
+	(*RenewUidValidityRequest)(nil),       // 8: yubin.storage.v1.RenewUidValidityRequest
+	(*RenewUidValidityResponse)(nil),      // 9: yubin.storage.v1.RenewUidValidityResponse
+	(*RepairMissingRequest)(nil),          // 10: yubin.storage.v1.RepairMissingRequest
+	(*RepairMissingResponse)(nil),         // 11: yubin.storage.v1.RepairMissingResponse
+	(*ListDeletedResponse_Deleted)(nil),   // 12: yubin.storage.v1.ListDeletedResponse.Deleted
+	(*RepairMissingResponse_Missing)(nil), // 13: yubin.storage.v1.RepairMissingResponse.Missing
+	(*Mailbox)(nil),                       // 14: yubin.storage.v1.Mailbox
+	(*MessageState)(nil),                  // 15: yubin.storage.v1.MessageState
 }
 var file_yubin_storage_v1_admin_proto_depIdxs = []int32{
-	8, // 0: yubin.storage.v1.ListDeletedResponse.deleted:type_name -> yubin.storage.v1.ListDeletedResponse.Deleted
-	9, // 1: yubin.storage.v1.ListDeletedResponse.Deleted.state:type_name -> yubin.storage.v1.MessageState
-	0, // 2: yubin.storage.v1.StorageAdminService.SumUsage:input_type -> yubin.storage.v1.SumUsageRequest
-	2, // 3: yubin.storage.v1.StorageAdminService.ListDeleted:input_type -> yubin.storage.v1.ListDeletedRequest
-	4, // 4: yubin.storage.v1.StorageAdminService.Restore:input_type -> yubin.storage.v1.RestoreRequest
-	6, // 5: yubin.storage.v1.StorageAdminService.PurgeAccount:input_type -> yubin.storage.v1.PurgeAccountRequest
-	1, // 6: yubin.storage.v1.StorageAdminService.SumUsage:output_type -> yubin.storage.v1.SumUsageResponse
-	3, // 7: yubin.storage.v1.StorageAdminService.ListDeleted:output_type -> yubin.storage.v1.ListDeletedResponse
-	5, // 8: yubin.storage.v1.StorageAdminService.Restore:output_type -> yubin.storage.v1.RestoreResponse
-	7, // 9: yubin.storage.v1.StorageAdminService.PurgeAccount:output_type -> yubin.storage.v1.PurgeAccountResponse
-	6, // [6:10] is the sub-list for method output_type
-	2, // [2:6] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	12, // 0: yubin.storage.v1.ListDeletedResponse.deleted:type_name -> yubin.storage.v1.ListDeletedResponse.Deleted
+	14, // 1: yubin.storage.v1.RenewUidValidityResponse.mailboxes:type_name -> yubin.storage.v1.Mailbox
+	13, // 2: yubin.storage.v1.RepairMissingResponse.missing:type_name -> yubin.storage.v1.RepairMissingResponse.Missing
+	15, // 3: yubin.storage.v1.ListDeletedResponse.Deleted.state:type_name -> yubin.storage.v1.MessageState
+	0,  // 4: yubin.storage.v1.StorageAdminService.SumUsage:input_type -> yubin.storage.v1.SumUsageRequest
+	2,  // 5: yubin.storage.v1.StorageAdminService.ListDeleted:input_type -> yubin.storage.v1.ListDeletedRequest
+	4,  // 6: yubin.storage.v1.StorageAdminService.Restore:input_type -> yubin.storage.v1.RestoreRequest
+	6,  // 7: yubin.storage.v1.StorageAdminService.PurgeAccount:input_type -> yubin.storage.v1.PurgeAccountRequest
+	8,  // 8: yubin.storage.v1.StorageAdminService.RenewUidValidity:input_type -> yubin.storage.v1.RenewUidValidityRequest
+	10, // 9: yubin.storage.v1.StorageAdminService.RepairMissing:input_type -> yubin.storage.v1.RepairMissingRequest
+	1,  // 10: yubin.storage.v1.StorageAdminService.SumUsage:output_type -> yubin.storage.v1.SumUsageResponse
+	3,  // 11: yubin.storage.v1.StorageAdminService.ListDeleted:output_type -> yubin.storage.v1.ListDeletedResponse
+	5,  // 12: yubin.storage.v1.StorageAdminService.Restore:output_type -> yubin.storage.v1.RestoreResponse
+	7,  // 13: yubin.storage.v1.StorageAdminService.PurgeAccount:output_type -> yubin.storage.v1.PurgeAccountResponse
+	9,  // 14: yubin.storage.v1.StorageAdminService.RenewUidValidity:output_type -> yubin.storage.v1.RenewUidValidityResponse
+	11, // 15: yubin.storage.v1.StorageAdminService.RepairMissing:output_type -> yubin.storage.v1.RepairMissingResponse
+	10, // [10:16] is the sub-list for method output_type
+	4,  // [4:10] is the sub-list for method input_type
+	4,  // [4:4] is the sub-list for extension type_name
+	4,  // [4:4] is the sub-list for extension extendee
+	0,  // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_yubin_storage_v1_admin_proto_init() }
@@ -665,7 +992,7 @@ func file_yubin_storage_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_yubin_storage_v1_admin_proto_rawDesc), len(file_yubin_storage_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,10 +19,12 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	StorageAdminService_SumUsage_FullMethodName     = "/yubin.storage.v1.StorageAdminService/SumUsage"
-	StorageAdminService_ListDeleted_FullMethodName  = "/yubin.storage.v1.StorageAdminService/ListDeleted"
-	StorageAdminService_Restore_FullMethodName      = "/yubin.storage.v1.StorageAdminService/Restore"
-	StorageAdminService_PurgeAccount_FullMethodName = "/yubin.storage.v1.StorageAdminService/PurgeAccount"
+	StorageAdminService_SumUsage_FullMethodName         = "/yubin.storage.v1.StorageAdminService/SumUsage"
+	StorageAdminService_ListDeleted_FullMethodName      = "/yubin.storage.v1.StorageAdminService/ListDeleted"
+	StorageAdminService_Restore_FullMethodName          = "/yubin.storage.v1.StorageAdminService/Restore"
+	StorageAdminService_PurgeAccount_FullMethodName     = "/yubin.storage.v1.StorageAdminService/PurgeAccount"
+	StorageAdminService_RenewUidValidity_FullMethodName = "/yubin.storage.v1.StorageAdminService/RenewUidValidity"
+	StorageAdminService_RepairMissing_FullMethodName    = "/yubin.storage.v1.StorageAdminService/RepairMissing"
 )
 
 // StorageAdminServiceClient is the client API for StorageAdminService service.
@@ -41,6 +43,12 @@ type StorageAdminServiceClient interface {
 	// PurgeAccount removes everything of a deleted account, for good: what comes for its id later is ACCOUNT_NOT_FOUND. Bodies are
 	// reclaimed later. It may be repeated, and goes on by itself after a crash.
 	PurgeAccount(ctx context.Context, in *PurgeAccountRequest, opts ...grpc.CallOption) (*PurgeAccountResponse, error)
+	// RenewUidValidity gives mailboxes a new UIDVALIDITY, so that mail programs forget what they know of their UIDs: after the restore of a
+	// database that is older than what they have seen. Messages keep their UIDs. Errors: MAILBOX_NOT_FOUND, ACCOUNT_NOT_FOUND.
+	RenewUidValidity(ctx context.Context, in *RenewUidValidityRequest, opts ...grpc.CallOption) (*RenewUidValidityResponse, error)
+	// RepairMissing finds messages whose body the object store does not have, and takes them out of their mailboxes. For the retention time
+	// they can be restored like deleted ones, should the bodies come back. It reads no bodies. It may be repeated.
+	RepairMissing(ctx context.Context, in *RepairMissingRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[RepairMissingResponse], error)
 }
 
 type storageAdminServiceClient struct {
@@ -100,6 +108,35 @@ func (c *storageAdminServiceClient) PurgeAccount(ctx context.Context, in *PurgeA
 	return out, nil
 }
 
+func (c *storageAdminServiceClient) RenewUidValidity(ctx context.Context, in *RenewUidValidityRequest, opts ...grpc.CallOption) (*RenewUidValidityResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RenewUidValidityResponse)
+	err := c.cc.Invoke(ctx, StorageAdminService_RenewUidValidity_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *storageAdminServiceClient) RepairMissing(ctx context.Context, in *RepairMissingRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[RepairMissingResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &StorageAdminService_ServiceDesc.Streams[1], StorageAdminService_RepairMissing_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[RepairMissingRequest, RepairMissingResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type StorageAdminService_RepairMissingClient = grpc.ServerStreamingClient[RepairMissingResponse]
+
 // StorageAdminServiceServer is the server API for StorageAdminService service.
 // All implementations must embed UnimplementedStorageAdminServiceServer
 // for forward compatibility.
@@ -116,6 +153,12 @@ type StorageAdminServiceServer interface {
 	// PurgeAccount removes everything of a deleted account, for good: what comes for its id later is ACCOUNT_NOT_FOUND. Bodies are
 	// reclaimed later. It may be repeated, and goes on by itself after a crash.
 	PurgeAccount(context.Context, *PurgeAccountRequest) (*PurgeAccountResponse, error)
+	// RenewUidValidity gives mailboxes a new UIDVALIDITY, so that mail programs forget what they know of their UIDs: after the restore of a
+	// database that is older than what they have seen. Messages keep their UIDs. Errors: MAILBOX_NOT_FOUND, ACCOUNT_NOT_FOUND.
+	RenewUidValidity(context.Context, *RenewUidValidityRequest) (*RenewUidValidityResponse, error)
+	// RepairMissing finds messages whose body the object store does not have, and takes them out of their mailboxes. For the retention time
+	// they can be restored like deleted ones, should the bodies come back. It reads no bodies. It may be repeated.
+	RepairMissing(*RepairMissingRequest, grpc.ServerStreamingServer[RepairMissingResponse]) error
 	mustEmbedUnimplementedStorageAdminServiceServer()
 }
 
@@ -137,6 +180,12 @@ func (UnimplementedStorageAdminServiceServer) Restore(context.Context, *RestoreR
 }
 func (UnimplementedStorageAdminServiceServer) PurgeAccount(context.Context, *PurgeAccountRequest) (*PurgeAccountResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method PurgeAccount not implemented")
+}
+func (UnimplementedStorageAdminServiceServer) RenewUidValidity(context.Context, *RenewUidValidityRequest) (*RenewUidValidityResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RenewUidValidity not implemented")
+}
+func (UnimplementedStorageAdminServiceServer) RepairMissing(*RepairMissingRequest, grpc.ServerStreamingServer[RepairMissingResponse]) error {
+	return status.Error(codes.Unimplemented, "method RepairMissing not implemented")
 }
 func (UnimplementedStorageAdminServiceServer) mustEmbedUnimplementedStorageAdminServiceServer() {}
 func (UnimplementedStorageAdminServiceServer) testEmbeddedByValue()                             {}
@@ -224,6 +273,35 @@ func _StorageAdminService_PurgeAccount_Handler(srv interface{}, ctx context.Cont
 	return interceptor(ctx, in, info, handler)
 }
 
+func _StorageAdminService_RenewUidValidity_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RenewUidValidityRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StorageAdminServiceServer).RenewUidValidity(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: StorageAdminService_RenewUidValidity_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StorageAdminServiceServer).RenewUidValidity(ctx, req.(*RenewUidValidityRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _StorageAdminService_RepairMissing_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(RepairMissingRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(StorageAdminServiceServer).RepairMissing(m, &grpc.GenericServerStream[RepairMissingRequest, RepairMissingResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type StorageAdminService_RepairMissingServer = grpc.ServerStreamingServer[RepairMissingResponse]
+
 // StorageAdminService_ServiceDesc is the grpc.ServiceDesc for StorageAdminService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -243,11 +321,20 @@ var StorageAdminService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "PurgeAccount",
 			Handler:    _StorageAdminService_PurgeAccount_Handler,
 		},
+		{
+			MethodName: "RenewUidValidity",
+			Handler:    _StorageAdminService_RenewUidValidity_Handler,
+		},
 	},
 	Streams: []grpc.StreamDesc{
 		{
 			StreamName:    "ListDeleted",
 			Handler:       _StorageAdminService_ListDeleted_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "RepairMissing",
+			Handler:       _StorageAdminService_RepairMissing_Handler,
 			ServerStreams: true,
 		},
 	},
