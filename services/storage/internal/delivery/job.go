@@ -119,24 +119,23 @@ func (j *job) unsettled() []string {
 	return ids
 }
 
-// maxRecoveryBytes bounds what a pack says of a message's recipients.
-const maxRecoveryBytes = 256 << 10
+// maxPrefixBytes bounds what a pack says of a message's recipients besides who they are: pack.MaxMeta must hold them all.
+const maxPrefixBytes = 256 << 10
 
-// recovery is what the pack says of a message, so that it can be put back without the database: a marshalled
-// storagev1.DeliverRequest.Header with those recipients that are stored.
+// recovery is what the pack says of a message, so that it can be put back without the database: a marshalled storagev1.Recovery with those
+// recipients that are stored.
 func (j *job) recovery(m *Message) ([]byte, error) {
-	header := &storagev1.DeliverRequest_Header{DeliveryId: j.ID}
+	header := &storagev1.Recovery{DeliveryId: j.ID, ContentId: m.content.ID}
 	size := 0
 	for i, t := range j.Targets {
 		if t.Message != m || !j.accepted[i] {
 			continue
 		}
-		if size += len(t.Prefix) + len(t.AccountID) + len(t.Mailbox); size > maxRecoveryBytes {
-			break
+		r := &storagev1.Recovery_Recipient{AccountId: t.AccountID, InternalUnix: j.rows[i].InternalUnix}
+		if size += proto.Size(r) + len(t.Prefix) + len(t.Mailbox); size <= maxPrefixBytes {
+			r.Prefix, r.Mailbox, r.Fallback, r.Flags, r.Keywords = t.Prefix, t.Mailbox, t.Fallback, t.Flags, t.Keywords
 		}
-		header.Recipients = append(header.Recipients, &storagev1.DeliverRequest_Recipient{
-			AccountId: t.AccountID, Prefix: t.Prefix, Mailbox: t.Mailbox,
-		})
+		header.Recipients = append(header.Recipients, r)
 	}
 	return proto.Marshal(header)
 }
