@@ -320,8 +320,8 @@ func (b *Batcher[T, R]) Close(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
+	b.refuseQueue() // first, lest the flush that ends makes room for the next
 	b.cancel()
-	b.refuseQueue()
 	<-b.idle
 	return ctx.Err()
 }
