@@ -2,9 +2,9 @@ package sqldb
 
 import (
 	"context"
-	"database/sql/driver"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -12,18 +12,31 @@ import (
 	"github.com/yubin-mail/yubin/pkg/telemetry"
 )
 
-// DB is a database with one writer and several readers.
-type DB struct {
-	dialect        Dialect
-	binds          rebinder
-	writer, reader *pool
-	seconds, wait  *prometheus.HistogramVec
+// Options of a database.
+type Options struct {
+	Readers    int                   // snapshot readers of SQLite at a time; 0 is 4
+	Registerer prometheus.Registerer // may be nil
+	Service    string                // the service in the metrics' names, yubin_<service>_sql_…
 }
 
-// maxAttempts bounds how often Write runs a transaction that conflicts with another.
-const maxAttempts = 5
+// DB is a database: SQLite with one writer and several readers, or a pool of connections to PostgreSQL.
+type DB struct {
+	dialect       Dialect
+	binds         rebinder
+	source        source
+	seconds, wait *prometheus.HistogramVec
+	trips         *prometheus.CounterVec
+	retries       *prometheus.CounterVec
+}
 
-func newDB(dialect Dialect, writer, reader *pool, opts Options) *DB {
+const (
+	// maxConflicts bounds how often a transaction runs again because it conflicts with another.
+	maxConflicts = 10
+	// reconnectFor is how long a transaction waits for a server that has gone away, such as one that restarts.
+	reconnectFor = 3 * time.Second
+)
+
+func newDB(dialect Dialect, from source, opts Options) *DB {
 	service := opts.Service
 	if service == "" {
 		service = "sql"
@@ -34,93 +47,151 @@ func newDB(dialect Dialect, writer, reader *pool, opts Options) *DB {
 			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10},
 		}, []string{"class"}))
 	}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return telemetry.Register(opts.Registerer, prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "yubin", Subsystem: service, Name: name, Help: help,
+		}, labels))
+	}
 	return &DB{
 		dialect: dialect,
-		binds:   rebinder{numbered: dialect.Numbered},
-		writer:  writer,
-		reader:  reader,
+		binds:   rebinder{numbered: dialect.numbered},
+		source:  from,
 		seconds: histogram("sql_transaction_seconds", "Duration of database transactions by class, without the wait for a connection."),
 		wait:    histogram("sql_wait_seconds", "Wait for a database connection by class of transaction."),
+		trips: counter("sql_round_trips_total", "Times that a transaction waited for the database, by class; "+
+			"what prepares a statement for the first time on a connection is not counted.", "class"),
+		retries: counter("sql_retries_total", "Transactions that were run again, by class and by reason: conflict or connection.", "class", "reason"),
 	}
 }
 
 // Dialect tells what differs in this database.
 func (db *DB) Dialect() Dialect { return db.dialect }
 
-// Write runs fn in a transaction that may write, and commits if fn returns nil: then everything is durable. There is
-// one writer at a time. fn may be run again after a conflict, so it must not change anything but the database
-// before Write has returned. class is a metric label, a constant such as "deliver".
+// Write runs fn in a transaction that may write, and commits if fn returns nil: then everything is durable. In SQLite there is
+// one writer at a time; PostgreSQL runs writers beside each other at READ COMMITTED, so fn locks what it decides by
+// (Dialect.ForUpdate). fn is run again after a conflict or a lost connection, so it must not change anything but the database
+// before Write has returned, and must begin its results anew. If the answer to COMMIT is lost the error is
+// ErrUnknownOutcome. class is a metric label, a constant such as "deliver".
 func (db *DB) Write(ctx context.Context, class string, fn func(*Tx) error) error {
-	return db.write(ctx, class, transaction{begin: db.dialect.BeginWrite, end: "COMMIT", abort: "ROLLBACK"}, fn)
+	return db.repeat(ctx, class, writing, fn)
 }
 
 // WriteRelaxed is Write whose commit does not wait for the disk. The transaction is atomic, ordered with all others, and
-// survives kill -9; a loss of power may undo it, unless a Write has committed after it.
+// survives kill -9 of this process; a loss of power, or of the PostgreSQL server, may undo it, unless a Write has committed after it.
 func (db *DB) WriteRelaxed(ctx context.Context, class string, fn func(*Tx) error) error {
-	return db.write(ctx, class, db.dialect.relaxed, fn)
+	return db.repeat(ctx, class, relaxed, fn)
 }
 
-func (db *DB) write(ctx context.Context, class string, kind transaction, fn func(*Tx) error) error {
-	for attempt := 1; ; attempt++ {
-		err := db.run(ctx, db.writer, class, kind, fn)
-		if err == nil || attempt == maxAttempts || ctx.Err() != nil || !db.dialect.Conflict(err) {
+// Read runs fn on a consistent snapshot. Writes fail. fn is run again only as long as it has been given nothing. class is a metric label.
+func (db *DB) Read(ctx context.Context, class string, fn func(*Tx) error) error {
+	return db.repeat(ctx, class, reading, fn)
+}
+
+// Ping tells whether the database answers.
+func (db *DB) Ping(ctx context.Context) error {
+	err := db.Read(ctx, "ping", func(tx *Tx) error {
+		var one int
+		return tx.QueryRow(ctx, "SELECT 1").Scan(&one)
+	})
+	if err != nil {
+		return fmt.Errorf("ping database: %w", err)
+	}
+	return nil
+}
+
+// repeat runs a transaction until it succeeds or fails for a reason that will not pass.
+func (db *DB) repeat(ctx context.Context, class string, k kind, fn func(*Tx) error) error {
+	conflicts, losses := 0, 0
+	var lostSince time.Time
+	for {
+		tx := &Tx{binds: &db.binds, open: map[*Rows]struct{}{}}
+		err := db.run(ctx, class, k, tx, fn)
+		if err == nil || ctx.Err() != nil || errors.Is(err, ErrUnknownOutcome) || (k == reading && tx.seen) {
 			return err
+		}
+		cause := err
+		if tx.fault != nil {
+			cause = tx.fault
+		}
+		var pause time.Duration
+		switch {
+		case db.dialect.Conflict(cause):
+			if conflicts++; conflicts > maxConflicts {
+				return err
+			}
+			pause = backoff(2*time.Millisecond, 250*time.Millisecond, conflicts)
+			db.retries.WithLabelValues(class, "conflict").Inc()
+		case postgresLost(cause):
+			if losses++; losses == 1 {
+				lostSince = time.Now()
+			}
+			if time.Since(lostSince) > reconnectFor {
+				return err
+			}
+			if losses > 1 { // the first may be a connection that died while nobody used it
+				pause = backoff(20*time.Millisecond, 500*time.Millisecond, losses)
+			}
+			db.retries.WithLabelValues(class, "connection").Inc()
+		default:
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
 		}
 	}
 }
 
-// Read runs fn on a consistent snapshot. Writes fail. class is a metric label.
-func (db *DB) Read(ctx context.Context, class string, fn func(*Tx) error) error {
-	return db.run(ctx, db.reader, class, transaction{begin: db.dialect.BeginRead, end: db.dialect.EndRead, abort: "ROLLBACK"}, fn)
+// backoff doubles from first to most, and takes a random part so that those that met do not meet again.
+func backoff(first, most time.Duration, attempt int) time.Duration {
+	d := min(most, first<<min(attempt-1, 20))
+	return d/2 + rand.N(d/2+1) //nolint:gosec // G404: no secret
 }
 
-// transaction is how a kind of transaction begins and ends.
-type transaction struct {
-	begin, end, abort string
-	// state says that begin and end set more of the connection than the transaction; if either fails, the connection is replaced.
-	state bool
-}
-
-func (db *DB) run(ctx context.Context, from *pool, class string, kind transaction, fn func(*Tx) error) (err error) {
+func (db *DB) run(ctx context.Context, class string, k kind, tx *Tx, fn func(*Tx) error) (err error) {
 	asked := time.Now()
-	c, err := from.get(ctx)
+	s, err := db.source.begin(ctx, k)
 	if err != nil {
 		return err
 	}
 	begun := time.Now()
 	db.wait.WithLabelValues(class).Observe(begun.Sub(asked).Seconds())
-	tx := &Tx{conn: c, binds: &db.binds, open: map[*Rows]struct{}{}}
+	tx.on = s
+	// Once COMMIT was sent the caller's context must not make its outcome unknown, nor leave a transaction open.
+	ending := context.WithoutCancel(ctx)
 	broken := true // a panic in fn leaves the connection in an unknown state
 	defer func() {
 		db.seconds.WithLabelValues(class).Observe(time.Since(begun).Seconds())
 		tx.finish()
-		from.release(c, broken)
+		s.end(ending, broken)
+		db.trips.WithLabelValues(class).Add(float64(s.roundTrips()))
 	}()
-	if err := c.command(ctx, kind.begin); err != nil {
-		broken = kind.state || errors.Is(err, driver.ErrBadConn) || ctx.Err() != nil
-		return fmt.Errorf("begin transaction: %w", err)
-	}
 	err = fn(tx)
 	tx.closeRows()
-	if err == nil {
-		// Once COMMIT was sent the caller's context must not make its outcome unknown.
-		if err = c.command(context.WithoutCancel(ctx), kind.end); err == nil {
-			broken = false
-			return nil
-		}
-		err = fmt.Errorf("commit transaction: %w", err)
+	broken = false
+	if err != nil {
+		return err
 	}
-	// Some errors have ended the transaction already (SQLite: full disk, interrupt); then ROLLBACK fails,
-	// and a new connection costs less than finding out.
-	broken = c.command(context.WithoutCancel(ctx), kind.abort) != nil
-	return err
+	return tx.note(s.commit(ending))
+}
+
+// Check looks for corruption and tells what it finds. With SQLite it reads the whole database; PostgreSQL has its own tools for that.
+func (db *DB) Check(ctx context.Context) error {
+	if db.dialect.Name != SQLite.Name {
+		return db.Ping(ctx)
+	}
+	return db.Read(ctx, "check", func(tx *Tx) error {
+		var verdict string
+		if err := tx.QueryRow(ctx, "PRAGMA quick_check(1)").Scan(&verdict); err != nil {
+			return fmt.Errorf("check database: %w", err)
+		}
+		if verdict != "ok" {
+			return fmt.Errorf("check database: %w: %s", ErrCorrupt, verdict)
+		}
+		return nil
+	})
 }
 
 // Close waits for transactions in progress and closes the database. With SQLite it writes the log back into the database file.
-func (db *DB) Close() error {
-	err := db.reader.close()
-	if db.dialect.Name == SQLite.Name {
-		err = errors.Join(err, db.checkpoint())
-	}
-	return errors.Join(err, db.writer.close())
-}
+func (db *DB) Close() error { return db.source.close() }

@@ -17,24 +17,26 @@ type migration struct {
 	version int
 	name    string
 	script  string
+	oldest  int // the version that programs must know to run beside it
 }
 
 // migrationName matches 0001_create_accounts.sql.
 var migrationName = regexp.MustCompile(`^(\d{4})_[a-z0-9_]+\.sql$`)
 
+// beside matches the line by which a migration says which programs may run beside it: those that know at least
+// that migration. Without it older programs refuse to start.
+var beside = regexp.MustCompile(`(?m)^-- beside: (\d{4})$`)
+
 // Migrate brings the schema up to date with the files NNNN_what.sql at the root of fsys, numbered from 0001
-// without gaps. Each runs in a transaction of its own, once; table schema_migrations remembers which did.
+// without gaps. Each runs in a transaction of its own, once, also if several programs start at the same time; table
+// schema_migrations remembers which did. A database that a newer program has migrated is left as it is, if the line
+// "-- beside: NNNN" of every migration that this program does not know names one that it does; else the error is ErrNewer.
 func (db *DB) Migrate(ctx context.Context, fsys fs.FS) error {
 	migrations, err := readMigrations(fsys)
 	if err != nil {
 		return err
 	}
-	err = db.Write(ctx, "migrate", func(tx *Tx) error {
-		_, err := tx.Exec(ctx, `CREATE TABLE IF NOT EXISTS schema_migrations (
-			version BIGINT PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL)`)
-		return err
-	})
-	if err != nil {
+	if err := db.prepareMigrations(ctx); err != nil {
 		return fmt.Errorf("create schema_migrations: %w", err)
 	}
 	for {
@@ -48,23 +50,51 @@ func (db *DB) Migrate(ctx context.Context, fsys fs.FS) error {
 	}
 }
 
-// migrateNext applies one migration. It looks for the version in the same transaction, as another replica may be migrating too.
+// prepareMigrations makes the tables about the schema. The row of schema_state is locked by who migrates.
+func (db *DB) prepareMigrations(ctx context.Context) error {
+	for attempt := 1; ; attempt++ {
+		err := db.Write(ctx, "migrate", func(tx *Tx) error {
+			for _, statement := range []string{
+				`CREATE TABLE IF NOT EXISTS schema_migrations (version BIGINT PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL)`,
+				`CREATE TABLE IF NOT EXISTS schema_state (id BIGINT PRIMARY KEY, oldest BIGINT NOT NULL)`,
+				`INSERT INTO schema_state (id, oldest) SELECT 1, COALESCE(MAX(version), 0) FROM schema_migrations WHERE 1 = 1 ON CONFLICT (id) DO NOTHING`,
+			} {
+				if _, err := tx.Exec(ctx, statement); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		// PostgreSQL's IF NOT EXISTS does not expect others who create the same table at the same moment.
+		if err == nil || attempt == maxConflicts || !createdMeanwhile(err) {
+			return err
+		}
+	}
+}
+
+// migrateNext applies one migration. It looks for the version under the lock, as another replica may be migrating too.
 func (db *DB) migrateNext(ctx context.Context, migrations []migration) (more bool, err error) {
 	err = db.Write(ctx, "migrate", func(tx *Tx) error {
-		var at int
+		var at, oldest int
+		if err := tx.QueryRow(ctx, "SELECT oldest FROM schema_state WHERE id = 1"+db.dialect.ForUpdate).Scan(&oldest); err != nil {
+			return fmt.Errorf("lock schema: %w", err)
+		}
 		if err := tx.QueryRow(ctx, "SELECT COALESCE(MAX(version), 0) FROM schema_migrations").Scan(&at); err != nil {
 			return fmt.Errorf("read schema version: %w", err)
 		}
-		if at > len(migrations) {
-			return fmt.Errorf("%w: its schema has version %d, this program knows up to %d; run a newer program or restore a backup",
-				ErrNewer, at, len(migrations))
+		if at > len(migrations) && oldest > len(migrations) {
+			return fmt.Errorf("%w: its schema has version %d and needs programs that know version %d, this one knows up to %d; run a newer program or restore a backup",
+				ErrNewer, at, oldest, len(migrations))
 		}
 		if more = at < len(migrations); !more {
 			return nil
 		}
 		m := migrations[at]
-		if err := tx.conn.command(ctx, m.script); err != nil {
-			return fmt.Errorf("migrate to %04d %s: %w", m.version, m.name, err)
+		if err := tx.on.script(ctx, m.script); err != nil {
+			return fmt.Errorf("migrate to %04d %s: %w", m.version, m.name, tx.note(err))
+		}
+		if _, err := tx.Exec(ctx, "UPDATE schema_state SET oldest = ? WHERE id = 1 AND oldest < ?", m.oldest, m.oldest); err != nil {
+			return err
 		}
 		_, err := tx.Exec(ctx, "INSERT INTO schema_migrations (version, name, applied_at) VALUES (?, ?, ?)",
 			m.version, m.name, time.Now().Unix())
@@ -92,7 +122,13 @@ func readMigrations(fsys fs.FS) ([]migration, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read migrations: %w", err)
 		}
-		out = append(out, migration{version, e.Name(), string(script)})
+		m := migration{version, e.Name(), string(script), version}
+		if match := beside.FindStringSubmatch(m.script); match != nil {
+			if m.oldest, err = strconv.Atoi(match[1]); err != nil || m.oldest >= version {
+				return nil, fmt.Errorf("read migrations: %q says %q, which must name an earlier one", e.Name(), match[0])
+			}
+		}
+		out = append(out, m)
 	}
 	return out, nil
 }

@@ -4,41 +4,49 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 )
 
 // Tx is a transaction. It is valid until the function it was given to returns, for one goroutine.
 type Tx struct {
-	conn  *conn
+	on    session
 	binds *rebinder
 	open  map[*Rows]struct{}
+	seen  bool  // the function has been given something that it may have kept
+	fault error // the first error of the database; the function may have turned it into another
 }
 
-// ErrDone is returned when a Tx is used after its function has returned.
-var ErrDone = errors.New("transaction has ended")
+// note remembers an error of the database.
+func (tx *Tx) note(err error) error {
+	if tx.fault == nil {
+		tx.fault = err
+	}
+	return err
+}
 
-// Exec runs a statement that gives no rows.
+// Exec runs a statement that gives no rows. The result has RowsAffected only.
 func (tx *Tx) Exec(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	query, stmt, err := tx.statement(ctx, query)
-	if err != nil {
-		return nil, err
+	if tx.on == nil {
+		return nil, ErrDone
 	}
-	defer tx.conn.put(query, stmt)
-	return stmt.ExecContext(ctx, args...)
+	result, err := tx.on.exec(ctx, tx.binds.rebind(query), args)
+	if err != nil {
+		return nil, tx.note(err)
+	}
+	tx.seen = true
+	return result, nil
 }
 
-// Query runs a statement that gives rows. They end with the transaction if they are not closed before.
+// Query runs a statement that gives rows. They end with the transaction if they are not closed before. Other statements
+// may run while they are read.
 func (tx *Tx) Query(ctx context.Context, query string, args ...any) (*Rows, error) {
-	query, stmt, err := tx.statement(ctx, query)
-	if err != nil {
-		return nil, err
+	if tx.on == nil {
+		return nil, ErrDone
 	}
-	rows, err := stmt.QueryContext(ctx, args...) //nolint:rowserrcheck // the caller reads the rows, and their Err
+	rows, err := tx.on.query(ctx, tx.binds.rebind(query), args)
 	if err != nil {
-		tx.conn.put(query, stmt)
-		return nil, err
+		return nil, tx.note(err)
 	}
-	out := &Rows{Rows: rows, tx: tx, query: query, stmt: stmt}
+	out := &Rows{cursor: rows, tx: tx}
 	tx.open[out] = struct{}{}
 	return out, nil
 }
@@ -47,18 +55,6 @@ func (tx *Tx) Query(ctx context.Context, query string, args ...any) (*Rows, erro
 func (tx *Tx) QueryRow(ctx context.Context, query string, args ...any) *Row {
 	rows, err := tx.Query(ctx, query, args...)
 	return &Row{rows, err}
-}
-
-func (tx *Tx) statement(ctx context.Context, query string) (string, *sql.Stmt, error) {
-	if tx.conn == nil {
-		return "", nil, ErrDone
-	}
-	query = tx.binds.rebind(query)
-	stmt, err := tx.conn.take(ctx, query)
-	if err != nil {
-		return "", nil, fmt.Errorf("prepare statement: %w", err)
-	}
-	return query, stmt, nil
 }
 
 // closeRows closes what the transaction's function left open.
@@ -71,25 +67,37 @@ func (tx *Tx) closeRows() {
 // finish makes every later use of the transaction an error.
 func (tx *Tx) finish() {
 	tx.closeRows()
-	tx.conn = nil
+	tx.on = nil
 }
 
-// Rows is *sql.Rows whose statement is used again after Close.
+// Rows are the rows of a query, read one after the other as those of package database/sql.
 type Rows struct {
-	*sql.Rows
-	tx    *Tx
-	query string
-	stmt  *sql.Stmt
+	cursor
+	tx *Tx
+}
+
+// Next makes the next row the current one, if there is one.
+func (r *Rows) Next() bool {
+	more := r.cursor.Next()
+	if more {
+		r.tx.seen = true
+	}
+	return more
+}
+
+// Err is why Next was false, nil after the last row.
+func (r *Rows) Err() error {
+	err := r.cursor.Err()
+	if err == nil {
+		r.tx.seen = true
+	}
+	return r.tx.note(err)
 }
 
 // Close ends the reading of rows. It may be called again.
 func (r *Rows) Close() error {
-	err := r.Rows.Close()
-	if _, open := r.tx.open[r]; open {
-		delete(r.tx.open, r)
-		r.tx.conn.put(r.query, r.stmt)
-	}
-	return err
+	delete(r.tx.open, r)
+	return r.tx.note(r.cursor.Close())
 }
 
 // Row is the outcome of QueryRow.

@@ -32,7 +32,11 @@ func (c *conn) take(ctx context.Context, query string) (*sql.Stmt, error) {
 		delete(c.idle, query)
 		return stmt, nil
 	}
-	return c.PrepareContext(ctx, query)
+	stmt, err := c.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, fmt.Errorf("prepare statement: %w", err)
+	}
+	return stmt, nil
 }
 
 func (c *conn) put(query string, stmt *sql.Stmt) {
@@ -41,6 +45,12 @@ func (c *conn) put(query string, stmt *sql.Stmt) {
 		return
 	}
 	c.idle[query] = stmt
+}
+
+// command runs a statement outside of the statement cache.
+func (c *conn) command(ctx context.Context, query string) error {
+	_, err := c.ExecContext(ctx, query)
+	return err
 }
 
 func (c *conn) close() {
@@ -53,14 +63,14 @@ func (c *conn) close() {
 	_ = c.Close()
 }
 
-// pool hands out a fixed number of connections.
-type pool struct {
+// sqlitePool hands out a fixed number of connections.
+type sqlitePool struct {
 	db   *sql.DB
 	free chan *conn // holds nil for a connection that is yet to be made
 }
 
-func newPool(db *sql.DB, size int) *pool {
-	p := &pool{db: db, free: make(chan *conn, size)}
+func newSQLitePool(db *sql.DB, size int) *sqlitePool {
+	p := &sqlitePool{db: db, free: make(chan *conn, size)}
 	db.SetMaxOpenConns(size)
 	db.SetMaxIdleConns(size)
 	for range size {
@@ -69,7 +79,7 @@ func newPool(db *sql.DB, size int) *pool {
 	return p
 }
 
-func (p *pool) get(ctx context.Context) (*conn, error) {
+func (p *sqlitePool) get(ctx context.Context) (*conn, error) {
 	select {
 	case c := <-p.free:
 		if c != nil {
@@ -87,7 +97,7 @@ func (p *pool) get(ctx context.Context) (*conn, error) {
 }
 
 // release gives a connection back; a broken one is closed and replaced when next needed.
-func (p *pool) release(c *conn, broken bool) {
+func (p *sqlitePool) release(c *conn, broken bool) {
 	if broken {
 		c.close()
 		c = nil
@@ -96,7 +106,7 @@ func (p *pool) release(c *conn, broken bool) {
 }
 
 // close waits for the connections in use and closes all.
-func (p *pool) close() error {
+func (p *sqlitePool) close() error {
 	for range cap(p.free) {
 		if c := <-p.free; c != nil {
 			c.close()

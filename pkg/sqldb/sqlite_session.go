@@ -1,0 +1,168 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+)
+
+// sqliteStatements are how a kind of transaction begins and ends.
+type sqliteStatements struct {
+	begin, end, abort string
+	// state says that begin and end set more of the connection than the transaction; if either fails, the connection is replaced.
+	state bool
+}
+
+var sqliteKinds = map[kind]sqliteStatements{
+	reading: {begin: "BEGIN DEFERRED", end: "COMMIT", abort: "ROLLBACK"},
+	writing: {begin: "BEGIN IMMEDIATE", end: "COMMIT", abort: "ROLLBACK"},
+	relaxed: {
+		begin: "PRAGMA synchronous=NORMAL; BEGIN IMMEDIATE",
+		end:   "COMMIT; PRAGMA synchronous=FULL",
+		abort: "ROLLBACK; PRAGMA synchronous=FULL",
+		state: true,
+	},
+}
+
+// sqliteSource has one writer and several readers.
+type sqliteSource struct {
+	writer, reader *sqlitePool
+}
+
+func (s *sqliteSource) begin(ctx context.Context, k kind) (session, error) {
+	from := s.writer
+	if k == reading {
+		from = s.reader
+	}
+	c, err := from.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	kind := sqliteKinds[k]
+	if err := c.command(ctx, kind.begin); err != nil {
+		from.release(c, kind.state || errors.Is(err, driver.ErrBadConn) || ctx.Err() != nil)
+		return nil, fmt.Errorf("begin transaction: %w", err)
+	}
+	return &sqliteSession{conn: c, from: from, kind: kind, trips: 1}, nil
+}
+
+// close writes the log back into the database file.
+func (s *sqliteSource) close() error {
+	return errors.Join(s.reader.close(), s.checkpoint(), s.writer.close())
+}
+
+// checkpoint moves the whole log into the database file.
+func (s *sqliteSource) checkpoint() error {
+	ctx := context.Background()
+	c, err := s.writer.get(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.writer.release(c, false)
+	if err := c.command(ctx, "PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+		return fmt.Errorf("checkpoint database: %w", err)
+	}
+	return nil
+}
+
+type sqliteSession struct {
+	conn      *conn
+	from      *sqlitePool
+	kind      sqliteStatements
+	committed bool
+	trips     int
+}
+
+func (s *sqliteSession) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
+	stmt, err := s.conn.take(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	defer s.conn.put(query, stmt)
+	s.trips++
+	return stmt.ExecContext(ctx, args...)
+}
+
+func (s *sqliteSession) query(ctx context.Context, query string, args []any) (cursor, error) {
+	stmt, err := s.conn.take(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	s.trips++
+	rows, err := stmt.QueryContext(ctx, args...) //nolint:rowserrcheck // the caller reads the rows, and their Err
+	if err != nil {
+		s.conn.put(query, stmt)
+		return nil, err
+	}
+	return &sqliteCursor{Rows: rows, conn: s.conn, query: query, stmt: stmt}, nil
+}
+
+func (s *sqliteSession) batch(ctx context.Context, items []item, done func(int, int64, cursor) error) error {
+	for i, it := range items {
+		var rows cursor
+		var affected int64
+		if it.scan != nil {
+			var err error
+			if rows, err = s.query(ctx, it.query, it.args); err != nil {
+				return err
+			}
+		} else {
+			result, err := s.exec(ctx, it.query, it.args)
+			if err != nil {
+				return err
+			}
+			if affected, err = result.RowsAffected(); err != nil {
+				return err
+			}
+		}
+		if err := done(i, affected, rows); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *sqliteSession) script(ctx context.Context, text string) error {
+	s.trips++
+	return s.conn.command(ctx, text)
+}
+
+func (s *sqliteSession) commit(ctx context.Context) error {
+	s.trips++
+	if err := s.conn.command(ctx, s.kind.end); err != nil {
+		return fmt.Errorf("commit transaction: %w", err)
+	}
+	s.committed = true
+	return nil
+}
+
+func (s *sqliteSession) end(ctx context.Context, broken bool) {
+	if !broken && !s.committed {
+		// Some errors have ended the transaction already (full disk, interrupt); then ROLLBACK fails,
+		// and a new connection costs less than finding out.
+		s.trips++
+		broken = s.conn.command(ctx, s.kind.abort) != nil
+	}
+	s.from.release(s.conn, broken)
+}
+
+func (s *sqliteSession) roundTrips() int { return s.trips }
+
+// sqliteCursor is *sql.Rows whose statement is used again after Close.
+type sqliteCursor struct {
+	*sql.Rows
+	conn  *conn
+	query string
+	stmt  *sql.Stmt
+}
+
+func (r *sqliteCursor) Close() error {
+	err := r.Rows.Close()
+	if r.stmt != nil {
+		r.conn.put(r.query, r.stmt)
+		r.stmt = nil
+	}
+	return err
+}
