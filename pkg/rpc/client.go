@@ -24,11 +24,15 @@ import (
 // DefaultTimeout bounds a unary call whose context has no deadline.
 const DefaultTimeout = 15 * time.Second
 
-// serviceConfig spreads calls over all replicas that report themselves as serving.
-const serviceConfig = `{"loadBalancingConfig":[{"round_robin":{}}],"healthCheckConfig":{"serviceName":""}}`
-
 // reconnect finds a restarted service within a second; gRPC's own default waits for up to two minutes.
 var reconnect = backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second}
+
+const (
+	// clientKeepalive is how long a connection may bring nothing before it is probed. gRPC allows no less.
+	clientKeepalive = 10 * time.Second
+	// clientTimeout is how long the answer to the probe may take, and, through TCP_USER_TIMEOUT, how long sent octets may stay unacknowledged.
+	clientTimeout = 5 * time.Second
+)
 
 // DialOptions of Dial.
 type DialOptions struct {
@@ -40,23 +44,36 @@ type DialOptions struct {
 // ErrNoTLS is returned by Dial without TLS: services talk over mutual TLS only.
 var ErrNoTLS = errors.New("rpc connections need TLS")
 
-// Dial makes a connection to a service, target being as in gRPC (host:port, dns:///name:port). No
-// network traffic happens before the first call; a call fails with Unavailable when
-// no replica can be reached within restartGrace.
+// Dial makes a connection to all replicas of a service. target is as in gRPC (host:port, dns:///name:port, balanced over all addresses
+// of the name) or a list host:port,host:port. No network traffic happens before the first call; a call fails with Unavailable when no
+// replica can be reached within restartGrace.
+//
+// A replica whose process ends is noticed at once; one that the network cuts off clientTimeout after the next octet that is sent to it; one
+// that hangs, or that nobody calls, after clientKeepalive and clientTimeout. Calls that were open on it fail with Unavailable, but those that the protos call
+// idempotent are made again on another; a unary one of those is made there too when it has no answer after hedgeAfter.
 func Dial(target string, opts DialOptions) (*grpc.ClientConn, error) {
 	if opts.TLS == nil {
 		return nil, ErrNoTLS
 	}
+	target, options, err := parseTarget(target)
+	if err != nil {
+		return nil, fmt.Errorf("dial: %w", err)
+	}
+	config, err := makeServiceConfig()
+	if err != nil {
+		return nil, fmt.Errorf("describe methods: %w", err)
+	}
 	metrics := telemetry.Register(opts.Registerer, grpcprom.NewClientMetrics())
-	conn, err := grpc.NewClient(target,
+	options = append(options,
 		grpc.WithTransportCredentials(credentials.NewTLS(opts.TLS)),
-		grpc.WithDefaultServiceConfig(serviceConfig),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime, Timeout: keepaliveTimeout, PermitWithoutStream: true}),
+		grpc.WithDefaultServiceConfig(config),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: clientKeepalive, Timeout: clientTimeout, PermitWithoutStream: true}),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: 5 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxMessageSize), grpc.MaxCallSendMsgSize(MaxMessageSize)),
-		grpc.WithChainUnaryInterceptor(metrics.UnaryClientInterceptor(), deadline(opts.Timeout), awaitUnary),
-		grpc.WithChainStreamInterceptor(metrics.StreamClientInterceptor(), awaitStream),
+		grpc.WithChainUnaryInterceptor(metrics.UnaryClientInterceptor(), deadline(opts.Timeout), awaitUnary, newHedger(hedgeAfter).unary),
+		grpc.WithChainStreamInterceptor(metrics.StreamClientInterceptor(), awaitStream, repeatableStream),
 	)
+	conn, err := grpc.NewClient(target, options...)
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", target, err)
 	}

@@ -10,7 +10,9 @@ import (
 	grpcprom "github.com/grpc-ecosystem/go-grpc-middleware/providers/prometheus"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/yubin-mail/yubin/pkg/fault"
 	"github.com/yubin-mail/yubin/pkg/telemetry"
@@ -20,7 +22,6 @@ import (
 type guard struct {
 	log      *slog.Logger
 	metrics  *grpcprom.ServerMetrics
-	rules    *rules
 	identify func(context.Context) string
 	stopping context.Context // ends when the server begins to stop
 }
@@ -32,7 +33,6 @@ func newGuard(log *slog.Logger, reg prometheus.Registerer, identify func(context
 	return &guard{
 		log:      log,
 		metrics:  telemetry.Register(reg, metrics),
-		rules:    &rules{},
 		identify: identify,
 		stopping: context.Background(),
 	}
@@ -74,7 +74,7 @@ func (g *guard) stream() grpc.StreamServerInterceptor {
 
 func (g *guard) authorise(ctx context.Context, method string) (context.Context, error) {
 	caller := g.identify(ctx)
-	if err := g.rules.check(caller, method); err != nil {
+	if err := authorise(caller, method); err != nil {
 		g.log.WarnContext(ctx, "call refused", "caller", caller, "method", method)
 		return nil, err
 	}
@@ -97,6 +97,10 @@ func (g *guard) outcome(ctx context.Context, method string, panicked any, err er
 		g.log.ErrorContext(ctx, "call failed", "method", method, "error", err)
 	case !foreign && err.Error() != status.Message():
 		g.log.DebugContext(ctx, "call failed", "method", method, "code", status.Code(), "error", err)
+	}
+	if !foreign && status.Code() == codes.Unavailable {
+		// Another replica would say the same: only a call that was lost is made again by itself.
+		_ = grpc.SetTrailer(ctx, metadata.Pairs("grpc-retry-pushback-ms", "-1")) // fails inside one process, where nothing is repeated
 	}
 	return status.Err()
 }

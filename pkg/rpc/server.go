@@ -29,8 +29,10 @@ const (
 	// and keepaliveTimeout how long the answer may take.
 	keepaliveTime    = 30 * time.Second
 	keepaliveTimeout = 10 * time.Second
-	// maxConnectionAge makes clients connect again from time to time, and so find new replicas. Calls in flight end undisturbed.
-	maxConnectionAge = 10 * time.Minute
+	// minKeepalive is how often clients may probe.
+	minKeepalive = clientKeepalive / 2
+	// maxConnectionAge makes clients look up the name and connect again from time to time, and so find new replicas. Calls in flight end undisturbed.
+	maxConnectionAge = 2 * time.Minute
 	// stopTimeout is how long calls in flight may last once the server stops.
 	stopTimeout = 10 * time.Second
 )
@@ -66,7 +68,7 @@ func NewServer(opts ServerOptions) *Server {
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			Time: keepaliveTime, Timeout: keepaliveTimeout, MaxConnectionAge: maxConnectionAge,
 		}),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveTime / 3, PermitWithoutStream: true}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minKeepalive, PermitWithoutStream: true}),
 	}
 	if opts.TLS != nil {
 		options = append(options, grpc.Creds(credentials.NewTLS(opts.TLS)))
