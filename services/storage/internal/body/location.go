@@ -61,8 +61,8 @@ func ParseLocation(s string) (Location, error) {
 // KeyPrefix begins the keys of all packs; a day, "yyyymmdd" in UTC, and a UUIDv7 (RFC 9562 section 5.7) follow.
 const KeyPrefix = "packs/"
 
-// newKey gives a key that nobody has had, in the order of time.
-func newKey(now time.Time) string {
+// NewKey gives a key that nobody has had, in the order of time.
+func NewKey(now time.Time) string {
 	id := uuid.New()
 	var ms [8]byte
 	binary.BigEndian.PutUint64(ms[:], uint64(now.UnixMilli())<<16)

@@ -120,7 +120,7 @@ func (s *Store) Put(ctx context.Context, bodies []*Pending) ([]Location, error) 
 // putPack stores the bodies at indexes group in one object.
 func (s *Store) putPack(ctx context.Context, bodies []*Pending, group []int, locations []Location) error {
 	var b bytes.Buffer
-	key := newKey(s.cfg.Now())
+	key := NewKey(s.cfg.Now())
 	w := pack.NewWriter(&b)
 	for _, i := range group {
 		l, err := appendBody(w, key, bodies[i])
@@ -143,7 +143,7 @@ func (s *Store) putPack(ctx context.Context, bodies []*Pending, group []int, loc
 func (s *Store) putLarge(ctx context.Context, body *Pending) (Location, error) {
 	var l Location
 	var size int64
-	key := newKey(s.cfg.Now())
+	key := NewKey(s.cfg.Now())
 	r, w := io.Pipe()
 	packed := make(chan struct{})
 	go func() {

@@ -510,7 +510,7 @@ func TestKeys(t *testing.T) {
 	seen := make(map[string]bool)
 	for i := range 100 {
 		at := now.Add(time.Duration(i) * 10 * time.Minute)
-		key := newKey(at)
+		key := NewKey(at)
 		got, err := ObjectTime(key)
 		if err != nil || !got.Equal(at.Truncate(time.Millisecond)) {
 			t.Errorf("time of %s: %v, %v; want %v", key, got, err, at)
@@ -523,10 +523,10 @@ func TestKeys(t *testing.T) {
 		}
 		last, seen[key] = key, true
 	}
-	if key := newKey(now); !strings.HasPrefix(key, "packs/20260131/") {
+	if key := NewKey(now); !strings.HasPrefix(key, "packs/20260131/") {
 		t.Errorf("key %s", key)
 	}
-	good := newKey(now)
+	good := NewKey(now)
 	for _, key := range []string{"", "packs/", good[1:], good + "0", "packs/20260130" + good[14:], "packs/20260131/7f1d5bd2-1111-4000-8000-000000000000",
 		strings.ReplaceAll(good, "-", "")} {
 		if at, err := ObjectTime(key); err == nil {
