@@ -45,15 +45,11 @@ func (c *Config) Embedded() bool { return c.url == "" }
 // Validate tells all that is wrong. It does not tell the password.
 func (c *Config) Validate() []error {
 	var errs []error
-	if c.maxConnections < 2 || c.maxConnections > 1000 {
-		errs = append(errs, config.Errorf(c.flag("max-connections"), "%d: must be 2 to 1000", c.maxConnections))
-	}
+	errs = config.Between(errs, c.flag("max-connections"), c.maxConnections, 2, 1000)
 	if c.statementTimeout != 0 {
 		errs = config.AtLeast(errs, c.flag("statement-timeout"), c.statementTimeout, time.Second)
 	}
-	if c.connectTimeout < 100*time.Millisecond || c.connectTimeout > time.Minute {
-		errs = append(errs, config.Errorf(c.flag("connect-timeout"), "%v: must be 100ms to 1m", c.connectTimeout))
-	}
+	errs = config.Between(errs, c.flag("connect-timeout"), c.connectTimeout, 100*time.Millisecond, time.Minute)
 	for _, err := range checkURL(c.url) {
 		errs = append(errs, config.Errorf(c.flag("url"), "%w", err))
 	}

@@ -121,7 +121,7 @@ func (db *DB) repeat(ctx context.Context, class string, k kind, fn func(*Tx) err
 			}
 			pause = backoff(2*time.Millisecond, 250*time.Millisecond, conflicts)
 			db.retries.WithLabelValues(class, "conflict").Inc()
-		case postgresLost(cause):
+		case postgresLost(cause), k != reading && standby(cause):
 			if losses++; losses == 1 {
 				lostSince = time.Now()
 			}

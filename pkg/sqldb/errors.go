@@ -76,7 +76,7 @@ func postgresLost(err error) bool {
 		return false
 	}
 	switch code := postgresCode(err); {
-	case code == codeReadOnly, code == codeIdleTimeout, code == codeTooManyConnections, strings.HasPrefix(code, classConnection):
+	case code == codeIdleTimeout, code == codeTooManyConnections, strings.HasPrefix(code, classConnection):
 		return true
 	case strings.HasPrefix(code, classOperator):
 		return code != codeCancelled
@@ -92,6 +92,9 @@ func createdMeanwhile(err error) bool {
 	code := postgresCode(err)
 	return code == codeUniqueViolation || code == codeDuplicateTable
 }
+
+// standby tells whether an error means that the connection leads to a server that only reads now.
+func standby(err error) bool { return postgresCode(err) == codeReadOnly }
 
 // rolledBack tells whether an error of COMMIT says for certain that the transaction has had no effect. A server that shuts
 // down may have committed before it said so.

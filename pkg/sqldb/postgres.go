@@ -109,7 +109,7 @@ func (s *postgresSource) begin(ctx context.Context, k kind) (session, error) {
 	if k == relaxed && c.Conn().PgConn().ParameterStatus("crdb_version") == "" { // CockroachDB always waits
 		first = append(first, dontWait)
 	}
-	return &postgresSession{conn: c, first: first, source: s}, nil
+	return &postgresSession{source: s, conn: c, first: first, writes: k != reading}, nil
 }
 
 func (s *postgresSource) close() error {
@@ -118,6 +118,7 @@ func (s *postgresSource) close() error {
 }
 
 // forget closes the connections that are not in use: when one of them has died, the others probably have.
+
 func (s *postgresSource) forget() { s.pool.Reset() }
 
 // errLost marks the error of a connection that is closed now.

@@ -18,13 +18,15 @@ type postgresSession struct {
 	conn   *pgxpool.Conn
 	first  []string        // what is to be sent before the next statement
 	open   *postgresCursor // the rows that the server still sends; others may not be asked for meanwhile
-	died   bool
+	writes bool
+	died   bool // the connection, or the server as one that takes writes
 	trips  int
 }
 
 // lost marks an error after which the connection is closed.
 func (s *postgresSession) lost(err error) error {
 	if err == nil || !s.conn.Conn().IsClosed() {
+		s.died = s.died || s.writes && standby(err)
 		return err
 	}
 	// A caller that gives up has its connection closed too; that says nothing about the others.
@@ -188,6 +190,8 @@ func (s *postgresSession) commit(ctx context.Context) error {
 	switch {
 	case err == nil:
 		return nil
+	case !s.writes && postgresCode(err) == "": // all was read
+		return nil
 	case rolledBack(err), pgconn.SafeToRetry(err): // it had no effect, or was not sent
 		return fmt.Errorf("commit transaction: %w", err)
 	}
@@ -201,6 +205,7 @@ func (s *postgresSession) end(ctx context.Context, broken bool) {
 	switch {
 	case s.died:
 		s.source.forget()
+		_ = c.Close(ctx)
 	case broken:
 		_ = c.Close(ctx)
 	case c.PgConn().TxStatus() != txIdle:
