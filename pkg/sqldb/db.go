@@ -3,13 +3,15 @@ package sqldb
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc/codes"
 
+	"github.com/yubin-mail/yubin/pkg/fault"
 	"github.com/yubin-mail/yubin/pkg/telemetry"
+	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 )
 
 // Options of a database.
@@ -71,32 +73,31 @@ func (db *DB) Dialect() Dialect { return db.dialect }
 // one writer at a time; PostgreSQL runs writers beside each other at READ COMMITTED, so fn locks what it decides by
 // (Dialect.ForUpdate). fn is run again after a conflict or a lost connection, so it must not change anything but the database
 // before Write has returned, and must begin its results anew. If the answer to COMMIT is lost the error is
-// ErrUnknownOutcome. class is a metric label, a constant such as "deliver".
+// ErrUnknownOutcome. An error for which IsUnavailable holds is a fault with code Unavailable. class is a metric label, a constant such as "deliver".
 func (db *DB) Write(ctx context.Context, class string, fn func(*Tx) error) error {
-	return db.repeat(ctx, class, writing, fn)
+	return unavailable(db.repeat(ctx, class, writing, fn))
 }
 
 // WriteRelaxed is Write whose commit does not wait for the disk. The transaction is atomic, ordered with all others, and
 // survives kill -9 of this process; a loss of power, or of the PostgreSQL server, may undo it, unless a Write has committed after it.
 func (db *DB) WriteRelaxed(ctx context.Context, class string, fn func(*Tx) error) error {
-	return db.repeat(ctx, class, relaxed, fn)
+	return unavailable(db.repeat(ctx, class, relaxed, fn))
 }
 
 // Read runs fn on a consistent snapshot. Writes fail. fn is run again only as long as it has been given nothing. class is a metric label.
 func (db *DB) Read(ctx context.Context, class string, fn func(*Tx) error) error {
-	return db.repeat(ctx, class, reading, fn)
+	return unavailable(db.repeat(ctx, class, reading, fn))
 }
 
-// Ping tells whether the database answers.
-func (db *DB) Ping(ctx context.Context) error {
-	err := db.Read(ctx, "ping", func(tx *Tx) error {
-		var one int
-		return tx.QueryRow(ctx, "SELECT 1").Scan(&one)
-	})
-	if err != nil {
-		return fmt.Errorf("ping database: %w", err)
+// unavailable says to whoever called this service that trying again later helps.
+func unavailable(err error) error {
+	if err == nil || !IsUnavailable(err) {
+		return err
 	}
-	return nil
+	if _, said := errors.AsType[*fault.Error](err); said {
+		return err
+	}
+	return fault.Wrap(err, codes.Unavailable, rpcv1.Reason_REASON_UNAVAILABLE, "the database cannot be reached, try again later")
 }
 
 // repeat runs a transaction until it succeeds or fails for a reason that will not pass.
@@ -174,23 +175,6 @@ func (db *DB) run(ctx context.Context, class string, k kind, tx *Tx, fn func(*Tx
 		return err
 	}
 	return tx.note(s.commit(ending))
-}
-
-// Check looks for corruption and tells what it finds. With SQLite it reads the whole database; PostgreSQL has its own tools for that.
-func (db *DB) Check(ctx context.Context) error {
-	if db.dialect.Name != SQLite.Name {
-		return db.Ping(ctx)
-	}
-	return db.Read(ctx, "check", func(tx *Tx) error {
-		var verdict string
-		if err := tx.QueryRow(ctx, "PRAGMA quick_check(1)").Scan(&verdict); err != nil {
-			return fmt.Errorf("check database: %w", err)
-		}
-		if verdict != "ok" {
-			return fmt.Errorf("check database: %w: %s", ErrCorrupt, verdict)
-		}
-		return nil
-	})
 }
 
 // Close waits for transactions in progress and closes the database. With SQLite it writes the log back into the database file.

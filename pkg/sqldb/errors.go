@@ -84,7 +84,13 @@ func postgresLost(err error) bool {
 		return false
 	}
 	_, connecting := errors.AsType[*pgconn.ConnectError](err)
-	return connecting || errors.Is(err, errLost) || pgconn.SafeToRetry(err)
+	return connecting || errors.Is(err, errLost)
+}
+
+// IsUnavailable tells whether an error says that the database cannot be reached or does not take part now, so that the
+// caller's caller should try again later. The outcome of a transaction may be unknown.
+func IsUnavailable(err error) bool {
+	return errors.Is(err, ErrUnknownOutcome) || postgresLost(err) || standby(err) || postgresConflict(err) || postgresCode(err) == codeCancelled
 }
 
 // createdMeanwhile tells whether CREATE … IF NOT EXISTS failed because another transaction has just created the same.

@@ -181,7 +181,10 @@ func (s *postgresSession) commit(ctx context.Context) error {
 	if len(s.first) > 0 { // nothing was asked for
 		return nil
 	}
-	if s.conn.Conn().PgConn().TxStatus() == txFailed { // COMMIT would roll back and say that all is well
+	switch c := s.conn.Conn(); {
+	case c.IsClosed(): // while its rows were read
+		return errLost
+	case c.PgConn().TxStatus() == txFailed: // COMMIT would roll back and say that all is well
 		return errFailed
 	}
 	ctx, cancel := context.WithTimeout(ctx, endTimeout)
@@ -190,10 +193,10 @@ func (s *postgresSession) commit(ctx context.Context) error {
 	switch {
 	case err == nil:
 		return nil
-	case !s.writes && postgresCode(err) == "": // all was read
-		return nil
-	case rolledBack(err), pgconn.SafeToRetry(err): // it had no effect, or was not sent
+	case rolledBack(err):
 		return fmt.Errorf("commit transaction: %w", err)
+	case !s.writes: // all was read
+		return nil
 	}
 	return fmt.Errorf("commit transaction: %w: %w", ErrUnknownOutcome, err)
 }

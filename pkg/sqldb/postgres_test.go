@@ -10,9 +10,12 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"google.golang.org/grpc/codes"
 
+	"github.com/yubin-mail/yubin/pkg/fault"
 	"github.com/yubin-mail/yubin/pkg/testserver/postgres"
 )
 
@@ -191,7 +194,7 @@ func TestRestartOfTheServer(t *testing.T) {
 					if err == nil {
 						break
 					}
-					if !errors.Is(err, ErrUnknownOutcome) && !postgresLost(err) {
+					if !IsUnavailable(err) {
 						t.Error(err)
 						return
 					}
@@ -213,6 +216,46 @@ func TestRestartOfTheServer(t *testing.T) {
 	if got := sum(t, db); got != kept || kept != workers*rows {
 		t.Errorf("%d rows were acknowledged, %d are there", kept, got)
 	}
+}
+
+func TestWatch(t *testing.T) {
+	server := postgres.Start(t)
+	db := openPostgres(t, server.Database(t))
+	ctx, cancel := context.WithCancel(t.Context())
+	states := make(chan error)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		_ = db.watch(ctx, time.Millisecond, func(err error) {
+			select {
+			case states <- err:
+			case <-ctx.Done():
+			}
+		})
+	})
+	if err := <-states; err != nil {
+		t.Errorf("a database that answers: %v", err)
+	}
+	server.Kill(t)
+	for err := range states {
+		if err != nil {
+			break
+		}
+	}
+	err := db.Read(ctx, "test", func(tx *Tx) error {
+		var n int
+		return tx.QueryRow(ctx, "SELECT 1").Scan(&n)
+	})
+	if fault.Code(err) != codes.Unavailable || strings.Contains(fault.Text(err), "127.0.0.1") {
+		t.Errorf("while the server is gone: %v, text %q", err, fault.Text(err))
+	}
+	server.Restart(t)
+	for err := range states {
+		if err == nil {
+			break
+		}
+	}
+	cancel()
+	wg.Wait()
 }
 
 func TestDeadConnectionsOfThePool(t *testing.T) {
