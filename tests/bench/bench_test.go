@@ -1,5 +1,6 @@
-// Package bench measures Yubin against peers and physical limits. Absolute times depend on the machine, so each figure is a ratio of two
-// things measured in turns in the same run, or a count of work for each mail. `make bench` runs the benchmarks; the test runs each once, on little mail.
+// Package bench measures Yubin against peers, against itself and against physical limits. Absolute times depend on the machine, so each figure is a ratio of two
+// things measured in turns in the same run, or a count of work for each mail. `make bench` runs TestCompare at full size, against Postfix and Dovecot, and then
+// the benchmarks; `make test` runs everything once, on little mail, to see that it measures.
 //
 // With YUBIN_BENCH_PROFILE=<folder> benchmarks leave there CPU profiles of the server's first two seconds under load, for `go tool pprof -top`.
 // They must run for longer than that: -benchtime 5s.
@@ -25,16 +26,13 @@ var comparisons = []struct {
 	name string
 	run  func(*run)
 }{
-	{"deliver", deliver},
 	{"recipients", recipients},
 	{"append", appendToDeliver},
 	{"select", selectMailbox},
-	{"envelope", envelope},
 	{"noop", noop},
 	{"idle", idle},
 	{"download", download},
 	{"login", login},
-	{"memory", memory},
 }
 
 // run is one run of a comparison, as a benchmark or as a test.
@@ -92,11 +90,17 @@ func (r *run) system(receivers int, args ...string) *harness.System {
 		for i := range receivers {
 			fmt.Fprintf(&file, "- address: %s\n", receiver(i))
 		}
-		name := filepath.Join(s.Dir, "accounts.yaml")
-		require.NoError(r, os.WriteFile(name, []byte(file.String()), 0o600))
-		s.CLI(r, "apply", "--file", name)
+		apply(r, s, file.String())
 	}
 	return s
+}
+
+// apply makes what a file for `yubin apply` describes.
+func apply(tb testing.TB, s *harness.System, text string) {
+	tb.Helper()
+	name := filepath.Join(s.Dir, "accounts.yaml")
+	require.NoError(tb, os.WriteFile(name, []byte(text), 0o600))
+	s.CLI(tb, "apply", "--file", name)
 }
 
 func receiver(i int) string { return harness.Address(fmt.Sprintf("u%d", i)) }

@@ -37,15 +37,12 @@ func mail(n int) []byte {
 	return m
 }
 
-// dialSMTP opens an SMTP or LMTP session.
-func dialSMTP(r *run, addr string, lmtp bool) *smtp.Client {
+// dialSMTP opens an SMTP session.
+func dialSMTP(r *run, addr string) *smtp.Client {
 	r.Helper()
 	conn, err := net.Dial("tcp", addr)
 	require.NoError(r, err)
 	c := smtp.NewClient(conn)
-	if lmtp {
-		c = smtp.NewClientLMTP(conn)
-	}
 	r.Cleanup(func() { _ = c.Close() })
 	require.NoError(r, c.Hello("client.example"))
 	return c

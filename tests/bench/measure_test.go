@@ -41,7 +41,7 @@ type counters string
 func read(r *run, s *harness.System) counters { return counters(s.Processes[0].Metrics(r)) }
 
 // sum adds the values of all series whose text has each of the parts.
-func (c counters) sum(r *run, parts ...string) float64 {
+func (c counters) sum(r testing.TB, parts ...string) float64 {
 	r.Helper()
 	total := 0.0
 series:
@@ -71,56 +71,28 @@ var (
 	objectGets      = []string{"yubin_storage_object_operations_total", `op="get"`}
 	objectBytesRead = []string{"yubin_storage_object_bytes_total", `op="get"`}
 	transactions    = []string{"_sql_transaction_seconds_count"}
-	processor       = []string{"process_cpu_seconds_total"}
-	residentMemory  = []string{"process_resident_memory_bytes"}
+	roundTrips      = []string{"_sql_round_trips_total"}
 )
 
-// tick is the unit, in seconds, in which Linux counts a process's time on the processor.
-const tick = 0.01
-
 // since is how much was done since an earlier reading.
-func (c counters) since(r *run, before counters, parts []string) float64 {
+func (c counters) since(r testing.TB, before counters, parts []string) float64 {
 	r.Helper()
 	return c.sum(r, parts...) - before.sum(r, parts...)
 }
 
-// parallel runs fn n times at once.
-func parallel(tb testing.TB, n int, fn func(i int) error) {
-	tb.Helper()
-	failed := make(chan error, n)
-	for i := range n {
-		go func() { failed <- fn(i) }()
-	}
-	var all error
-	for range n {
-		all = errors.Join(all, <-failed)
-	}
-	require.NoError(tb, all)
-}
-
-// writeSynced writes a file and waits for the disk: what a server without group commit does for each mail at least.
-func writeSynced(dir string, content []byte) error {
-	f, err := os.CreateTemp(dir, "mail")
-	if err != nil {
-		return err
-	}
-	if _, err := f.Write(content); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	return errors.Join(f.Sync(), f.Close(), os.Remove(f.Name()))
-}
-
 // diskUsage is the octets of the files below a folder.
-func diskUsage(tb testing.TB, dir string) float64 {
+func diskUsage(tb testing.TB, dir string) (octets int64) {
 	tb.Helper()
-	total := int64(0)
 	require.NoError(tb, filepath.Walk(dir, func(_ string, info os.FileInfo, err error) error {
+		if errors.Is(err, os.ErrNotExist) { // it went while we looked
+			return nil
+		}
 		if err == nil && info.Mode().IsRegular() {
-			total += info.Size()
+			octets += info.Size()
 		}
 		return err
 	}))
-	return float64(total)
+	return octets
 }
 
 // loopback is the limit of every transfer: a TCP connection on which one side sends and the other throws away.

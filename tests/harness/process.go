@@ -131,6 +131,9 @@ func (p *Process) Kill() {
 	<-p.exited
 }
 
+// PID is the process's number in the operating system.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // Running tells whether the process has not ended.
 func (p *Process) Running() bool {
 	select {
