@@ -2,14 +2,14 @@ package meta
 
 import (
 	"cmp"
-	"database/sql"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/yubin-mail/yubin/pkg/sqldb"
 	mailv1 "github.com/yubin-mail/yubin/proto/yubin/mail/v1"
 	"github.com/yubin-mail/yubin/services/storage/internal/body"
 	"github.com/yubin-mail/yubin/services/storage/internal/uidset"
@@ -49,13 +49,12 @@ func NewContent(id string, parsed *mailv1.Structure, header []byte) (*Content, e
 // content's part of its object's live bytes.
 func (t *tx) insertContent(account, thread string, c *Content, refs int, share int64) error {
 	l := c.Location
-	_, err := t.exec(`INSERT INTO contents (account_id, content_id, refs, object_key, object_offset, stored_size, raw_size, raw_sum,
+	return t.later(`INSERT INTO contents (account_id, content_id, refs, object_key, object_offset, stored_size, raw_size, raw_sum,
 			pack_share, thread_id, sent_unix, header_size, header, summary, structure)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		account, c.ID, refs, l.Object, l.Offset, l.Stored, l.Size, int64(l.Sum),
 		share, thread, c.parsed.GetSentUnix(), int64(c.parsed.GetRoot().GetHeaderSize()),
 		nonNil(c.header), nonNil(c.summary), nonNil(c.structure))
-	return err
 }
 
 // nonNil keeps an empty blob from becoming NULL.
@@ -68,35 +67,52 @@ func nonNil(b []byte) []byte {
 
 // ref counts new message rows for their contents.
 func (t *tx) ref(account string, mailbox uint64, r uidset.Range) error {
-	_, err := t.exec(`UPDATE contents SET refs = refs + n FROM (
+	return t.later(`UPDATE contents SET refs = refs + n FROM (
 			SELECT content_id AS id, COUNT(*) AS n FROM messages WHERE account_id = ? AND mailbox_id = ? AND uid BETWEEN ? AND ? GROUP BY content_id
 		) AS added WHERE account_id = ? AND content_id = added.id`, account, mailbox, r.Start, r.Stop, account)
-	return err
 }
 
-// unref takes message rows from contents. A content without any goes, and its object has that much less alive.
-func (t *tx) unref(account string, ids []string) error {
-	dead := map[string]objectUse{}
-	counts := counted(ids)
-	for _, id := range slices.Sorted(maps.Keys(counts)) {
-		var object string
-		var share int64
-		err := t.row(`UPDATE contents SET refs = refs - ? WHERE account_id = ? AND content_id = ? RETURNING CASE WHEN refs <= 0 THEN object_key ELSE '' END, pack_share`,
-			counts[id], account, id).Scan(&object, &share)
-		switch {
-		case errors.Is(err, sql.ErrNoRows), err == nil && object == "":
-			continue
-		case err != nil:
-			return err
+// unref takes message rows of locked accounts from contents. A content without any goes, and its object has that much less alive.
+func (t *tx) unref(contents map[string][]string) error {
+	type key struct{ account, content string }
+	counts := map[key]int{}
+	for account, ids := range contents {
+		for _, id := range ids {
+			counts[key{account, id}]++
 		}
-		if _, err := t.exec(`DELETE FROM contents WHERE account_id = ? AND content_id = ?`, account, id); err != nil {
-			return err
-		}
-		use := dead[object]
-		dead[object] = objectUse{use.bytes + share, use.refs + 1}
 	}
+	keys := slices.SortedFunc(maps.Keys(counts), func(a, b key) int {
+		return cmp.Or(strings.Compare(a.account, b.account), strings.Compare(a.content, b.content))
+	})
+	dead, gone := map[string]objectUse{}, map[key]bool{}
+	for _, k := range keys {
+		t.queue.Query(func(rows *sqldb.Rows) error {
+			var object string
+			var share int64
+			err := rows.Scan(&object, &share)
+			use := dead[object]
+			dead[object] = objectUse{use.bytes + share, use.refs + 1}
+			gone[k] = true
+			return err
+		}, `DELETE FROM contents WHERE account_id = ? AND content_id = ? AND refs <= ? RETURNING object_key, pack_share`, k.account, k.content, counts[k])
+		if err := t.overflow(); err != nil {
+			return err
+		}
+	}
+	if err := t.flush(); err != nil {
+		return err
+	}
+	for _, k := range keys {
+		if gone[k] {
+			continue
+		}
+		if err := t.later(`UPDATE contents SET refs = refs - ? WHERE account_id = ? AND content_id = ?`, counts[k], k.account, k.content); err != nil {
+			return err
+		}
+	}
+	// After all accounts, in order of key: other transactions change the same packs.
 	for _, object := range slices.Sorted(maps.Keys(dead)) {
-		_, err := t.exec(`UPDATE packs SET live_bytes = live_bytes - ?, live_refs = live_refs - ? WHERE object_key = ?`,
+		err := t.later(`UPDATE packs SET live_bytes = live_bytes - ?, live_refs = live_refs - ? WHERE object_key = ?`,
 			dead[object].bytes, dead[object].refs, object)
 		if err != nil {
 			return err
@@ -107,11 +123,3 @@ func (t *tx) unref(account string, ids []string) error {
 
 // objectUse is what contents hold alive of an object.
 type objectUse struct{ bytes, refs int64 }
-
-func counted[K cmp.Ordered](list []K) map[K]int {
-	out := make(map[K]int, len(list))
-	for _, k := range list {
-		out[k]++
-	}
-	return out
-}

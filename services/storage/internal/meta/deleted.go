@@ -1,9 +1,14 @@
 package meta
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"maps"
+	"math"
+	"slices"
 	"strings"
 
 	"google.golang.org/grpc/codes"
@@ -106,12 +111,19 @@ func (t *tx) lost(account string, f RestoreFilter) ([]lost, error) {
 	if len(f.Keys) == 0 {
 		return out, t.rows(scan, columns+` AND deleted_unix >= ? ORDER BY mailbox_id, uid`, account, t.now, f.DeletedSince)
 	}
-	for _, k := range f.Keys {
-		if err := t.rows(scan, columns+` AND mailbox_id = ? AND uid = ?`, account, t.now, k.MailboxID, k.UID); err != nil {
+	keys := slices.SortedFunc(slices.Values(f.Keys), func(a, b DeletedKey) int {
+		return cmp.Or(cmp.Compare(a.MailboxID, b.MailboxID), cmp.Compare(a.UID, b.UID))
+	})
+	for _, k := range slices.Compact(keys) {
+		if k.MailboxID > math.MaxInt64 {
+			continue
+		}
+		t.queue.Query(scan, columns+` AND mailbox_id = ? AND uid = ?`, account, t.now, k.MailboxID, k.UID)
+		if err := t.overflow(); err != nil {
 			return nil, err
 		}
 	}
-	return out, nil
+	return out, t.flush()
 }
 
 // RestoreSize tells what Restore needs reserved.
@@ -135,7 +147,7 @@ func sum(list []lost) (bytes, messages int64) {
 // restore, and fails with ErrReservationShort if they are more than it covers.
 func (s *Store) Restore(ctx context.Context, account string, f RestoreFilter, reserved Reserved) (restored int, err error) {
 	err = s.write(ctx, "restore", func(t *tx) error {
-		if err := t.ensureAccount(account); err != nil {
+		if err := t.openAccount(account); err != nil {
 			return err
 		}
 		list, err := t.lost(account, f)
@@ -150,63 +162,106 @@ func (s *Store) Restore(ctx context.Context, account string, f RestoreFilter, re
 			return nil
 		}
 		t.used(account, bytes, messages, reserved.ID)
-		targets := map[DeletedKey]uint64{} // by mailbox, the UID being 0
-		for _, l := range list {
-			where := DeletedKey{MailboxID: l.MailboxID}
-			if _, known := targets[where]; !known {
-				if targets[where], err = t.restoreTarget(account, l, f.To); err != nil {
-					return err
-				}
-			}
-			if err := t.restore(account, l, targets[where]); err != nil {
-				return err
-			}
-		}
-		return nil
+		return t.restoreAll(account, list, f.To)
 	})
 	return restored, err
 }
 
+// restoreAll restores messages; one mailbox takes all of its messages at once.
+func (t *tx) restoreAll(account string, list []lost, to string) error {
+	targets := map[uint64]*storagev1.Mailbox{} // by the mailbox where the messages were
+	boxes := map[uint64]*storagev1.Mailbox{}   // by their own id
+	into := map[uint64][]lost{}
+	for _, l := range list {
+		target, known := targets[l.MailboxID]
+		if !known {
+			var err error
+			if target, err = t.restoreTarget(account, l, to); err != nil {
+				return err
+			}
+			if same := boxes[target.GetMailboxId()]; same != nil {
+				target = same
+			}
+			targets[l.MailboxID], boxes[target.GetMailboxId()] = target, target
+		}
+		into[target.GetMailboxId()] = append(into[target.GetMailboxId()], l)
+	}
+	for _, id := range slices.Sorted(maps.Keys(into)) {
+		if err := t.restore(account, into[id], boxes[id]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // restoreTarget finds the mailbox to restore into: the one asked for, else the same one, else that of its name, made again if need be.
-func (t *tx) restoreTarget(account string, l lost, to string) (uint64, error) {
+func (t *tx) restoreTarget(account string, l lost, to string) (*storagev1.Mailbox, error) {
 	name := to
 	if name == "" {
 		m, err := t.mailbox(account, l.MailboxID)
 		if err == nil || !errors.Is(err, ErrMailboxNotFound) {
-			return m.GetMailboxId(), err
+			return m, err
 		}
 		name = l.mailbox
 	}
 	m, err := t.mailboxNamed(account, name)
 	if errors.Is(err, ErrMailboxNotFound) {
 		if _, err := names.Normalise(name); err != nil {
-			return 0, err
+			return nil, err
 		}
 		if err := t.createParents(account, name); err != nil {
-			return 0, err
+			return nil, err
 		}
 		m, err = t.createMailbox(account, name, storagev1.SpecialUse_SPECIAL_USE_UNSPECIFIED)
 	}
-	return m.GetMailboxId(), err
+	return m, err
 }
 
-func (t *tx) restore(account string, l lost, target uint64) error {
+// restore puts messages into a mailbox, with one modseq.
+func (t *tx) restore(account string, list []lost, target *storagev1.Mailbox) error {
 	const deleted = uint32(storagev1.Flag_FLAG_DELETED)
-	c := counters{uids: 1}
-	c.add(1, l.flags&^deleted, l.size)
-	m, err := t.bump(account, target, c)
-	if err != nil {
+	var c counters
+	for _, l := range list {
+		c.add(1, l.flags&^deleted, l.size)
+	}
+	c.uids = c.messages
+	next := target.GetUidNext()
+	if err := t.bump(account, target, c); err != nil {
 		return err
 	}
-	_, err = t.exec(`INSERT INTO messages (account_id, mailbox_id, uid, modseq, flags, keywords, size, internal_unix, saved_unix, popped, content_id, prefix)
-		SELECT account_id, ?, ?, ?, ?, keywords, size, internal_unix, ?, 0, content_id, prefix FROM deleted_messages
-		WHERE account_id = ? AND mailbox_id = ? AND uid = ?`,
-		target, m.GetUidNext()-1, m.GetHighestModseq(), l.flags&^deleted, t.now, account, l.MailboxID, l.UID)
-	if err != nil {
-		return err
+	for run := range consecutiveLost(list) {
+		first, last := run[0], run[len(run)-1]
+		err := t.later(`INSERT INTO messages (account_id, mailbox_id, uid, modseq, flags, keywords, size, internal_unix, saved_unix, popped, content_id, prefix)
+			SELECT account_id, CAST(? AS BIGINT), uid + ?, CAST(? AS BIGINT), flags & ~CAST(? AS BIGINT), keywords, size, internal_unix, CAST(? AS BIGINT), 0,
+				content_id, prefix FROM deleted_messages WHERE account_id = ? AND mailbox_id = ? AND uid BETWEEN ? AND ?`,
+			target.GetMailboxId(), int64(next)-int64(first.UID), target.GetHighestModseq(), deleted, t.now, account, first.MailboxID, first.UID, last.UID)
+		if err != nil {
+			return err
+		}
+		err = t.later(`DELETE FROM deleted_messages WHERE account_id = ? AND mailbox_id = ? AND uid BETWEEN ? AND ?`,
+			account, first.MailboxID, first.UID, last.UID)
+		if err != nil {
+			return err
+		}
+		next += uint32(len(run))
 	}
-	_, err = t.exec(`DELETE FROM deleted_messages WHERE account_id = ? AND mailbox_id = ? AND uid = ?`, account, l.MailboxID, l.UID)
-	return err
+	return nil
+}
+
+// consecutiveLost yields runs of messages of one mailbox with consecutive UIDs.
+func consecutiveLost(list []lost) iter.Seq[[]lost] {
+	return func(yield func([]lost) bool) {
+		for len(list) > 0 {
+			n := 1
+			for n < len(list) && list[n].MailboxID == list[0].MailboxID && list[n].UID == list[n-1].UID+1 {
+				n++
+			}
+			if !yield(list[:n]) {
+				return
+			}
+			list = list[n:]
+		}
+	}
 }
 
 // Subject gives the decoded subject of a deleted message.

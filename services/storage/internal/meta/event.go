@@ -10,19 +10,14 @@ import (
 	quotav1 "github.com/yubin-mail/yubin/proto/yubin/quota/v1"
 )
 
-// leaveEvents writes one event for each account whose usage changed. Accounts are taken in order, so that
-// transactions of several replicas lock them in the same one.
+// leaveEvents writes one event for each account whose usage changed.
 func (t *tx) leaveEvents() error {
 	for _, account := range slices.Sorted(maps.Keys(t.usage)) {
 		d := t.usage[account]
-		var sequence int64
-		err := t.row(`UPDATE accounts SET event_sequence = event_sequence + 1 WHERE account_id = ? RETURNING event_sequence`,
-			account).Scan(&sequence)
-		if err != nil {
-			return err
-		}
-		_, err = t.exec(`INSERT INTO events (account_id, sequence, delta_bytes, delta_messages, reservation_ids) VALUES (?, ?, ?, ?, ?)`,
-			account, sequence, d.bytes, d.messages, strings.Join(d.reservations, " "))
+		t.queue.Exec(`UPDATE accounts SET event_sequence = event_sequence + 1 WHERE account_id = ?`, account)
+		err := t.laterOne(errChanged, `INSERT INTO events (account_id, sequence, delta_bytes, delta_messages, reservation_ids)
+			SELECT account_id, event_sequence, CAST(? AS BIGINT), CAST(? AS BIGINT), CAST(? AS TEXT) FROM accounts WHERE account_id = ?`,
+			d.bytes, d.messages, strings.Join(d.reservations, " "), account)
 		if err != nil {
 			return err
 		}
@@ -62,7 +57,7 @@ func (s *Store) CountEvents(ctx context.Context) (n int64, err error) {
 func (s *Store) ForgetEvents(ctx context.Context, applied map[string]int64) error {
 	return s.writeRelaxed(ctx, "forget_events", func(t *tx) error {
 		for _, account := range slices.Sorted(maps.Keys(applied)) {
-			if _, err := t.exec(`DELETE FROM events WHERE account_id = ? AND sequence <= ?`, account, applied[account]); err != nil {
+			if err := t.later(`DELETE FROM events WHERE account_id = ? AND sequence <= ?`, account, applied[account]); err != nil {
 				return err
 			}
 		}
@@ -81,11 +76,11 @@ type Usage struct {
 func (s *Store) SumUsage(ctx context.Context, account string, appliedSequence int64) (Usage, error) {
 	var u Usage
 	err := s.read(ctx, "sum_usage", func(t *tx) error {
-		err := t.row(`SELECT COALESCE(SUM(size), 0), COUNT(*) FROM messages WHERE account_id = ?`, account).Scan(&u.Bytes, &u.Messages)
+		err := t.row(`SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT), COUNT(*) FROM messages WHERE account_id = ?`, account).Scan(&u.Bytes, &u.Messages)
 		if err != nil {
 			return err
 		}
-		err = t.row(`SELECT COALESCE(SUM(delta_bytes), 0), COALESCE(SUM(delta_messages), 0) FROM events
+		err = t.row(`SELECT CAST(COALESCE(SUM(delta_bytes), 0) AS BIGINT), CAST(COALESCE(SUM(delta_messages), 0) AS BIGINT) FROM events
 			WHERE account_id = ? AND sequence > ?`, account, appliedSequence).Scan(&u.PendingBytes, &u.PendingMessages)
 		if err != nil {
 			return err

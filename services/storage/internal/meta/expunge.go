@@ -15,7 +15,7 @@ const expungeBatch = 5000
 func (s *Store) Expunge(ctx context.Context, account string, mailbox uint64, set uidset.Set) (expunged uidset.Set, modseq uint64, err error) {
 	for more := true; more && err == nil; {
 		var some uidset.Set
-		err = s.write(ctx, "expunge", func(t *tx) error {
+		err = s.change(ctx, "expunge", account, func(t *tx) error {
 			m, err := t.mailbox(account, mailbox)
 			if err != nil {
 				return err
@@ -24,7 +24,7 @@ func (s *Store) Expunge(ctx context.Context, account string, mailbox uint64, set
 			if m.GetDeleted() == 0 {
 				return nil
 			}
-			chosen, err := t.choose(account, m, set, uint32(storagev1.Flag_FLAG_DELETED), min(int(m.GetDeleted()), expungeBatch))
+			chosen, err := t.choose(account, m, set, true, expungeBatch)
 			if err != nil {
 				return err
 			}
@@ -48,32 +48,33 @@ func (t *tx) expunge(account string, m *storagev1.Mailbox, chosen *selection) (u
 	if err := t.retire(account, m, chosen.uids); err != nil {
 		return 0, err
 	}
-	m, err := t.bump(account, m.GetMailboxId(), chosen.counters.negative())
-	if err != nil {
+	if err := t.bump(account, m, chosen.counters.negative()); err != nil {
 		return 0, err
 	}
 	t.used(account, -chosen.counters.bytes, -chosen.counters.messages, "")
-	return m.GetHighestModseq(), t.bury(account, m.GetMailboxId(), m.GetHighestModseq(), chosen.uids)
+	return m.GetHighestModseq(), t.bury(account, m, chosen.uids)
 }
 
 // retire moves message rows to deleted_messages.
 func (t *tx) retire(account string, m *storagev1.Mailbox, uids uidset.Set) error {
-	expires := t.now + int64(t.store.opts.Retention.Seconds())
 	for _, r := range uids {
-		_, err := t.exec(`INSERT INTO deleted_messages (account_id, mailbox_id, uid, mailbox_name, modseq, flags, keywords, size,
-				internal_unix, saved_unix, popped, content_id, prefix, deleted_unix, expires_unix)
-			SELECT account_id, mailbox_id, uid, ?, modseq, flags, keywords, size,
-				internal_unix, saved_unix, popped, content_id, prefix, ?, ? FROM messages
-			WHERE account_id = ? AND mailbox_id = ? AND uid BETWEEN ? AND ?`,
-			m.GetName(), t.now, expires, account, m.GetMailboxId(), r.Start, r.Stop)
-		if err != nil {
-			return err
-		}
-		_, err = t.exec(`DELETE FROM messages WHERE account_id = ? AND mailbox_id = ? AND uid BETWEEN ? AND ?`,
-			account, m.GetMailboxId(), r.Start, r.Stop)
-		if err != nil {
+		if err := t.retireRange(account, m, r.Start, r.Stop); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (t *tx) retireRange(account string, m *storagev1.Mailbox, first, last uint32) error {
+	err := t.later(`INSERT INTO deleted_messages (account_id, mailbox_id, uid, mailbox_name, modseq, flags, keywords, size,
+			internal_unix, saved_unix, popped, content_id, prefix, deleted_unix, expires_unix)
+		SELECT account_id, mailbox_id, uid, CAST(? AS TEXT), modseq, flags, keywords, size,
+			internal_unix, saved_unix, popped, content_id, prefix, CAST(? AS BIGINT), CAST(? AS BIGINT) FROM messages
+		WHERE account_id = ? AND mailbox_id = ? AND uid BETWEEN ? AND ?`,
+		m.GetName(), t.now, t.now+int64(t.store.opts.Retention.Seconds()), account, m.GetMailboxId(), first, last)
+	if err != nil {
+		return err
+	}
+	return t.later(`DELETE FROM messages WHERE account_id = ? AND mailbox_id = ? AND uid BETWEEN ? AND ?`,
+		account, m.GetMailboxId(), first, last)
 }

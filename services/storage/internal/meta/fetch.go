@@ -3,7 +3,6 @@ package meta
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 
 	"google.golang.org/protobuf/proto"
@@ -38,9 +37,6 @@ const (
 	pageBytes    = 1 << 20
 )
 
-// errPageFull ends the reading of a page.
-var errPageFull = errors.New("page is full")
-
 // Messages gives one page of the messages of a set with a UID above after, in UID order. more says that others may follow.
 func (s *Store) Messages(
 	ctx context.Context, account string, mailbox uint64, set uidset.Set, after uint32, want Wanted,
@@ -56,25 +52,22 @@ func (s *Store) Messages(
 		if err != nil {
 			return err
 		}
-		page, more = nil, false
+		page = nil
 		bytes := 0
+		full := func() bool { return bytes >= pageBytes || len(page) >= pageMessages }
 		rest := set.Intersect(uidset.Set{{Start: after + 1, Stop: 1<<32 - 1}})
-		err = t.ranges(box, rest, func(r uidset.Range) error {
-			return t.rows(func(rows *sqldb.Rows) error {
+		err = t.ranges(box, rest, full, func(r uidset.Range) {
+			t.queue.Query(func(rows *sqldb.Rows) error {
+				if full() {
+					return nil
+				}
 				m, n, err := scanMessage(rows)
-				if err != nil {
-					return err
-				}
 				page = append(page, m)
-				if bytes += n; bytes >= pageBytes || len(page) >= pageMessages {
-					return errPageFull
-				}
-				return nil
+				bytes += n
+				return err
 			}, query, account, mailbox, r.Start, r.Stop)
 		})
-		if errors.Is(err, errPageFull) {
-			more, err = true, nil
-		}
+		more = full()
 		return err
 	})
 	return page, more, err

@@ -40,14 +40,18 @@ const maxFlagged = 100_000
 // StoreFlags changes the flags of the messages in a set. Those that change share one new modseq, the others keep theirs.
 func (s *Store) StoreFlags(ctx context.Context, account string, mailbox uint64, set uidset.Set, change FlagChange) (*Flagged, error) {
 	var out *Flagged
-	err := s.write(ctx, "store_flags", func(t *tx) error {
+	err := s.change(ctx, "store_flags", account, func(t *tx) error {
 		out = &Flagged{}
+		known := vocabulary{}
+		if len(change.Keywords) > 0 {
+			known.learn(&t.queue, account)
+		}
 		m, err := t.mailbox(account, mailbox)
 		if err != nil {
 			return err
 		}
 		create := change.Operation != storagev1.StoreFlagsRequest_OPERATION_REMOVE
-		keywords, err := t.canonicalKeywords(account, change.Keywords, create)
+		keywords, err := t.canonicalKeywords(account, known, change.Keywords, create)
 		if err != nil {
 			return err
 		}
@@ -58,7 +62,6 @@ func (s *Store) StoreFlags(ctx context.Context, account string, mailbox uint64, 
 		if len(states) > maxFlagged {
 			return fault.Newf(codes.ResourceExhausted, rpcv1.Reason_REASON_LIMIT, "more than %d messages at once", maxFlagged)
 		}
-		out.HighestModseq = m.GetHighestModseq()
 		var modified uidset.Builder
 		var changed []*storagev1.MessageState
 		var c counters
@@ -78,22 +81,20 @@ func (s *Store) StoreFlags(ctx context.Context, account string, mailbox uint64, 
 			changed = append(changed, state)
 		}
 		out.Modified = modified.Set()
+		out.HighestModseq = m.GetHighestModseq()
 		if len(changed) == 0 {
 			return nil
 		}
-		if m, err = t.bump(account, mailbox, c); err != nil {
+		if err := t.bump(account, m, c); err != nil {
 			return err
 		}
 		out.HighestModseq = m.GetHighestModseq()
-		for run := range alike(changed) {
-			_, err := t.exec(`UPDATE messages SET modseq = ?, flags = ?, keywords = ? WHERE account_id = ? AND mailbox_id = ? AND uid BETWEEN ? AND ?`,
-				out.HighestModseq, run[0].GetFlags(), strings.Join(run[0].GetKeywords(), " "), account, mailbox,
-				run[0].GetUid(), run[len(run)-1].GetUid())
-			if err != nil {
+		for run := range change.runs(changed) {
+			if err := t.setFlags(account, m, change, run); err != nil {
 				return err
 			}
 			for _, state := range run {
-				state.Modseq = out.HighestModseq
+				state.Modseq = m.GetHighestModseq()
 			}
 		}
 		return nil
@@ -101,13 +102,36 @@ func (s *Store) StoreFlags(ctx context.Context, account string, mailbox uint64, 
 	return out, err
 }
 
-// alike yields runs of consecutive UIDs with the same flags and keywords.
-func alike(states []*storagev1.MessageState) iter.Seq[[]*storagev1.MessageState] {
+// setFlags writes the flags of a run of messages.
+func (t *tx) setFlags(account string, m *storagev1.Mailbox, change FlagChange, run []*storagev1.MessageState) error {
+	first, last := run[0], run[len(run)-1]
+	if set, clear, ok := change.bits(); ok {
+		return t.later(`UPDATE messages SET modseq = ?, flags = (flags | ?) & ~CAST(? AS BIGINT) WHERE account_id = ? AND mailbox_id = ? AND uid BETWEEN ? AND ?`,
+			m.GetHighestModseq(), set, clear, account, m.GetMailboxId(), first.GetUid(), last.GetUid())
+	}
+	return t.later(`UPDATE messages SET modseq = ?, flags = ?, keywords = ? WHERE account_id = ? AND mailbox_id = ? AND uid BETWEEN ? AND ?`,
+		m.GetHighestModseq(), first.GetFlags(), strings.Join(first.GetKeywords(), " "), account, m.GetMailboxId(), first.GetUid(), last.GetUid())
+}
+
+// bits gives what a change without keywords does, whatever the flags of a message are.
+func (c FlagChange) bits() (set, clear uint32, ok bool) {
+	switch {
+	case len(c.Keywords) > 0:
+	case c.Operation == storagev1.StoreFlagsRequest_OPERATION_ADD:
+		return c.Flags & AllFlags, 0, true
+	case c.Operation == storagev1.StoreFlagsRequest_OPERATION_REMOVE:
+		return 0, c.Flags & AllFlags, true
+	}
+	return 0, 0, false
+}
+
+// runs yields messages with consecutive UIDs that one statement can change.
+func (c FlagChange) runs(states []*storagev1.MessageState) iter.Seq[[]*storagev1.MessageState] {
+	_, _, relative := c.bits()
 	return func(yield func([]*storagev1.MessageState) bool) {
 		for len(states) > 0 {
 			n := 1
-			for n < len(states) && states[n].GetUid() == states[n-1].GetUid()+1 && states[n].GetFlags() == states[0].GetFlags() &&
-				slices.Equal(states[n].GetKeywords(), states[0].GetKeywords()) {
+			for n < len(states) && states[n].GetUid() == states[n-1].GetUid()+1 && (relative || alike(states[n], states[0])) {
 				n++
 			}
 			if !yield(states[:n]) {
@@ -116,6 +140,10 @@ func alike(states []*storagev1.MessageState) iter.Seq[[]*storagev1.MessageState]
 			states = states[n:]
 		}
 	}
+}
+
+func alike(a, b *storagev1.MessageState) bool {
+	return a.GetFlags() == b.GetFlags() && slices.Equal(a.GetKeywords(), b.GetKeywords())
 }
 
 // apply gives the flags and the sorted keywords of a message after the change.

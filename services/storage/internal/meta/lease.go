@@ -1,7 +1,10 @@
 package meta
 
 import (
+	"cmp"
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -39,13 +42,20 @@ func (s *Store) AcquireLease(ctx context.Context, lease Lease, ttl time.Duration
 func (s *Store) RenewLeases(ctx context.Context, leases []Lease, ttl time.Duration) (lost []Lease, err error) {
 	err = s.writeRelaxed(ctx, "renew_leases", func(t *tx) error {
 		lost = nil
-		for _, lease := range leases {
-			n, err := t.exec(`UPDATE leases SET expires_unix = ? WHERE account_id = ? AND lease_id = ?`,
+		// In order, as another replica may renew or take some of them.
+		leases := slices.SortedFunc(slices.Values(leases), func(a, b Lease) int {
+			return cmp.Or(strings.Compare(a.AccountID, b.AccountID), strings.Compare(a.ID, b.ID))
+		})
+		renewed := make([]int64, len(leases))
+		for i, lease := range leases {
+			t.queue.ExecCount(&renewed[i], `UPDATE leases SET expires_unix = ? WHERE account_id = ? AND lease_id = ?`,
 				t.now+int64(ttl.Seconds()), lease.AccountID, lease.ID)
-			if err != nil {
-				return err
-			}
-			if n == 0 {
+		}
+		if err := t.flush(); err != nil {
+			return err
+		}
+		for i, lease := range leases {
+			if renewed[i] == 0 {
 				lost = append(lost, lease)
 			}
 		}
@@ -57,22 +67,20 @@ func (s *Store) RenewLeases(ctx context.Context, leases []Lease, ttl time.Durati
 // ReleaseLease gives the maildrop back.
 func (s *Store) ReleaseLease(ctx context.Context, lease Lease) error {
 	return s.writeRelaxed(ctx, "release_lease", func(t *tx) error {
-		_, err := t.exec(`DELETE FROM leases WHERE account_id = ? AND lease_id = ?`, lease.AccountID, lease.ID)
-		return err
+		return t.later(`DELETE FROM leases WHERE account_id = ? AND lease_id = ?`, lease.AccountID, lease.ID)
 	})
 }
 
 // ForgetLeases ends all leases: for the start of the only process on a database, whose predecessor left them.
 func (s *Store) ForgetLeases(ctx context.Context) error {
 	return s.write(ctx, "forget_leases", func(t *tx) error {
-		_, err := t.exec(`DELETE FROM leases`)
-		return err
+		return t.later(`DELETE FROM leases`)
 	})
 }
 
 // CommitMaildrop does with messages of the INBOX what the account's policy says, if the lease still holds.
 func (s *Store) CommitMaildrop(ctx context.Context, lease Lease, uids uidset.Set, action storagev1.CommitMaildropRequest_Action) error {
-	return s.write(ctx, "commit_maildrop", func(t *tx) error {
+	return s.change(ctx, "commit_maildrop", lease.AccountID, func(t *tx) error {
 		// An update, so that no other transaction can take the lease before this one ends.
 		n, err := t.exec(`UPDATE leases SET expires_unix = expires_unix WHERE account_id = ? AND lease_id = ? AND expires_unix > ?`,
 			lease.AccountID, lease.ID, t.now)
@@ -86,7 +94,7 @@ func (s *Store) CommitMaildrop(ctx context.Context, lease Lease, uids uidset.Set
 		if err != nil {
 			return err
 		}
-		chosen, err := t.choose(lease.AccountID, inbox, uids, 0, 0)
+		chosen, err := t.choose(lease.AccountID, inbox, uids, false, 0)
 		if err != nil || len(chosen.list) == 0 {
 			return err
 		}
@@ -116,19 +124,21 @@ func (t *tx) trash(account string, inbox *storagev1.Mailbox, chosen *selection) 
 	if err != nil {
 		return err
 	}
+	if target.GetMailboxId() == inbox.GetMailboxId() {
+		target = inbox
+	}
 	_, err = t.move(account, inbox, target, chosen)
 	return err
 }
 
 // pop marks messages as gone from the maildrop.
 func (t *tx) pop(account string, inbox *storagev1.Mailbox, uids uidset.Set) error {
-	m, err := t.bump(account, inbox.GetMailboxId(), counters{})
-	if err != nil {
+	if err := t.bump(account, inbox, counters{}); err != nil {
 		return err
 	}
 	for _, r := range uids {
-		_, err := t.exec(`UPDATE messages SET popped = 1, modseq = ? WHERE account_id = ? AND mailbox_id = ? AND uid BETWEEN ? AND ?`,
-			m.GetHighestModseq(), account, inbox.GetMailboxId(), r.Start, r.Stop)
+		err := t.later(`UPDATE messages SET popped = 1, modseq = ? WHERE account_id = ? AND mailbox_id = ? AND uid BETWEEN ? AND ?`,
+			inbox.GetHighestModseq(), account, inbox.GetMailboxId(), r.Start, r.Stop)
 		if err != nil {
 			return err
 		}

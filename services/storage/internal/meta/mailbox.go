@@ -26,6 +26,8 @@ var errUIDsUsedUp = fault.New(codes.ResourceExhausted, rpcv1.Reason_REASON_LIMIT
 
 const mailboxColumns = `mailbox_id, name, uid_validity, uid_next, highest_modseq, messages, unseen, deleted, deleted_bytes, bytes, special_use`
 
+const mailboxByName = `SELECT ` + mailboxColumns + ` FROM mailboxes WHERE account_id = ? AND name = ?`
+
 type scanner interface{ Scan(dest ...any) error }
 
 func scanMailbox(row scanner) (*storagev1.Mailbox, error) {
@@ -40,6 +42,9 @@ func scanMailbox(row scanner) (*storagev1.Mailbox, error) {
 
 // mailbox reads one by id, without its subscription.
 func (t *tx) mailbox(account string, id uint64) (*storagev1.Mailbox, error) {
+	if id > math.MaxInt64 {
+		return nil, ErrMailboxNotFound
+	}
 	return scanMailbox(t.row(`SELECT `+mailboxColumns+` FROM mailboxes WHERE account_id = ? AND mailbox_id = ?`, account, id))
 }
 
@@ -55,7 +60,7 @@ func (t *tx) subscribedMailbox(account string, id uint64) (*storagev1.Mailbox, e
 
 // mailboxNamed reads one by name, without its subscription.
 func (t *tx) mailboxNamed(account, name string) (*storagev1.Mailbox, error) {
-	return scanMailbox(t.row(`SELECT `+mailboxColumns+` FROM mailboxes WHERE account_id = ? AND name = ?`, account, name))
+	return scanMailbox(t.row(mailboxByName, account, name))
 }
 
 // Mailbox reads a mailbox by id.
@@ -121,7 +126,7 @@ func (s *Store) ListMailboxes(ctx context.Context, account string) (list []*stor
 
 // createMailbox makes a mailbox whose name is free. Its UIDVALIDITY is the time, or more where that was used.
 func (t *tx) createMailbox(account, name string, use storagev1.SpecialUse) (*storagev1.Mailbox, error) {
-	m := &storagev1.Mailbox{Name: name, UidNext: 1, HighestModseq: 1, SpecialUse: use}
+	m := newMailbox(name, use)
 	var count int
 	err := t.row(`UPDATE accounts SET mailboxes = mailboxes + 1, next_mailbox_id = next_mailbox_id + 1,
 			next_uid_validity = CASE WHEN next_uid_validity < ? THEN ? ELSE next_uid_validity END + 1
@@ -133,20 +138,25 @@ func (t *tx) createMailbox(account, name string, use storagev1.SpecialUse) (*sto
 	if limit := t.store.opts.Limits.Mailboxes; count > limit {
 		return nil, fault.Newf(codes.ResourceExhausted, rpcv1.Reason_REASON_LIMIT, "an account can have %d mailboxes", limit)
 	}
-	_, err = t.exec(`INSERT INTO mailboxes (account_id, `+mailboxColumns+`) VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, ?)`,
-		account, m.MailboxId, m.Name, m.UidValidity, m.UidNext, m.HighestModseq, int32(m.SpecialUse))
-	if sqldb.IsUnique(err) {
-		return nil, ErrMailboxExists
-	}
-	t.changed(account, m.MailboxId, m.HighestModseq)
-	return m, err
+	return m, t.insertMailbox(account, m)
+}
+
+// newMailbox is an empty one, as it is at first.
+func newMailbox(name string, use storagev1.SpecialUse) *storagev1.Mailbox {
+	return &storagev1.Mailbox{Name: name, UidNext: 1, HighestModseq: 1, SpecialUse: use}
+}
+
+func (t *tx) insertMailbox(account string, m *storagev1.Mailbox) error {
+	t.changed(account, m.GetMailboxId(), m.GetHighestModseq())
+	return t.later(`INSERT INTO mailboxes (account_id, `+mailboxColumns+`) VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, ?)`,
+		account, m.GetMailboxId(), m.GetName(), m.GetUidValidity(), m.GetUidNext(), m.GetHighestModseq(), int64(m.GetSpecialUse()))
 }
 
 // CreateMailbox makes a mailbox and its missing parents (RFC 9051 section 6.3.4). name is normalised. A special use
 // that another mailbox has is refused (RFC 6154 section 3).
 func (s *Store) CreateMailbox(ctx context.Context, account, name string, use storagev1.SpecialUse) (m *storagev1.Mailbox, err error) {
 	err = s.write(ctx, "create_mailbox", func(t *tx) error {
-		if err := t.ensureAccount(account); err != nil {
+		if err := t.openAccount(account); err != nil {
 			return err
 		}
 		if m, err = t.mailboxNamed(account, name); err == nil {
@@ -212,20 +222,31 @@ func (c *counters) add(n int64, flags uint32, size int64) {
 	}
 }
 
-// bump takes the mailbox's next modseq and adds to its counters. It gives the mailbox as it is afterwards.
-func (t *tx) bump(account string, id uint64, c counters) (*storagev1.Mailbox, error) {
-	m, err := scanMailbox(t.row(`UPDATE mailboxes SET highest_modseq = highest_modseq + 1, uid_next = uid_next + ?, messages = messages + ?,
+// errChanged says that a mailbox is not as it was read, so that the transaction did not have its account locked.
+var errChanged = errors.New("a mailbox changed under a transaction that had it locked")
+
+// bump takes the mailbox's next modseq and adds to its counters. m is the mailbox as this transaction has it locked, and is made what
+// it is afterwards; there must not be two of one mailbox.
+func (t *tx) bump(account string, m *storagev1.Mailbox, c counters) error {
+	if int64(m.GetUidNext())+c.uids > math.MaxUint32 {
+		return errUIDsUsedUp
+	}
+	err := t.laterOne(errChanged, `UPDATE mailboxes SET highest_modseq = highest_modseq + 1, uid_next = uid_next + ?, messages = messages + ?,
 			unseen = unseen + ?, deleted = deleted + ?, deleted_bytes = deleted_bytes + ?, bytes = bytes + ?
-		WHERE account_id = ? AND mailbox_id = ? AND uid_next + ? <= ? RETURNING `+mailboxColumns,
-		c.uids, c.messages, c.unseen, c.deleted, c.deletedBytes, c.bytes, account, id, c.uids, int64(math.MaxUint32)))
-	if errors.Is(err, ErrMailboxNotFound) {
-		if _, err := t.mailbox(account, id); err == nil {
-			return nil, errUIDsUsedUp
-		}
-	}
+		WHERE account_id = ? AND mailbox_id = ? AND highest_modseq = ? AND uid_next = ?`,
+		c.uids, c.messages, c.unseen, c.deleted, c.deletedBytes, c.bytes, account, m.GetMailboxId(), m.GetHighestModseq(), m.GetUidNext())
 	if err != nil {
-		return nil, err
+		return err
 	}
-	t.changed(account, id, m.GetHighestModseq())
-	return m, nil
+	m.HighestModseq++
+	m.UidNext += uint32(c.uids)
+	m.Messages = add(m.Messages, c.messages)
+	m.Unseen = add(m.Unseen, c.unseen)
+	m.Deleted = add(m.Deleted, c.deleted)
+	m.DeletedBytes = add(m.DeletedBytes, c.deletedBytes)
+	m.Bytes = add(m.Bytes, c.bytes)
+	t.changed(account, m.GetMailboxId(), m.GetHighestModseq())
+	return nil
 }
+
+func add[N uint32 | uint64](n N, d int64) N { return N(int64(n) + d) }

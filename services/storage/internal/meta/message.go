@@ -1,7 +1,6 @@
 package meta
 
 import (
-	"errors"
 	"strings"
 
 	"github.com/yubin-mail/yubin/pkg/sqldb"
@@ -14,43 +13,52 @@ const stateColumns = `m.uid, m.modseq, m.flags, m.keywords, m.size, m.internal_u
 func scanState(row scanner, more ...any) (*storagev1.MessageState, error) {
 	m := &storagev1.MessageState{}
 	var keywords string
+	var popped int64
 	err := row.Scan(append([]any{
-		&m.Uid, &m.Modseq, &m.Flags, &keywords, &m.Size, &m.InternalUnix, &m.Popped, &m.SavedUnix,
+		&m.Uid, &m.Modseq, &m.Flags, &keywords, &m.Size, &m.InternalUnix, &popped, &m.SavedUnix,
 	}, more...)...)
-	m.Keywords = strings.Fields(keywords)
+	m.Keywords, m.Popped = strings.Fields(keywords), popped != 0
 	return m, err
 }
 
-// states reads the states of the messages in a set, in UID order, up to a limit; 0 is none.
-func (t *tx) states(account string, mailbox *storagev1.Mailbox, set uidset.Set, limit int) ([]*storagev1.MessageState, error) {
-	var out []*storagev1.MessageState
-	err := t.ranges(mailbox, set, func(r uidset.Range) error {
-		return t.rows(func(rows *sqldb.Rows) error {
-			m, err := scanState(rows)
-			if out = append(out, m); err == nil && len(out) == limit {
-				err = errPageFull
-			}
-			return err
-		}, `SELECT `+stateColumns+` FROM messages m WHERE account_id = ? AND mailbox_id = ? AND uid BETWEEN ? AND ? ORDER BY uid`,
-			account, mailbox.GetMailboxId(), r.Start, r.Stop)
-	})
-	if errors.Is(err, errPageFull) {
-		err = nil
-	}
-	return out, err
-}
+// rangesAtOnce are the ranges of a set that one round trip reads.
+const rangesAtOnce = 100
 
-// ranges calls fn for the ranges of the set that the mailbox can have.
-func (t *tx) ranges(mailbox *storagev1.Mailbox, set uidset.Set, fn func(uidset.Range) error) error {
-	for _, r := range set {
+// ranges queues queries for the ranges of a set that a mailbox can have, and runs them some at a time until enough.
+func (t *tx) ranges(mailbox *storagev1.Mailbox, set uidset.Set, enough func() bool, query func(uidset.Range)) error {
+	for i, r := range set {
 		if r.Start >= mailbox.GetUidNext() {
 			break
 		}
-		if err := fn(uidset.Range{Start: r.Start, Stop: min(r.Stop, mailbox.GetUidNext()-1)}); err != nil {
-			return err
+		query(uidset.Range{Start: r.Start, Stop: min(r.Stop, mailbox.GetUidNext()-1)})
+		if (i+1)%rangesAtOnce == 0 {
+			if err := t.flush(); err != nil || enough() {
+				return err
+			}
 		}
 	}
-	return nil
+	return t.flush()
+}
+
+// states reads the states of the messages in a set, in UID order, about up to a limit; 0 is none.
+func (t *tx) states(account string, mailbox *storagev1.Mailbox, set uidset.Set, limit int) ([]*storagev1.MessageState, error) {
+	var out []*storagev1.MessageState
+	enough := func() bool { return limit > 0 && len(out) >= limit }
+	query := `SELECT ` + stateColumns + ` FROM messages m WHERE account_id = ? AND mailbox_id = ? AND uid BETWEEN ? AND ? ORDER BY uid`
+	if limit > 0 {
+		query += sqldb.Limit(limit)
+	}
+	err := t.ranges(mailbox, set, enough, func(r uidset.Range) {
+		t.queue.Query(func(rows *sqldb.Rows) error {
+			if enough() {
+				return nil
+			}
+			m, err := scanState(rows)
+			out = append(out, m)
+			return err
+		}, query, account, mailbox.GetMailboxId(), r.Start, r.Stop)
+	})
+	return out, err
 }
 
 // selection is messages that are about to leave a mailbox or to be copied.
@@ -60,34 +68,34 @@ type selection struct {
 	counters counters // of the messages, uids excepted
 }
 
-// choose selects the messages of a set that have all the flag bits, the first ones up to a limit; 0 is none.
-func (t *tx) choose(account string, mailbox *storagev1.Mailbox, set uidset.Set, flags uint32, limit int) (*selection, error) {
+// choose selects the messages of a set, all or those with \Deleted, the first ones up to a limit; 0 is none.
+func (t *tx) choose(account string, mailbox *storagev1.Mailbox, set uidset.Set, deleted bool, limit int) (*selection, error) {
 	s := &selection{}
 	var uids uidset.Builder
-	err := t.ranges(mailbox, set, func(r uidset.Range) error {
-		return t.rows(func(rows *sqldb.Rows) error {
-			var uid, has uint32
-			var size int64
-			if err := rows.Scan(&uid, &has, &size); err != nil {
-				return err
-			}
-			if has&flags != flags {
+	query := `SELECT uid, flags, size FROM messages WHERE account_id = ? AND mailbox_id = ? AND uid BETWEEN ? AND ?`
+	if deleted {
+		query += ` AND ` + isDeleted
+	}
+	query += ` ORDER BY uid`
+	if limit > 0 {
+		query += sqldb.Limit(limit)
+	}
+	enough := func() bool { return limit > 0 && len(s.list) >= limit }
+	err := t.ranges(mailbox, set, enough, func(r uidset.Range) {
+		t.queue.Query(func(rows *sqldb.Rows) error {
+			if enough() {
 				return nil
 			}
+			var uid, has uint32
+			var size int64
+			err := rows.Scan(&uid, &has, &size)
 			uids.Add(uid)
 			s.list = append(s.list, uid)
 			s.counters.add(1, has, size)
-			if len(s.list) == limit {
-				return errPageFull
-			}
-			return nil
-		}, `SELECT uid, flags, size FROM messages WHERE account_id = ? AND mailbox_id = ? AND uid BETWEEN ? AND ? ORDER BY uid`,
-			account, mailbox.GetMailboxId(), r.Start, r.Stop)
+			return err
+		}, query, account, mailbox.GetMailboxId(), r.Start, r.Stop)
 	})
 	s.uids = uids.Set()
-	if errors.Is(err, errPageFull) {
-		err = nil
-	}
 	return s, err
 }
 
@@ -100,10 +108,10 @@ func (c counters) negative() counters {
 }
 
 // bury leaves tombstones.
-func (t *tx) bury(account string, mailbox, modseq uint64, uids uidset.Set) error {
+func (t *tx) bury(account string, m *storagev1.Mailbox, uids uidset.Set) error {
 	for _, r := range uids {
-		_, err := t.exec(`INSERT INTO tombstones (account_id, mailbox_id, modseq, uid_start, uid_stop) VALUES (?, ?, ?, ?, ?)`,
-			account, mailbox, modseq, r.Start, r.Stop)
+		err := t.later(`INSERT INTO tombstones (account_id, mailbox_id, modseq, uid_start, uid_stop) VALUES (?, ?, ?, ?, ?)`,
+			account, m.GetMailboxId(), m.GetHighestModseq(), r.Start, r.Stop)
 		if err != nil {
 			return err
 		}

@@ -5,21 +5,44 @@ import (
 	"testing"
 
 	"github.com/yubin-mail/yubin/pkg/sqldb"
+	"github.com/yubin-mail/yubin/pkg/testserver/postgres"
 	"github.com/yubin-mail/yubin/services/storage/internal/meta/metatest"
 )
 
-func TestSQLite(t *testing.T) {
-	metatest.Run(t, func(t *testing.T) *sqldb.DB {
-		t.Helper()
-		db, err := sqldb.OpenSQLite(filepath.Join(t.TempDir(), "storage.db"), sqldb.Options{})
-		if err != nil {
-			t.Fatal(err)
+func TestSQLite(t *testing.T) { metatest.Run(t, openSQLite) }
+
+func TestPostgreSQL(t *testing.T) { metatest.Run(t, openPostgres) }
+
+func openSQLite(t *testing.T) *sqldb.DB {
+	t.Helper()
+	db, err := sqldb.OpenSQLite(filepath.Join(t.TempDir(), "storage.db"), sqldb.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeLater(t, db)
+	return db
+}
+
+func openPostgres(t *testing.T) *sqldb.DB {
+	t.Helper()
+	return connect(t, postgres.Start(t).Database(t))
+}
+
+// connect opens another handle on a database, as another replica does.
+func connect(t *testing.T, url string) *sqldb.DB {
+	t.Helper()
+	db, err := sqldb.OpenPostgres(t.Context(), sqldb.PostgresConfig{URL: url}, sqldb.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeLater(t, db)
+	return db
+}
+
+func closeLater(t *testing.T, db *sqldb.DB) {
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
 		}
-		t.Cleanup(func() {
-			if err := db.Close(); err != nil {
-				t.Error(err)
-			}
-		})
-		return db
 	})
 }

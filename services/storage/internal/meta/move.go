@@ -6,6 +6,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/yubin-mail/yubin/pkg/fault"
+	"github.com/yubin-mail/yubin/pkg/sqldb"
 	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 	"github.com/yubin-mail/yubin/services/storage/internal/uidset"
@@ -26,31 +27,63 @@ func newMoved(source, target *storagev1.Mailbox) *Moved {
 	}
 }
 
-// Move moves the messages of a set into the mailbox of a normalised name (RFC 6851). Usage stays the same.
+// moveBatch bounds the messages that one transaction of Move moves, so that deliveries do not wait for long.
+const moveBatch = 5000
+
+// Move moves the messages of a set into the mailbox of a normalised name (RFC 6851). Usage stays the same. Many go in several
+// transactions; after an error some may have been moved, and none is in both mailboxes or in neither.
 func (s *Store) Move(ctx context.Context, account string, mailbox uint64, set uidset.Set, to string) (*Moved, error) {
 	var out *Moved
-	err := s.write(ctx, "move", func(t *tx) error {
-		source, target, err := t.pair(account, mailbox, to)
-		if err != nil {
+	var end uint32 // the source's next UID at first: what was moved within a mailbox is not moved again
+	for more := true; more; {
+		var some *Moved
+		err := s.change(ctx, "move", account, func(t *tx) error {
+			source, target, err := t.pair(account, mailbox, to)
+			if err != nil {
+				return err
+			}
+			if end == 0 {
+				end = source.GetUidNext()
+			}
+			chosen, err := t.choose(account, source, set.Intersect(uidset.Set{{Start: 1, Stop: max(end, 2) - 1}}), false, moveBatch)
+			if err != nil {
+				return err
+			}
+			some, err = t.move(account, source, target, chosen)
 			return err
-		}
-		chosen, err := t.choose(account, source, set, 0, 0)
+		})
 		if err != nil {
-			return err
+			return nil, err
 		}
-		out, err = t.move(account, source, target, chosen)
-		return err
-	})
-	return out, err
+		moved := some.Mapping.GetSource()
+		if more = len(moved) == moveBatch; more {
+			set = set.Intersect(uidset.Set{{Start: moved[len(moved)-1] + 1, Stop: 1<<32 - 1}})
+		}
+		if out != nil {
+			some.Mapping.Source = append(out.Mapping.GetSource(), moved...)
+			some.Mapping.Destination = append(out.Mapping.GetDestination(), some.Mapping.GetDestination()...)
+		}
+		out = some
+	}
+	return out, nil
 }
 
-// pair reads the source by id and the target by name.
+// pair reads the source by id and the target by name, in one round trip. Both are the same if they are one mailbox.
 func (t *tx) pair(account string, mailbox uint64, to string) (source, target *storagev1.Mailbox, err error) {
+	t.queue.Query(func(rows *sqldb.Rows) (err error) {
+		target, err = scanMailbox(rows)
+		return err
+	}, mailboxByName, account, to)
 	if source, err = t.mailbox(account, mailbox); err != nil {
 		return nil, nil, err
 	}
-	target, err = t.mailboxNamed(account, to)
-	return source, target, err
+	switch {
+	case target == nil:
+		return nil, nil, ErrMailboxNotFound
+	case target.GetMailboxId() == source.GetMailboxId():
+		target = source
+	}
+	return source, target, nil
 }
 
 // move moves what was chosen; both mailboxes may be the same one.
@@ -59,13 +92,14 @@ func (t *tx) move(account string, source, target *storagev1.Mailbox, chosen *sel
 	if len(chosen.list) == 0 {
 		return out, nil
 	}
-	first, modseq, err := t.makeRoom(account, target.GetMailboxId(), chosen)
+	first, err := t.makeRoom(account, target, chosen)
 	if err != nil {
 		return nil, err
 	}
 	out.Mapping.Source, out.Mapping.Destination = chosen.list, consecutive(first, len(chosen.list))
+	modseq := target.GetHighestModseq()
 	for _, r := range chosen.uids {
-		_, err := t.exec(`UPDATE messages SET mailbox_id = ?, uid = uid + ?, modseq = ?, saved_unix = ?, popped = 0
+		err := t.later(`UPDATE messages SET mailbox_id = ?, uid = uid + ?, modseq = ?, saved_unix = ?, popped = 0
 			WHERE account_id = ? AND mailbox_id = ? AND uid BETWEEN ? AND ?`,
 			target.GetMailboxId(), int64(first)-int64(r.Start), modseq, t.now, account, source.GetMailboxId(), r.Start, r.Stop)
 		if err != nil {
@@ -73,23 +107,19 @@ func (t *tx) move(account string, source, target *storagev1.Mailbox, chosen *sel
 		}
 		first += r.Stop - r.Start + 1
 	}
-	source, err = t.bump(account, source.GetMailboxId(), chosen.counters.negative())
-	if err != nil {
+	if err := t.bump(account, source, chosen.counters.negative()); err != nil {
 		return nil, err
 	}
 	out.HighestModseq = source.GetHighestModseq()
-	return out, t.bury(account, source.GetMailboxId(), source.GetHighestModseq(), chosen.uids)
+	return out, t.bury(account, source, chosen.uids)
 }
 
-// makeRoom counts what was chosen into a mailbox and gives the first of the new UIDs, which are consecutive.
-func (t *tx) makeRoom(account string, mailbox uint64, chosen *selection) (first uint32, modseq uint64, err error) {
+// makeRoom adds to a mailbox what was chosen and gives the first of as many new UIDs.
+func (t *tx) makeRoom(account string, target *storagev1.Mailbox, chosen *selection) (first uint32, err error) {
 	c := chosen.counters
 	c.uids = c.messages
-	m, err := t.bump(account, mailbox, c)
-	if err != nil {
-		return 0, 0, err
-	}
-	return m.GetUidNext() - uint32(c.uids), m.GetHighestModseq(), nil
+	first = target.GetUidNext()
+	return first, t.bump(account, target, c)
 }
 
 func consecutive(first uint32, n int) []uint32 {
@@ -116,7 +146,7 @@ func (s *Store) CopySize(ctx context.Context, account string, mailbox uint64, se
 		if err != nil {
 			return err
 		}
-		chosen, err := t.choose(account, source, set, 0, 0)
+		chosen, err := t.choose(account, source, set, false, 0)
 		if err != nil {
 			return err
 		}
@@ -130,12 +160,12 @@ func (s *Store) CopySize(ctx context.Context, account string, mailbox uint64, se
 // a message, and fails with ErrReservationShort if they are more than it covers.
 func (s *Store) Copy(ctx context.Context, account string, mailbox uint64, set uidset.Set, to string, reserved Reserved) (*Moved, error) {
 	var out *Moved
-	err := s.write(ctx, "copy", func(t *tx) error {
+	err := s.change(ctx, "copy", account, func(t *tx) error {
 		source, target, err := t.pair(account, mailbox, to)
 		if err != nil {
 			return err
 		}
-		chosen, err := t.choose(account, source, set, 0, 0)
+		chosen, err := t.choose(account, source, set, false, 0)
 		if err != nil {
 			return err
 		}
@@ -146,26 +176,25 @@ func (s *Store) Copy(ctx context.Context, account string, mailbox uint64, set ui
 		if len(chosen.list) == 0 {
 			return nil
 		}
-		first, modseq, err := t.makeRoom(account, target.GetMailboxId(), chosen)
+		first, err := t.makeRoom(account, target, chosen)
 		if err != nil {
 			return err
 		}
 		out.Mapping.Source, out.Mapping.Destination = chosen.list, consecutive(first, len(chosen.list))
-		if source.GetMailboxId() == target.GetMailboxId() {
-			out.HighestModseq = modseq
-		}
+		out.HighestModseq = source.GetHighestModseq()
+		next := first
 		for _, r := range chosen.uids {
-			_, err := t.exec(`INSERT INTO messages (account_id, mailbox_id, uid, modseq, flags, keywords, size, internal_unix, saved_unix, popped, content_id, prefix)
-				SELECT account_id, ?, uid + ?, ?, flags, keywords, size, internal_unix, ?, 0, content_id, prefix FROM messages
+			err := t.later(`INSERT INTO messages (account_id, mailbox_id, uid, modseq, flags, keywords, size, internal_unix, saved_unix, popped, content_id, prefix)
+				SELECT account_id, CAST(? AS BIGINT), uid + ?, CAST(? AS BIGINT), flags, keywords, size, internal_unix, CAST(? AS BIGINT), 0, content_id, prefix FROM messages
 				WHERE account_id = ? AND mailbox_id = ? AND uid BETWEEN ? AND ?`,
-				target.GetMailboxId(), int64(first)-int64(r.Start), modseq, t.now, account, source.GetMailboxId(), r.Start, r.Stop)
+				target.GetMailboxId(), int64(next)-int64(r.Start), target.GetHighestModseq(), t.now, account, source.GetMailboxId(), r.Start, r.Stop)
 			if err != nil {
 				return err
 			}
-			first += r.Stop - r.Start + 1
+			next += r.Stop - r.Start + 1
 		}
 		t.used(account, chosen.counters.bytes, chosen.counters.messages, reserved.ID)
-		return t.ref(account, target.GetMailboxId(), uidset.Range{Start: first - uint32(len(chosen.list)), Stop: first - 1})
+		return t.ref(account, target.GetMailboxId(), uidset.Range{Start: first, Stop: next - 1})
 	})
 	return out, err
 }

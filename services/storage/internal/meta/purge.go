@@ -20,7 +20,7 @@ const purgeBatch = 1000
 // The packs' live bytes go down; the objects are reclaimed later. It may be repeated after an error.
 func (s *Store) PurgeAccount(ctx context.Context, account string) (messages uint64, err error) {
 	// At once, so that nothing comes in while its rows go.
-	err = s.write(ctx, "close_account", func(t *tx) error { return t.closeAccount(account) })
+	err = s.change(ctx, "close_account", account, func(t *tx) error { return t.closeAccount(account) })
 	for more := true; more && err == nil; {
 		var n uint64
 		err = s.write(ctx, "purge_account", func(t *tx) (err error) {
@@ -54,13 +54,15 @@ func (s *Store) Purged(ctx context.Context, accounts []string) (map[string]bool,
 	purged := map[string]bool{}
 	err := s.read(ctx, "find_purged", func(t *tx) error {
 		for _, account := range accounts {
-			gone, err := t.purged(account)
-			if err != nil {
+			t.queue.Query(func(*sqldb.Rows) error {
+				purged[account] = true
+				return nil
+			}, `SELECT account_id FROM purged_accounts WHERE account_id = ?`, account)
+			if err := t.overflow(); err != nil {
 				return err
 			}
-			purged[account] = gone
 		}
-		return nil
+		return t.flush()
 	})
 	return purged, err
 }
@@ -73,7 +75,16 @@ func (t *tx) purged(account string) (bool, error) {
 
 // closeAccount marks an account as purged and removes what leads to its messages.
 func (t *tx) closeAccount(account string) error {
-	_, err := t.exec(`INSERT INTO purged_accounts (account_id, purged_unix, unfinished) VALUES (?, ?, 1)
+	// A row to lock, so that nobody makes the account before the mark is there to be seen.
+	_, err := t.exec(`INSERT INTO accounts (account_id, next_mailbox_id, next_uid_validity, event_sequence, mailboxes)
+		VALUES (?, 1, 1, 0, 0) ON CONFLICT (account_id) DO NOTHING`, account)
+	if err != nil {
+		return err
+	}
+	if err := t.lockAccounts([]string{account}); err != nil {
+		return err
+	}
+	err = t.later(`INSERT INTO purged_accounts (account_id, purged_unix, unfinished) VALUES (?, ?, 1)
 		ON CONFLICT (account_id) DO UPDATE SET unfinished = 1`, account, t.now)
 	if err != nil {
 		return err
@@ -87,8 +98,8 @@ func (t *tx) closeAccount(account string) error {
 	if err != nil {
 		return err
 	}
-	for _, table := range []string{"mailboxes", "subscriptions", "leases", "events", "accounts"} {
-		if _, err := t.exec(`DELETE FROM `+table+` WHERE account_id = ?`, account); err != nil {
+	for _, table := range []string{"mailboxes", "closing_mailboxes", "subscriptions", "leases", "events", "accounts"} {
+		if err := t.later(`DELETE FROM `+table+` WHERE account_id = ?`, account); err != nil {
 			return err
 		}
 	}
@@ -97,6 +108,11 @@ func (t *tx) closeAccount(account string) error {
 
 // purgeSome removes a batch of the rows of a closed account. more says that others may be left.
 func (t *tx) purgeSome(account string) (messages uint64, more bool, err error) {
+	// Another replica may be at it too.
+	err = t.rows(func(*sqldb.Rows) error { return nil }, `SELECT account_id FROM purged_accounts WHERE account_id = ?`+t.forUpdate(), account)
+	if err != nil {
+		return 0, false, err
+	}
 	messages, err = t.purgeMessages(account, "messages")
 	if err != nil || messages > 0 {
 		return messages, true, err
@@ -117,28 +133,21 @@ func (t *tx) purgeSome(account string) (messages uint64, more bool, err error) {
 			return 0, true, err
 		}
 	}
-	_, err = t.exec(`UPDATE purged_accounts SET unfinished = 0 WHERE account_id = ?`, account)
-	return 0, false, err
+	return 0, false, t.later(`UPDATE purged_accounts SET unfinished = 0 WHERE account_id = ?`, account)
 }
 
 // purgeMessages removes up to purgeBatch rows of messages or deleted_messages.
 func (t *tx) purgeMessages(account, table string) (uint64, error) {
-	var keys []DeletedKey
 	var contents []string
 	err := t.rows(func(rows *sqldb.Rows) error {
-		var k DeletedKey
 		var content string
-		err := rows.Scan(&k.MailboxID, &k.UID, &content)
-		keys, contents = append(keys, k), append(contents, content)
+		err := rows.Scan(&content)
+		contents = append(contents, content)
 		return err
-	}, `SELECT mailbox_id, uid, content_id FROM `+table+` WHERE account_id = ? ORDER BY mailbox_id, uid`+sqldb.Limit(purgeBatch), account)
+	}, `DELETE FROM `+table+` WHERE account_id = ? AND (mailbox_id, uid) IN (
+			SELECT mailbox_id, uid FROM `+table+` WHERE account_id = ? ORDER BY mailbox_id, uid`+sqldb.Limit(purgeBatch)+`) RETURNING content_id`, account, account)
 	if err != nil {
 		return 0, err
 	}
-	for _, k := range keys {
-		if _, err := t.exec(`DELETE FROM `+table+` WHERE account_id = ? AND mailbox_id = ? AND uid = ?`, account, k.MailboxID, k.UID); err != nil {
-			return 0, err
-		}
-	}
-	return uint64(len(keys)), t.unref(account, contents)
+	return uint64(len(contents)), t.unref(map[string][]string{account: contents})
 }

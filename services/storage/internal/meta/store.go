@@ -87,12 +87,15 @@ func New(ctx context.Context, db *sqldb.DB, opts Options) (*Store, error) {
 
 // tx is a transaction with what its commit will tell.
 type tx struct {
-	*sqldb.Tx
+	raw     *sqldb.Tx
 	ctx     context.Context
 	store   *Store
 	now     int64 // Unix seconds
 	changes map[mailboxKey]Change
 	usage   map[string]*delta
+	// queue holds statements that run in front of the next query or at the end, with it in one round trip. checks look at their outcomes.
+	queue  sqldb.Batch
+	checks []func() error
 }
 
 type mailboxKey struct {
@@ -108,12 +111,22 @@ type delta struct {
 
 func (s *Store) begin(ctx context.Context, raw *sqldb.Tx) *tx {
 	return &tx{
-		Tx: raw, ctx: ctx, store: s, now: s.opts.Now().Unix(),
+		raw: raw, ctx: ctx, store: s, now: s.opts.Now().Unix(),
 		changes: map[mailboxKey]Change{}, usage: map[string]*delta{},
 	}
 }
 
-// write runs fn in a transaction, adds the usage events, and tells of the commit.
+// change runs fn in a transaction that changes an account, adds the usage event, and tells of the commit.
+func (s *Store) change(ctx context.Context, class, account string, fn func(*tx) error) error {
+	return s.write(ctx, class, func(t *tx) error {
+		if err := t.lockAccounts([]string{account}); err != nil {
+			return err
+		}
+		return fn(t)
+	})
+}
+
+// write is change for transactions that lock what they need by themselves.
 func (s *Store) write(ctx context.Context, class string, fn func(*tx) error) error {
 	return s.writeBy(ctx, s.db.Write, class, fn)
 }
@@ -132,8 +145,14 @@ func (s *Store) writeBy(
 		if err := fn(t); err != nil {
 			return err
 		}
-		return t.leaveEvents()
+		if err := t.leaveEvents(); err != nil {
+			return err
+		}
+		return t.flush()
 	})
+	if errors.Is(err, sqldb.ErrUnknownOutcome) {
+		s.opts.Committed(Commit{Events: true}) // there may be some
+	}
 	if err != nil {
 		return unavailable(ctx, err)
 	}
@@ -170,34 +189,6 @@ func unavailable(ctx context.Context, err error) error {
 func isFault(err error) bool {
 	_, ok := errors.AsType[*fault.Error](err)
 	return ok
-}
-
-// exec runs a statement and tells how many rows it changed.
-func (t *tx) exec(query string, args ...any) (int64, error) {
-	result, err := t.Exec(t.ctx, query, args...)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
-}
-
-// rows runs a query and calls scan for each row.
-func (t *tx) rows(scan func(*sqldb.Rows) error, query string, args ...any) error {
-	rows, err := t.Query(t.ctx, query, args...)
-	if err != nil {
-		return err
-	}
-	for rows.Next() {
-		if err := scan(rows); err != nil {
-			return errors.Join(err, rows.Close())
-		}
-	}
-	return errors.Join(rows.Err(), rows.Close())
-}
-
-// row runs a query for its first row; sql.ErrNoRows if there is none.
-func (t *tx) row(query string, args ...any) *sqldb.Row {
-	return t.QueryRow(t.ctx, query, args...)
 }
 
 // changed notes a mailbox's modseq for the commit.

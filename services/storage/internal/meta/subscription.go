@@ -12,8 +12,7 @@ import (
 )
 
 func (t *tx) subscribe(account, name string) error {
-	_, err := t.exec(`INSERT INTO subscriptions (account_id, name) VALUES (?, ?) ON CONFLICT (account_id, name) DO NOTHING`, account, name)
-	return err
+	return t.later(`INSERT INTO subscriptions (account_id, name) VALUES (?, ?) ON CONFLICT (account_id, name) DO NOTHING`, account, name)
 }
 
 func (t *tx) subscribed(account, name string) (bool, error) {
@@ -26,12 +25,11 @@ func (t *tx) subscribed(account, name string) (bool, error) {
 // account can be subscribed to are bounded by twice the limit of mailboxes.
 func (s *Store) SetSubscribed(ctx context.Context, account, name string, subscribed bool) error {
 	return s.write(ctx, "subscribe", func(t *tx) error {
-		if err := t.ensureAccount(account); err != nil {
+		if err := t.openAccount(account); err != nil {
 			return err
 		}
 		if !subscribed {
-			_, err := t.exec(`DELETE FROM subscriptions WHERE account_id = ? AND name = ?`, account, name)
-			return err
+			return t.later(`DELETE FROM subscriptions WHERE account_id = ? AND name = ?`, account, name)
 		}
 		var n int
 		if err := t.row(`SELECT COUNT(*) FROM subscriptions WHERE account_id = ?`, account).Scan(&n); err != nil {

@@ -1,7 +1,9 @@
 package meta
 
 import (
+	"cmp"
 	"context"
+	"slices"
 
 	"google.golang.org/grpc/codes"
 
@@ -66,23 +68,22 @@ func (s *Store) SyncSize(ctx context.Context, account string, mailbox, since uin
 }
 
 func (t *tx) changedSince(account string, since uint64, d *Delta) error {
-	err := t.rows(func(rows *sqldb.Rows) error {
+	var vanished uidset.Set
+	// In the order of the index: in that of the UIDs a planner may think it cheaper to read the whole mailbox than to sort.
+	t.queue.Query(func(rows *sqldb.Rows) error {
 		m, err := scanState(rows)
 		d.Changed = append(d.Changed, m)
 		return err
-	}, `SELECT `+stateColumns+` FROM messages m WHERE account_id = ? AND mailbox_id = ? AND modseq > ? ORDER BY uid`,
+	}, `SELECT `+stateColumns+` FROM messages m WHERE account_id = ? AND mailbox_id = ? AND modseq > ? ORDER BY modseq`,
 		account, d.Mailbox.GetMailboxId(), since)
-	if err != nil {
-		return err
-	}
-	var vanished uidset.Set
-	err = t.rows(func(rows *sqldb.Rows) error {
+	err := t.rows(func(rows *sqldb.Rows) error {
 		var r uidset.Range
 		err := rows.Scan(&r.Start, &r.Stop)
 		vanished = append(vanished, r)
 		return err
 	}, `SELECT uid_start, uid_stop FROM tombstones WHERE account_id = ? AND mailbox_id = ? AND modseq > ?`,
 		account, d.Mailbox.GetMailboxId(), since)
+	slices.SortFunc(d.Changed, func(a, b *storagev1.MessageState) int { return cmp.Compare(a.GetUid(), b.GetUid()) })
 	d.Vanished = vanished.Union(nil)
 	return err
 }

@@ -2,19 +2,30 @@ package meta
 
 import (
 	"crypto/sha256"
-	"database/sql"
-	"errors"
 	"slices"
 	"strings"
 
+	"github.com/yubin-mail/yubin/pkg/sqldb"
 	mailv1 "github.com/yubin-mail/yubin/proto/yubin/mail/v1"
 )
 
-// thread finds the thread of a message in an account, and remembers the ids that lead to it. Messages are of one thread
+// threadSum stands for a message id with a base subject.
+type threadSum [16]byte
+
+// threadKey leads to a thread of an account.
+type threadKey struct {
+	account string
+	hash    threadSum
+}
+
+// threads are what is known to lead to a thread, and those that a transaction adds.
+type threads map[threadKey]string
+
+// threadSums gives what leads to the thread of a message, the nearest first. Messages are of one thread
 // if they share a message id, as their own or a reference, and the base subject (RFC 8474 section 5.2 leaves it to the
-// server, RFC 8621 section 3 recommends this). own is the thread if there is none yet.
-func (t *tx) thread(account string, s *mailv1.Structure, own string) (string, error) {
-	var ids []string // nearest first
+// server, RFC 8621 section 3 recommends this).
+func threadSums(s *mailv1.Structure) []threadSum {
+	var ids []string
 	if s.GetMessageId() != "" {
 		ids = append(ids, s.GetMessageId())
 	}
@@ -23,28 +34,66 @@ func (t *tx) thread(account string, s *mailv1.Structure, own string) (string, er
 			ids = append(ids, reference)
 		}
 	}
-	id, missing := own, [][]byte(nil)
-	for _, messageID := range ids {
-		hash := threadHash(messageID, s.GetBaseSubject())
-		err := t.row(`SELECT thread_id FROM threads WHERE account_id = ? AND hash = ?`, account, hash).Scan(&id)
-		if err == nil {
-			break // what is older was remembered with this one
-		}
-		if !errors.Is(err, sql.ErrNoRows) {
-			return "", err
-		}
-		missing = append(missing, hash)
+	hashes := make([]threadSum, len(ids))
+	for i, id := range ids {
+		hashes[i] = threadSum(threadHash(id, s.GetBaseSubject()))
 	}
-	for _, hash := range missing {
-		_, err := t.exec(`INSERT INTO threads (account_id, hash, thread_id) VALUES (?, ?, ?) ON CONFLICT (account_id, hash) DO NOTHING`, account, hash, id)
-		if err != nil {
-			return "", err
-		}
-	}
-	return id, nil
+	return hashes
 }
 
 func threadHash(messageID, baseSubject string) []byte {
 	sum := sha256.Sum256([]byte(messageID + "\x00" + strings.ToLower(baseSubject)))
 	return sum[:16]
+}
+
+// threadsAtOnce are the numbers of hashes that one query looks for: few, so that few statements are prepared.
+var threadsAtOnce = []int{1, 2, 4, 8, 16, 32}
+
+// find adds queries to a batch that read the threads to which hashes lead.
+func (h threads) find(b *sqldb.Batch, account string, hashes []threadSum) {
+	scan := func(rows *sqldb.Rows) error {
+		var hash []byte
+		var id string
+		if err := rows.Scan(&hash, &id); err != nil {
+			return err
+		}
+		h[threadKey{account, threadSum(hash)}] = id
+		return nil
+	}
+	for some := range slices.Chunk(hashes, threadsAtOnce[len(threadsAtOnce)-1]) {
+		i, _ := slices.BinarySearch(threadsAtOnce, len(some))
+		args := make([]any, 0, 1+threadsAtOnce[i])
+		args = append(args, account)
+		for k := range threadsAtOnce[i] {
+			args = append(args, some[min(k, len(some)-1)][:])
+		}
+		b.Query(scan, threadQueries[i], args...)
+	}
+}
+
+var threadQueries = func() []string {
+	var out []string
+	for _, n := range threadsAtOnce {
+		out = append(out, `SELECT hash, thread_id FROM threads WHERE account_id = ? AND hash IN (?`+strings.Repeat(`, ?`, n-1)+`)`)
+	}
+	return out
+}()
+
+// thread gives the thread of a message of an account, and remembers what leads to it. own is the thread if there is none yet.
+func (t *tx) thread(known threads, account string, hashes []threadSum, own string) (string, error) {
+	id, missing := own, hashes
+	for i, hash := range hashes {
+		if found, ok := known[threadKey{account, hash}]; ok {
+			id, missing = found, hashes[:i] // what is older was remembered with this one
+			break
+		}
+	}
+	for _, hash := range missing {
+		known[threadKey{account, hash}] = id
+		err := t.later(`INSERT INTO threads (account_id, hash, thread_id) VALUES (?, ?, ?) ON CONFLICT (account_id, hash) DO NOTHING`, account, hash[:], id)
+		if err != nil {
+			return "", err
+		}
+	}
+	return id, nil
 }

@@ -51,13 +51,16 @@ var invariants = map[string]string{
 			OR b.uid_next <= COALESCE(uid, 0) OR b.highest_modseq < COALESCE(m.modseq, 0)`,
 	"message without a mailbox": `
 		SELECT m.account_id FROM messages m LEFT JOIN mailboxes b ON b.account_id = m.account_id AND b.mailbox_id = m.mailbox_id
-		WHERE b.mailbox_id IS NULL AND m.account_id NOT IN (SELECT account_id FROM purged_accounts WHERE unfinished = 1)`,
+		WHERE b.mailbox_id IS NULL AND m.account_id NOT IN (SELECT account_id FROM purged_accounts WHERE unfinished = 1)
+			AND NOT EXISTS (SELECT 1 FROM closing_mailboxes c WHERE c.account_id = m.account_id AND c.mailbox_id = m.mailbox_id)`,
+	"mailbox that is deleted and lives": `
+		SELECT c.account_id FROM closing_mailboxes c JOIN mailboxes b ON b.account_id = c.account_id AND b.mailbox_id = c.mailbox_id`,
 	"row of a purged account": `
 		SELECT p.account_id FROM purged_accounts p WHERE p.unfinished = 0 AND p.account_id IN (
 			SELECT account_id FROM accounts UNION SELECT account_id FROM mailboxes UNION SELECT account_id FROM subscriptions
 			UNION SELECT account_id FROM messages UNION SELECT account_id FROM deleted_messages UNION SELECT account_id FROM contents
 			UNION SELECT account_id FROM threads UNION SELECT account_id FROM keywords UNION SELECT account_id FROM tombstones
-			UNION SELECT account_id FROM events UNION SELECT account_id FROM deliveries)`,
+			UNION SELECT account_id FROM events UNION SELECT account_id FROM deliveries UNION SELECT account_id FROM closing_mailboxes)`,
 	"message without its content, or of another size": `
 		SELECT m.account_id FROM messages m LEFT JOIN contents c ON c.account_id = m.account_id AND c.content_id = m.content_id
 		WHERE c.content_id IS NULL OR m.size <> c.raw_size + LENGTH(m.prefix)`,
@@ -99,7 +102,7 @@ func Check(t testing.TB, db *sqldb.DB) map[string]*Usage {
 				return err
 			}
 		}
-		err := each(ctx, tx, `SELECT a.account_id, COALESCE(SUM(m.size), 0), COUNT(m.uid) FROM accounts a
+		err := each(ctx, tx, `SELECT a.account_id, CAST(COALESCE(SUM(m.size), 0) AS BIGINT), COUNT(m.uid) FROM accounts a
 				LEFT JOIN messages m ON m.account_id = a.account_id GROUP BY a.account_id`, func(rows *sqldb.Rows) error {
 			var account string
 			u := &Usage{}
