@@ -22,6 +22,81 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type StorageFinding_Kind int32
+
+const (
+	StorageFinding_KIND_UNSPECIFIED StorageFinding_Kind = 0
+	// Messages lie in an object that is not there.
+	StorageFinding_KIND_MISSING_OBJECT StorageFinding_Kind = 1
+	// An object ends before the bodies that lie in it.
+	StorageFinding_KIND_SHORT_OBJECT StorageFinding_Kind = 2
+	// Messages lie in an object that the database has no row for.
+	StorageFinding_KIND_UNKNOWN_PACK StorageFinding_Kind = 3
+	// What the database counts of an object is not what its messages add up to.
+	StorageFinding_KIND_WRONG_COUNTERS StorageFinding_Kind = 4
+	// A body is not what was stored.
+	StorageFinding_KIND_DAMAGED_BODY StorageFinding_Kind = 5
+	// The index of an object cannot be read; its bodies can.
+	StorageFinding_KIND_DAMAGED_INDEX StorageFinding_Kind = 6
+	// No defect: an object that the database does not know. It is deleted when it is a day old.
+	StorageFinding_KIND_ORPHAN StorageFinding_Kind = 7
+	// No defect, but was the database lost? An object that is older than the database, which does not know it. It is kept.
+	StorageFinding_KIND_FOREIGN StorageFinding_Kind = 8
+)
+
+// Enum value maps for StorageFinding_Kind.
+var (
+	StorageFinding_Kind_name = map[int32]string{
+		0: "KIND_UNSPECIFIED",
+		1: "KIND_MISSING_OBJECT",
+		2: "KIND_SHORT_OBJECT",
+		3: "KIND_UNKNOWN_PACK",
+		4: "KIND_WRONG_COUNTERS",
+		5: "KIND_DAMAGED_BODY",
+		6: "KIND_DAMAGED_INDEX",
+		7: "KIND_ORPHAN",
+		8: "KIND_FOREIGN",
+	}
+	StorageFinding_Kind_value = map[string]int32{
+		"KIND_UNSPECIFIED":    0,
+		"KIND_MISSING_OBJECT": 1,
+		"KIND_SHORT_OBJECT":   2,
+		"KIND_UNKNOWN_PACK":   3,
+		"KIND_WRONG_COUNTERS": 4,
+		"KIND_DAMAGED_BODY":   5,
+		"KIND_DAMAGED_INDEX":  6,
+		"KIND_ORPHAN":         7,
+		"KIND_FOREIGN":        8,
+	}
+)
+
+func (x StorageFinding_Kind) Enum() *StorageFinding_Kind {
+	p := new(StorageFinding_Kind)
+	*p = x
+	return p
+}
+
+func (x StorageFinding_Kind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (StorageFinding_Kind) Descriptor() protoreflect.EnumDescriptor {
+	return file_yubin_storage_v1_admin_proto_enumTypes[0].Descriptor()
+}
+
+func (StorageFinding_Kind) Type() protoreflect.EnumType {
+	return &file_yubin_storage_v1_admin_proto_enumTypes[0]
+}
+
+func (x StorageFinding_Kind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use StorageFinding_Kind.Descriptor instead.
+func (StorageFinding_Kind) EnumDescriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_admin_proto_rawDescGZIP(), []int{12, 0}
+}
+
 type SumUsageRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	AccountId string                 `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
@@ -647,6 +722,722 @@ func (x *RepairMissingResponse) GetMissing() []*RepairMissingResponse_Missing {
 	return nil
 }
 
+// StorageFinding is something of the message store that is not as it should be.
+type StorageFinding struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Kind  StorageFinding_Kind    `protobuf:"varint,1,opt,name=kind,proto3,enum=yubin.storage.v1.StorageFinding_Kind" json:"kind,omitempty"`
+	// Whether it is a defect.
+	Trouble   bool   `protobuf:"varint,2,opt,name=trouble,proto3" json:"trouble,omitempty"`
+	ObjectKey string `protobuf:"bytes,3,opt,name=object_key,json=objectKey,proto3" json:"object_key,omitempty"`
+	// One of the messages concerned, if any.
+	AccountId string `protobuf:"bytes,4,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	EmailId   string `protobuf:"bytes,5,opt,name=email_id,json=emailId,proto3" json:"email_id,omitempty"`
+	// How many bodies are concerned; one that several accounts have counts for each.
+	Contents int64 `protobuf:"varint,6,opt,name=contents,proto3" json:"contents,omitempty"`
+	// Octets of the object, or of the body.
+	Octets int64 `protobuf:"varint,7,opt,name=octets,proto3" json:"octets,omitempty"`
+	// When the object was made; 0: unknown.
+	MadeUnix      int64  `protobuf:"varint,8,opt,name=made_unix,json=madeUnix,proto3" json:"made_unix,omitempty"`
+	Detail        string `protobuf:"bytes,9,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StorageFinding) Reset() {
+	*x = StorageFinding{}
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StorageFinding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StorageFinding) ProtoMessage() {}
+
+func (x *StorageFinding) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StorageFinding.ProtoReflect.Descriptor instead.
+func (*StorageFinding) Descriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_admin_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *StorageFinding) GetKind() StorageFinding_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return StorageFinding_KIND_UNSPECIFIED
+}
+
+func (x *StorageFinding) GetTrouble() bool {
+	if x != nil {
+		return x.Trouble
+	}
+	return false
+}
+
+func (x *StorageFinding) GetObjectKey() string {
+	if x != nil {
+		return x.ObjectKey
+	}
+	return ""
+}
+
+func (x *StorageFinding) GetAccountId() string {
+	if x != nil {
+		return x.AccountId
+	}
+	return ""
+}
+
+func (x *StorageFinding) GetEmailId() string {
+	if x != nil {
+		return x.EmailId
+	}
+	return ""
+}
+
+func (x *StorageFinding) GetContents() int64 {
+	if x != nil {
+		return x.Contents
+	}
+	return 0
+}
+
+func (x *StorageFinding) GetOctets() int64 {
+	if x != nil {
+		return x.Octets
+	}
+	return 0
+}
+
+func (x *StorageFinding) GetMadeUnix() int64 {
+	if x != nil {
+		return x.MadeUnix
+	}
+	return 0
+}
+
+func (x *StorageFinding) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+// StorageProgress tells how far a run is.
+type StorageProgress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Objects; for one account, its bodies.
+	Done  int64 `protobuf:"varint,1,opt,name=done,proto3" json:"done,omitempty"`
+	Total int64 `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"`
+	// Octets, where they are read.
+	DoneBytes     int64 `protobuf:"varint,3,opt,name=done_bytes,json=doneBytes,proto3" json:"done_bytes,omitempty"`
+	TotalBytes    int64 `protobuf:"varint,4,opt,name=total_bytes,json=totalBytes,proto3" json:"total_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StorageProgress) Reset() {
+	*x = StorageProgress{}
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StorageProgress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StorageProgress) ProtoMessage() {}
+
+func (x *StorageProgress) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StorageProgress.ProtoReflect.Descriptor instead.
+func (*StorageProgress) Descriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_admin_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *StorageProgress) GetDone() int64 {
+	if x != nil {
+		return x.Done
+	}
+	return 0
+}
+
+func (x *StorageProgress) GetTotal() int64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *StorageProgress) GetDoneBytes() int64 {
+	if x != nil {
+		return x.DoneBytes
+	}
+	return 0
+}
+
+func (x *StorageProgress) GetTotalBytes() int64 {
+	if x != nil {
+		return x.TotalBytes
+	}
+	return 0
+}
+
+// StorageSummary is what a run has seen.
+type StorageSummary struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Objects of the database, bodies in them, and octets of all bodies and of those that messages refer to.
+	Packs      int64 `protobuf:"varint,1,opt,name=packs,proto3" json:"packs,omitempty"`
+	Contents   int64 `protobuf:"varint,2,opt,name=contents,proto3" json:"contents,omitempty"`
+	FrameBytes int64 `protobuf:"varint,3,opt,name=frame_bytes,json=frameBytes,proto3" json:"frame_bytes,omitempty"`
+	LiveBytes  int64 `protobuf:"varint,4,opt,name=live_bytes,json=liveBytes,proto3" json:"live_bytes,omitempty"`
+	// Objects of the object store.
+	Objects     int64 `protobuf:"varint,5,opt,name=objects,proto3" json:"objects,omitempty"`
+	ObjectBytes int64 `protobuf:"varint,6,opt,name=object_bytes,json=objectBytes,proto3" json:"object_bytes,omitempty"`
+	// Objects that are being written or will be deleted soon.
+	Waiting      int64 `protobuf:"varint,7,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	WaitingBytes int64 `protobuf:"varint,8,opt,name=waiting_bytes,json=waitingBytes,proto3" json:"waiting_bytes,omitempty"`
+	Orphans      int64 `protobuf:"varint,9,opt,name=orphans,proto3" json:"orphans,omitempty"`
+	OrphanBytes  int64 `protobuf:"varint,10,opt,name=orphan_bytes,json=orphanBytes,proto3" json:"orphan_bytes,omitempty"`
+	Foreign      int64 `protobuf:"varint,11,opt,name=foreign,proto3" json:"foreign,omitempty"`
+	// Bodies that were read.
+	Frames int64 `protobuf:"varint,12,opt,name=frames,proto3" json:"frames,omitempty"`
+	// Findings that are defects.
+	Troubles      int64 `protobuf:"varint,13,opt,name=troubles,proto3" json:"troubles,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StorageSummary) Reset() {
+	*x = StorageSummary{}
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StorageSummary) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StorageSummary) ProtoMessage() {}
+
+func (x *StorageSummary) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StorageSummary.ProtoReflect.Descriptor instead.
+func (*StorageSummary) Descriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_admin_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *StorageSummary) GetPacks() int64 {
+	if x != nil {
+		return x.Packs
+	}
+	return 0
+}
+
+func (x *StorageSummary) GetContents() int64 {
+	if x != nil {
+		return x.Contents
+	}
+	return 0
+}
+
+func (x *StorageSummary) GetFrameBytes() int64 {
+	if x != nil {
+		return x.FrameBytes
+	}
+	return 0
+}
+
+func (x *StorageSummary) GetLiveBytes() int64 {
+	if x != nil {
+		return x.LiveBytes
+	}
+	return 0
+}
+
+func (x *StorageSummary) GetObjects() int64 {
+	if x != nil {
+		return x.Objects
+	}
+	return 0
+}
+
+func (x *StorageSummary) GetObjectBytes() int64 {
+	if x != nil {
+		return x.ObjectBytes
+	}
+	return 0
+}
+
+func (x *StorageSummary) GetWaiting() int64 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+func (x *StorageSummary) GetWaitingBytes() int64 {
+	if x != nil {
+		return x.WaitingBytes
+	}
+	return 0
+}
+
+func (x *StorageSummary) GetOrphans() int64 {
+	if x != nil {
+		return x.Orphans
+	}
+	return 0
+}
+
+func (x *StorageSummary) GetOrphanBytes() int64 {
+	if x != nil {
+		return x.OrphanBytes
+	}
+	return 0
+}
+
+func (x *StorageSummary) GetForeign() int64 {
+	if x != nil {
+		return x.Foreign
+	}
+	return 0
+}
+
+func (x *StorageSummary) GetFrames() int64 {
+	if x != nil {
+		return x.Frames
+	}
+	return 0
+}
+
+func (x *StorageSummary) GetTroubles() int64 {
+	if x != nil {
+		return x.Troubles
+	}
+	return 0
+}
+
+type VerifyStorageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only the bodies of this account; empty: everything.
+	AccountId     string `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VerifyStorageRequest) Reset() {
+	*x = VerifyStorageRequest{}
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VerifyStorageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VerifyStorageRequest) ProtoMessage() {}
+
+func (x *VerifyStorageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VerifyStorageRequest.ProtoReflect.Descriptor instead.
+func (*VerifyStorageRequest) Descriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_admin_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *VerifyStorageRequest) GetAccountId() string {
+	if x != nil {
+		return x.AccountId
+	}
+	return ""
+}
+
+type VerifyStorageResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Findings      []*StorageFinding      `protobuf:"bytes,1,rep,name=findings,proto3" json:"findings,omitempty"`
+	Progress      *StorageProgress       `protobuf:"bytes,2,opt,name=progress,proto3" json:"progress,omitempty"`
+	Summary       *StorageSummary        `protobuf:"bytes,3,opt,name=summary,proto3" json:"summary,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VerifyStorageResponse) Reset() {
+	*x = VerifyStorageResponse{}
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VerifyStorageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VerifyStorageResponse) ProtoMessage() {}
+
+func (x *VerifyStorageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VerifyStorageResponse.ProtoReflect.Descriptor instead.
+func (*VerifyStorageResponse) Descriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_admin_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *VerifyStorageResponse) GetFindings() []*StorageFinding {
+	if x != nil {
+		return x.Findings
+	}
+	return nil
+}
+
+func (x *VerifyStorageResponse) GetProgress() *StorageProgress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+func (x *VerifyStorageResponse) GetSummary() *StorageSummary {
+	if x != nil {
+		return x.Summary
+	}
+	return nil
+}
+
+type ScrubStorageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The most octets that are read a second; 0: no limit.
+	BytesPerSecond int64 `protobuf:"varint,1,opt,name=bytes_per_second,json=bytesPerSecond,proto3" json:"bytes_per_second,omitempty"`
+	// Begin anew.
+	Restart       bool `protobuf:"varint,2,opt,name=restart,proto3" json:"restart,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScrubStorageRequest) Reset() {
+	*x = ScrubStorageRequest{}
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScrubStorageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScrubStorageRequest) ProtoMessage() {}
+
+func (x *ScrubStorageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScrubStorageRequest.ProtoReflect.Descriptor instead.
+func (*ScrubStorageRequest) Descriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_admin_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ScrubStorageRequest) GetBytesPerSecond() int64 {
+	if x != nil {
+		return x.BytesPerSecond
+	}
+	return 0
+}
+
+func (x *ScrubStorageRequest) GetRestart() bool {
+	if x != nil {
+		return x.Restart
+	}
+	return false
+}
+
+type ScrubStorageResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Findings      []*StorageFinding      `protobuf:"bytes,1,rep,name=findings,proto3" json:"findings,omitempty"`
+	Progress      *StorageProgress       `protobuf:"bytes,2,opt,name=progress,proto3" json:"progress,omitempty"`
+	Summary       *StorageSummary        `protobuf:"bytes,3,opt,name=summary,proto3" json:"summary,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScrubStorageResponse) Reset() {
+	*x = ScrubStorageResponse{}
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScrubStorageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScrubStorageResponse) ProtoMessage() {}
+
+func (x *ScrubStorageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScrubStorageResponse.ProtoReflect.Descriptor instead.
+func (*ScrubStorageResponse) Descriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_admin_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ScrubStorageResponse) GetFindings() []*StorageFinding {
+	if x != nil {
+		return x.Findings
+	}
+	return nil
+}
+
+func (x *ScrubStorageResponse) GetProgress() *StorageProgress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+func (x *ScrubStorageResponse) GetSummary() *StorageSummary {
+	if x != nil {
+		return x.Summary
+	}
+	return nil
+}
+
+type CompactStorageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At full speed, small objects whatever their age, and old objects are deleted at once.
+	Now           bool `protobuf:"varint,1,opt,name=now,proto3" json:"now,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompactStorageRequest) Reset() {
+	*x = CompactStorageRequest{}
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompactStorageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompactStorageRequest) ProtoMessage() {}
+
+func (x *CompactStorageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompactStorageRequest.ProtoReflect.Descriptor instead.
+func (*CompactStorageRequest) Descriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_admin_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *CompactStorageRequest) GetNow() bool {
+	if x != nil {
+		return x.Now
+	}
+	return false
+}
+
+type CompactStorageResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Objects that were rewritten, and what took their place.
+	Packs    int64 `protobuf:"varint,1,opt,name=packs,proto3" json:"packs,omitempty"`
+	NewPacks int64 `protobuf:"varint,2,opt,name=new_packs,json=newPacks,proto3" json:"new_packs,omitempty"`
+	// Bodies that were copied, and their octets.
+	Frames      int64 `protobuf:"varint,3,opt,name=frames,proto3" json:"frames,omitempty"`
+	CopiedBytes int64 `protobuf:"varint,4,opt,name=copied_bytes,json=copiedBytes,proto3" json:"copied_bytes,omitempty"`
+	// Octets of the objects in which nothing is left.
+	FreedBytes int64 `protobuf:"varint,5,opt,name=freed_bytes,json=freedBytes,proto3" json:"freed_bytes,omitempty"`
+	// Bodies that cannot be read. They stay where they are.
+	Damaged int64 `protobuf:"varint,6,opt,name=damaged,proto3" json:"damaged,omitempty"`
+	// Set in the last answer: octets of all bodies in the object store, and of those that messages refer to; objects that hold them.
+	TotalBytes    int64 `protobuf:"varint,7,opt,name=total_bytes,json=totalBytes,proto3" json:"total_bytes,omitempty"`
+	LiveBytes     int64 `protobuf:"varint,8,opt,name=live_bytes,json=liveBytes,proto3" json:"live_bytes,omitempty"`
+	Objects       int64 `protobuf:"varint,9,opt,name=objects,proto3" json:"objects,omitempty"`
+	Finished      bool  `protobuf:"varint,10,opt,name=finished,proto3" json:"finished,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompactStorageResponse) Reset() {
+	*x = CompactStorageResponse{}
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompactStorageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompactStorageResponse) ProtoMessage() {}
+
+func (x *CompactStorageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompactStorageResponse.ProtoReflect.Descriptor instead.
+func (*CompactStorageResponse) Descriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_admin_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *CompactStorageResponse) GetPacks() int64 {
+	if x != nil {
+		return x.Packs
+	}
+	return 0
+}
+
+func (x *CompactStorageResponse) GetNewPacks() int64 {
+	if x != nil {
+		return x.NewPacks
+	}
+	return 0
+}
+
+func (x *CompactStorageResponse) GetFrames() int64 {
+	if x != nil {
+		return x.Frames
+	}
+	return 0
+}
+
+func (x *CompactStorageResponse) GetCopiedBytes() int64 {
+	if x != nil {
+		return x.CopiedBytes
+	}
+	return 0
+}
+
+func (x *CompactStorageResponse) GetFreedBytes() int64 {
+	if x != nil {
+		return x.FreedBytes
+	}
+	return 0
+}
+
+func (x *CompactStorageResponse) GetDamaged() int64 {
+	if x != nil {
+		return x.Damaged
+	}
+	return 0
+}
+
+func (x *CompactStorageResponse) GetTotalBytes() int64 {
+	if x != nil {
+		return x.TotalBytes
+	}
+	return 0
+}
+
+func (x *CompactStorageResponse) GetLiveBytes() int64 {
+	if x != nil {
+		return x.LiveBytes
+	}
+	return 0
+}
+
+func (x *CompactStorageResponse) GetObjects() int64 {
+	if x != nil {
+		return x.Objects
+	}
+	return 0
+}
+
+func (x *CompactStorageResponse) GetFinished() bool {
+	if x != nil {
+		return x.Finished
+	}
+	return false
+}
+
 type ListDeletedResponse_Deleted struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	DeletedId   string                 `protobuf:"bytes,1,opt,name=deleted_id,json=deletedId,proto3" json:"deleted_id,omitempty"`
@@ -663,7 +1454,7 @@ type ListDeletedResponse_Deleted struct {
 
 func (x *ListDeletedResponse_Deleted) Reset() {
 	*x = ListDeletedResponse_Deleted{}
-	mi := &file_yubin_storage_v1_admin_proto_msgTypes[12]
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -675,7 +1466,7 @@ func (x *ListDeletedResponse_Deleted) String() string {
 func (*ListDeletedResponse_Deleted) ProtoMessage() {}
 
 func (x *ListDeletedResponse_Deleted) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_admin_proto_msgTypes[12]
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -759,7 +1550,7 @@ type RepairMissingResponse_Missing struct {
 
 func (x *RepairMissingResponse_Missing) Reset() {
 	*x = RepairMissingResponse_Missing{}
-	mi := &file_yubin_storage_v1_admin_proto_msgTypes[13]
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -771,7 +1562,7 @@ func (x *RepairMissingResponse_Missing) String() string {
 func (*RepairMissingResponse_Missing) ProtoMessage() {}
 
 func (x *RepairMissingResponse_Missing) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_admin_proto_msgTypes[13]
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -909,7 +1700,84 @@ const file_yubin_storage_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"object_key\x18\x06 \x01(\tR\tobjectKey\x12\x18\n" +
 	"\adeleted\x18\a \x01(\bR\adeleted\x12\x12\n" +
-	"\x04size\x18\b \x01(\x04R\x04size2\xa2\x05\n" +
+	"\x04size\x18\b \x01(\x04R\x04size\"\xf8\x03\n" +
+	"\x0eStorageFinding\x129\n" +
+	"\x04kind\x18\x01 \x01(\x0e2%.yubin.storage.v1.StorageFinding.KindR\x04kind\x12\x18\n" +
+	"\atrouble\x18\x02 \x01(\bR\atrouble\x12\x1d\n" +
+	"\n" +
+	"object_key\x18\x03 \x01(\tR\tobjectKey\x12\x1d\n" +
+	"\n" +
+	"account_id\x18\x04 \x01(\tR\taccountId\x12\x19\n" +
+	"\bemail_id\x18\x05 \x01(\tR\aemailId\x12\x1a\n" +
+	"\bcontents\x18\x06 \x01(\x03R\bcontents\x12\x16\n" +
+	"\x06octets\x18\a \x01(\x03R\x06octets\x12\x1b\n" +
+	"\tmade_unix\x18\b \x01(\x03R\bmadeUnix\x12\x16\n" +
+	"\x06detail\x18\t \x01(\tR\x06detail\"\xce\x01\n" +
+	"\x04Kind\x12\x14\n" +
+	"\x10KIND_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13KIND_MISSING_OBJECT\x10\x01\x12\x15\n" +
+	"\x11KIND_SHORT_OBJECT\x10\x02\x12\x15\n" +
+	"\x11KIND_UNKNOWN_PACK\x10\x03\x12\x17\n" +
+	"\x13KIND_WRONG_COUNTERS\x10\x04\x12\x15\n" +
+	"\x11KIND_DAMAGED_BODY\x10\x05\x12\x16\n" +
+	"\x12KIND_DAMAGED_INDEX\x10\x06\x12\x0f\n" +
+	"\vKIND_ORPHAN\x10\a\x12\x10\n" +
+	"\fKIND_FOREIGN\x10\b\"{\n" +
+	"\x0fStorageProgress\x12\x12\n" +
+	"\x04done\x18\x01 \x01(\x03R\x04done\x12\x14\n" +
+	"\x05total\x18\x02 \x01(\x03R\x05total\x12\x1d\n" +
+	"\n" +
+	"done_bytes\x18\x03 \x01(\x03R\tdoneBytes\x12\x1f\n" +
+	"\vtotal_bytes\x18\x04 \x01(\x03R\n" +
+	"totalBytes\"\x89\x03\n" +
+	"\x0eStorageSummary\x12\x14\n" +
+	"\x05packs\x18\x01 \x01(\x03R\x05packs\x12\x1a\n" +
+	"\bcontents\x18\x02 \x01(\x03R\bcontents\x12\x1f\n" +
+	"\vframe_bytes\x18\x03 \x01(\x03R\n" +
+	"frameBytes\x12\x1d\n" +
+	"\n" +
+	"live_bytes\x18\x04 \x01(\x03R\tliveBytes\x12\x18\n" +
+	"\aobjects\x18\x05 \x01(\x03R\aobjects\x12!\n" +
+	"\fobject_bytes\x18\x06 \x01(\x03R\vobjectBytes\x12\x18\n" +
+	"\awaiting\x18\a \x01(\x03R\awaiting\x12#\n" +
+	"\rwaiting_bytes\x18\b \x01(\x03R\fwaitingBytes\x12\x18\n" +
+	"\aorphans\x18\t \x01(\x03R\aorphans\x12!\n" +
+	"\forphan_bytes\x18\n" +
+	" \x01(\x03R\vorphanBytes\x12\x18\n" +
+	"\aforeign\x18\v \x01(\x03R\aforeign\x12\x16\n" +
+	"\x06frames\x18\f \x01(\x03R\x06frames\x12\x1a\n" +
+	"\btroubles\x18\r \x01(\x03R\btroubles\"5\n" +
+	"\x14VerifyStorageRequest\x12\x1d\n" +
+	"\n" +
+	"account_id\x18\x01 \x01(\tR\taccountId\"\xd0\x01\n" +
+	"\x15VerifyStorageResponse\x12<\n" +
+	"\bfindings\x18\x01 \x03(\v2 .yubin.storage.v1.StorageFindingR\bfindings\x12=\n" +
+	"\bprogress\x18\x02 \x01(\v2!.yubin.storage.v1.StorageProgressR\bprogress\x12:\n" +
+	"\asummary\x18\x03 \x01(\v2 .yubin.storage.v1.StorageSummaryR\asummary\"Y\n" +
+	"\x13ScrubStorageRequest\x12(\n" +
+	"\x10bytes_per_second\x18\x01 \x01(\x03R\x0ebytesPerSecond\x12\x18\n" +
+	"\arestart\x18\x02 \x01(\bR\arestart\"\xcf\x01\n" +
+	"\x14ScrubStorageResponse\x12<\n" +
+	"\bfindings\x18\x01 \x03(\v2 .yubin.storage.v1.StorageFindingR\bfindings\x12=\n" +
+	"\bprogress\x18\x02 \x01(\v2!.yubin.storage.v1.StorageProgressR\bprogress\x12:\n" +
+	"\asummary\x18\x03 \x01(\v2 .yubin.storage.v1.StorageSummaryR\asummary\")\n" +
+	"\x15CompactStorageRequest\x12\x10\n" +
+	"\x03now\x18\x01 \x01(\bR\x03now\"\xb7\x02\n" +
+	"\x16CompactStorageResponse\x12\x14\n" +
+	"\x05packs\x18\x01 \x01(\x03R\x05packs\x12\x1b\n" +
+	"\tnew_packs\x18\x02 \x01(\x03R\bnewPacks\x12\x16\n" +
+	"\x06frames\x18\x03 \x01(\x03R\x06frames\x12!\n" +
+	"\fcopied_bytes\x18\x04 \x01(\x03R\vcopiedBytes\x12\x1f\n" +
+	"\vfreed_bytes\x18\x05 \x01(\x03R\n" +
+	"freedBytes\x12\x18\n" +
+	"\adamaged\x18\x06 \x01(\x03R\adamaged\x12\x1f\n" +
+	"\vtotal_bytes\x18\a \x01(\x03R\n" +
+	"totalBytes\x12\x1d\n" +
+	"\n" +
+	"live_bytes\x18\b \x01(\x03R\tliveBytes\x12\x18\n" +
+	"\aobjects\x18\t \x01(\x03R\aobjects\x12\x1a\n" +
+	"\bfinished\x18\n" +
+	" \x01(\bR\bfinished2\xf5\a\n" +
 	"\x13StorageAdminService\x12h\n" +
 	"\bSumUsage\x12!.yubin.storage.v1.SumUsageRequest\x1a\".yubin.storage.v1.SumUsageResponse\"\x15\x8a\xb5\x18\x0e\n" +
 	"\x05quota\n" +
@@ -923,6 +1791,12 @@ const file_yubin_storage_v1_admin_proto_rawDesc = "" +
 	"\x10RenewUidValidity\x12).yubin.storage.v1.RenewUidValidityRequest\x1a*.yubin.storage.v1.RenewUidValidityResponse\"\v\x8a\xb5\x18\a\n" +
 	"\x05admin\x12o\n" +
 	"\rRepairMissing\x12&.yubin.storage.v1.RepairMissingRequest\x1a'.yubin.storage.v1.RepairMissingResponse\"\v\x8a\xb5\x18\a\n" +
+	"\x05admin0\x01\x12o\n" +
+	"\rVerifyStorage\x12&.yubin.storage.v1.VerifyStorageRequest\x1a'.yubin.storage.v1.VerifyStorageResponse\"\v\x8a\xb5\x18\a\n" +
+	"\x05admin0\x01\x12l\n" +
+	"\fScrubStorage\x12%.yubin.storage.v1.ScrubStorageRequest\x1a&.yubin.storage.v1.ScrubStorageResponse\"\v\x8a\xb5\x18\a\n" +
+	"\x05admin0\x01\x12r\n" +
+	"\x0eCompactStorage\x12'.yubin.storage.v1.CompactStorageRequest\x1a(.yubin.storage.v1.CompactStorageResponse\"\v\x8a\xb5\x18\a\n" +
 	"\x05admin0\x01B>Z<github.com/yubin-mail/yubin/proto/yubin/storage/v1;storagev1b\x06proto3"
 
 var (
@@ -937,47 +1811,71 @@ func file_yubin_storage_v1_admin_proto_rawDescGZIP() []byte {
 	return file_yubin_storage_v1_admin_proto_rawDescData
 }
 
-var file_yubin_storage_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_yubin_storage_v1_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_yubin_storage_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_yubin_storage_v1_admin_proto_goTypes = []any{
-	(*SumUsageRequest)(nil),               // 0: yubin.storage.v1.SumUsageRequest
-	(*SumUsageResponse)(nil),              // 1: yubin.storage.v1.SumUsageResponse
-	(*ListDeletedRequest)(nil),            // 2: yubin.storage.v1.ListDeletedRequest
-	(*ListDeletedResponse)(nil),           // 3: yubin.storage.v1.ListDeletedResponse
-	(*RestoreRequest)(nil),                // 4: yubin.storage.v1.RestoreRequest
-	(*RestoreResponse)(nil),               // 5: yubin.storage.v1.RestoreResponse
-	(*PurgeAccountRequest)(nil),           // 6: yubin.storage.v1.PurgeAccountRequest
-	(*PurgeAccountResponse)(nil),          // 7: yubin.storage.v1.PurgeAccountResponse
-	(*RenewUidValidityRequest)(nil),       // 8: yubin.storage.v1.RenewUidValidityRequest
-	(*RenewUidValidityResponse)(nil),      // 9: yubin.storage.v1.RenewUidValidityResponse
-	(*RepairMissingRequest)(nil),          // 10: yubin.storage.v1.RepairMissingRequest
-	(*RepairMissingResponse)(nil),         // 11: yubin.storage.v1.RepairMissingResponse
-	(*ListDeletedResponse_Deleted)(nil),   // 12: yubin.storage.v1.ListDeletedResponse.Deleted
-	(*RepairMissingResponse_Missing)(nil), // 13: yubin.storage.v1.RepairMissingResponse.Missing
-	(*Mailbox)(nil),                       // 14: yubin.storage.v1.Mailbox
-	(*MessageState)(nil),                  // 15: yubin.storage.v1.MessageState
+	(StorageFinding_Kind)(0),              // 0: yubin.storage.v1.StorageFinding.Kind
+	(*SumUsageRequest)(nil),               // 1: yubin.storage.v1.SumUsageRequest
+	(*SumUsageResponse)(nil),              // 2: yubin.storage.v1.SumUsageResponse
+	(*ListDeletedRequest)(nil),            // 3: yubin.storage.v1.ListDeletedRequest
+	(*ListDeletedResponse)(nil),           // 4: yubin.storage.v1.ListDeletedResponse
+	(*RestoreRequest)(nil),                // 5: yubin.storage.v1.RestoreRequest
+	(*RestoreResponse)(nil),               // 6: yubin.storage.v1.RestoreResponse
+	(*PurgeAccountRequest)(nil),           // 7: yubin.storage.v1.PurgeAccountRequest
+	(*PurgeAccountResponse)(nil),          // 8: yubin.storage.v1.PurgeAccountResponse
+	(*RenewUidValidityRequest)(nil),       // 9: yubin.storage.v1.RenewUidValidityRequest
+	(*RenewUidValidityResponse)(nil),      // 10: yubin.storage.v1.RenewUidValidityResponse
+	(*RepairMissingRequest)(nil),          // 11: yubin.storage.v1.RepairMissingRequest
+	(*RepairMissingResponse)(nil),         // 12: yubin.storage.v1.RepairMissingResponse
+	(*StorageFinding)(nil),                // 13: yubin.storage.v1.StorageFinding
+	(*StorageProgress)(nil),               // 14: yubin.storage.v1.StorageProgress
+	(*StorageSummary)(nil),                // 15: yubin.storage.v1.StorageSummary
+	(*VerifyStorageRequest)(nil),          // 16: yubin.storage.v1.VerifyStorageRequest
+	(*VerifyStorageResponse)(nil),         // 17: yubin.storage.v1.VerifyStorageResponse
+	(*ScrubStorageRequest)(nil),           // 18: yubin.storage.v1.ScrubStorageRequest
+	(*ScrubStorageResponse)(nil),          // 19: yubin.storage.v1.ScrubStorageResponse
+	(*CompactStorageRequest)(nil),         // 20: yubin.storage.v1.CompactStorageRequest
+	(*CompactStorageResponse)(nil),        // 21: yubin.storage.v1.CompactStorageResponse
+	(*ListDeletedResponse_Deleted)(nil),   // 22: yubin.storage.v1.ListDeletedResponse.Deleted
+	(*RepairMissingResponse_Missing)(nil), // 23: yubin.storage.v1.RepairMissingResponse.Missing
+	(*Mailbox)(nil),                       // 24: yubin.storage.v1.Mailbox
+	(*MessageState)(nil),                  // 25: yubin.storage.v1.MessageState
 }
 var file_yubin_storage_v1_admin_proto_depIdxs = []int32{
-	12, // 0: yubin.storage.v1.ListDeletedResponse.deleted:type_name -> yubin.storage.v1.ListDeletedResponse.Deleted
-	14, // 1: yubin.storage.v1.RenewUidValidityResponse.mailboxes:type_name -> yubin.storage.v1.Mailbox
-	13, // 2: yubin.storage.v1.RepairMissingResponse.missing:type_name -> yubin.storage.v1.RepairMissingResponse.Missing
-	15, // 3: yubin.storage.v1.ListDeletedResponse.Deleted.state:type_name -> yubin.storage.v1.MessageState
-	0,  // 4: yubin.storage.v1.StorageAdminService.SumUsage:input_type -> yubin.storage.v1.SumUsageRequest
-	2,  // 5: yubin.storage.v1.StorageAdminService.ListDeleted:input_type -> yubin.storage.v1.ListDeletedRequest
-	4,  // 6: yubin.storage.v1.StorageAdminService.Restore:input_type -> yubin.storage.v1.RestoreRequest
-	6,  // 7: yubin.storage.v1.StorageAdminService.PurgeAccount:input_type -> yubin.storage.v1.PurgeAccountRequest
-	8,  // 8: yubin.storage.v1.StorageAdminService.RenewUidValidity:input_type -> yubin.storage.v1.RenewUidValidityRequest
-	10, // 9: yubin.storage.v1.StorageAdminService.RepairMissing:input_type -> yubin.storage.v1.RepairMissingRequest
-	1,  // 10: yubin.storage.v1.StorageAdminService.SumUsage:output_type -> yubin.storage.v1.SumUsageResponse
-	3,  // 11: yubin.storage.v1.StorageAdminService.ListDeleted:output_type -> yubin.storage.v1.ListDeletedResponse
-	5,  // 12: yubin.storage.v1.StorageAdminService.Restore:output_type -> yubin.storage.v1.RestoreResponse
-	7,  // 13: yubin.storage.v1.StorageAdminService.PurgeAccount:output_type -> yubin.storage.v1.PurgeAccountResponse
-	9,  // 14: yubin.storage.v1.StorageAdminService.RenewUidValidity:output_type -> yubin.storage.v1.RenewUidValidityResponse
-	11, // 15: yubin.storage.v1.StorageAdminService.RepairMissing:output_type -> yubin.storage.v1.RepairMissingResponse
-	10, // [10:16] is the sub-list for method output_type
-	4,  // [4:10] is the sub-list for method input_type
-	4,  // [4:4] is the sub-list for extension type_name
-	4,  // [4:4] is the sub-list for extension extendee
-	0,  // [0:4] is the sub-list for field type_name
+	22, // 0: yubin.storage.v1.ListDeletedResponse.deleted:type_name -> yubin.storage.v1.ListDeletedResponse.Deleted
+	24, // 1: yubin.storage.v1.RenewUidValidityResponse.mailboxes:type_name -> yubin.storage.v1.Mailbox
+	23, // 2: yubin.storage.v1.RepairMissingResponse.missing:type_name -> yubin.storage.v1.RepairMissingResponse.Missing
+	0,  // 3: yubin.storage.v1.StorageFinding.kind:type_name -> yubin.storage.v1.StorageFinding.Kind
+	13, // 4: yubin.storage.v1.VerifyStorageResponse.findings:type_name -> yubin.storage.v1.StorageFinding
+	14, // 5: yubin.storage.v1.VerifyStorageResponse.progress:type_name -> yubin.storage.v1.StorageProgress
+	15, // 6: yubin.storage.v1.VerifyStorageResponse.summary:type_name -> yubin.storage.v1.StorageSummary
+	13, // 7: yubin.storage.v1.ScrubStorageResponse.findings:type_name -> yubin.storage.v1.StorageFinding
+	14, // 8: yubin.storage.v1.ScrubStorageResponse.progress:type_name -> yubin.storage.v1.StorageProgress
+	15, // 9: yubin.storage.v1.ScrubStorageResponse.summary:type_name -> yubin.storage.v1.StorageSummary
+	25, // 10: yubin.storage.v1.ListDeletedResponse.Deleted.state:type_name -> yubin.storage.v1.MessageState
+	1,  // 11: yubin.storage.v1.StorageAdminService.SumUsage:input_type -> yubin.storage.v1.SumUsageRequest
+	3,  // 12: yubin.storage.v1.StorageAdminService.ListDeleted:input_type -> yubin.storage.v1.ListDeletedRequest
+	5,  // 13: yubin.storage.v1.StorageAdminService.Restore:input_type -> yubin.storage.v1.RestoreRequest
+	7,  // 14: yubin.storage.v1.StorageAdminService.PurgeAccount:input_type -> yubin.storage.v1.PurgeAccountRequest
+	9,  // 15: yubin.storage.v1.StorageAdminService.RenewUidValidity:input_type -> yubin.storage.v1.RenewUidValidityRequest
+	11, // 16: yubin.storage.v1.StorageAdminService.RepairMissing:input_type -> yubin.storage.v1.RepairMissingRequest
+	16, // 17: yubin.storage.v1.StorageAdminService.VerifyStorage:input_type -> yubin.storage.v1.VerifyStorageRequest
+	18, // 18: yubin.storage.v1.StorageAdminService.ScrubStorage:input_type -> yubin.storage.v1.ScrubStorageRequest
+	20, // 19: yubin.storage.v1.StorageAdminService.CompactStorage:input_type -> yubin.storage.v1.CompactStorageRequest
+	2,  // 20: yubin.storage.v1.StorageAdminService.SumUsage:output_type -> yubin.storage.v1.SumUsageResponse
+	4,  // 21: yubin.storage.v1.StorageAdminService.ListDeleted:output_type -> yubin.storage.v1.ListDeletedResponse
+	6,  // 22: yubin.storage.v1.StorageAdminService.Restore:output_type -> yubin.storage.v1.RestoreResponse
+	8,  // 23: yubin.storage.v1.StorageAdminService.PurgeAccount:output_type -> yubin.storage.v1.PurgeAccountResponse
+	10, // 24: yubin.storage.v1.StorageAdminService.RenewUidValidity:output_type -> yubin.storage.v1.RenewUidValidityResponse
+	12, // 25: yubin.storage.v1.StorageAdminService.RepairMissing:output_type -> yubin.storage.v1.RepairMissingResponse
+	17, // 26: yubin.storage.v1.StorageAdminService.VerifyStorage:output_type -> yubin.storage.v1.VerifyStorageResponse
+	19, // 27: yubin.storage.v1.StorageAdminService.ScrubStorage:output_type -> yubin.storage.v1.ScrubStorageResponse
+	21, // 28: yubin.storage.v1.StorageAdminService.CompactStorage:output_type -> yubin.storage.v1.CompactStorageResponse
+	20, // [20:29] is the sub-list for method output_type
+	11, // [11:20] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_yubin_storage_v1_admin_proto_init() }
@@ -991,13 +1889,14 @@ func file_yubin_storage_v1_admin_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_yubin_storage_v1_admin_proto_rawDesc), len(file_yubin_storage_v1_admin_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   14,
+			NumEnums:      1,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_yubin_storage_v1_admin_proto_goTypes,
 		DependencyIndexes: file_yubin_storage_v1_admin_proto_depIdxs,
+		EnumInfos:         file_yubin_storage_v1_admin_proto_enumTypes,
 		MessageInfos:      file_yubin_storage_v1_admin_proto_msgTypes,
 	}.Build()
 	File_yubin_storage_v1_admin_proto = out.File

@@ -25,6 +25,9 @@ const (
 	StorageAdminService_PurgeAccount_FullMethodName     = "/yubin.storage.v1.StorageAdminService/PurgeAccount"
 	StorageAdminService_RenewUidValidity_FullMethodName = "/yubin.storage.v1.StorageAdminService/RenewUidValidity"
 	StorageAdminService_RepairMissing_FullMethodName    = "/yubin.storage.v1.StorageAdminService/RepairMissing"
+	StorageAdminService_VerifyStorage_FullMethodName    = "/yubin.storage.v1.StorageAdminService/VerifyStorage"
+	StorageAdminService_ScrubStorage_FullMethodName     = "/yubin.storage.v1.StorageAdminService/ScrubStorage"
+	StorageAdminService_CompactStorage_FullMethodName   = "/yubin.storage.v1.StorageAdminService/CompactStorage"
 )
 
 // StorageAdminServiceClient is the client API for StorageAdminService service.
@@ -49,6 +52,13 @@ type StorageAdminServiceClient interface {
 	// RepairMissing finds messages whose body the object store does not have, and takes them out of their mailboxes. For the retention time
 	// they can be restored like deleted ones, should the bodies come back. It reads no bodies. It may be repeated.
 	RepairMissing(ctx context.Context, in *RepairMissingRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[RepairMissingResponse], error)
+	// VerifyStorage compares the database with the object store, both ways, without reading bodies. The summary comes last.
+	VerifyStorage(ctx context.Context, in *VerifyStorageRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[VerifyStorageResponse], error)
+	// ScrubStorage reads every body and verifies it. It goes on where the last one was cut off. The summary comes last.
+	// Errors: ABORTED if one is running.
+	ScrubStorage(ctx context.Context, in *ScrubStorageRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ScrubStorageResponse], error)
+	// CompactStorage rewrites packs until there is nothing left to rewrite. Each answer tells what was done so far, the last one all.
+	CompactStorage(ctx context.Context, in *CompactStorageRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CompactStorageResponse], error)
 }
 
 type storageAdminServiceClient struct {
@@ -137,6 +147,63 @@ func (c *storageAdminServiceClient) RepairMissing(ctx context.Context, in *Repai
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type StorageAdminService_RepairMissingClient = grpc.ServerStreamingClient[RepairMissingResponse]
 
+func (c *storageAdminServiceClient) VerifyStorage(ctx context.Context, in *VerifyStorageRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[VerifyStorageResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &StorageAdminService_ServiceDesc.Streams[2], StorageAdminService_VerifyStorage_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[VerifyStorageRequest, VerifyStorageResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type StorageAdminService_VerifyStorageClient = grpc.ServerStreamingClient[VerifyStorageResponse]
+
+func (c *storageAdminServiceClient) ScrubStorage(ctx context.Context, in *ScrubStorageRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ScrubStorageResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &StorageAdminService_ServiceDesc.Streams[3], StorageAdminService_ScrubStorage_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ScrubStorageRequest, ScrubStorageResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type StorageAdminService_ScrubStorageClient = grpc.ServerStreamingClient[ScrubStorageResponse]
+
+func (c *storageAdminServiceClient) CompactStorage(ctx context.Context, in *CompactStorageRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CompactStorageResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &StorageAdminService_ServiceDesc.Streams[4], StorageAdminService_CompactStorage_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[CompactStorageRequest, CompactStorageResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type StorageAdminService_CompactStorageClient = grpc.ServerStreamingClient[CompactStorageResponse]
+
 // StorageAdminServiceServer is the server API for StorageAdminService service.
 // All implementations must embed UnimplementedStorageAdminServiceServer
 // for forward compatibility.
@@ -159,6 +226,13 @@ type StorageAdminServiceServer interface {
 	// RepairMissing finds messages whose body the object store does not have, and takes them out of their mailboxes. For the retention time
 	// they can be restored like deleted ones, should the bodies come back. It reads no bodies. It may be repeated.
 	RepairMissing(*RepairMissingRequest, grpc.ServerStreamingServer[RepairMissingResponse]) error
+	// VerifyStorage compares the database with the object store, both ways, without reading bodies. The summary comes last.
+	VerifyStorage(*VerifyStorageRequest, grpc.ServerStreamingServer[VerifyStorageResponse]) error
+	// ScrubStorage reads every body and verifies it. It goes on where the last one was cut off. The summary comes last.
+	// Errors: ABORTED if one is running.
+	ScrubStorage(*ScrubStorageRequest, grpc.ServerStreamingServer[ScrubStorageResponse]) error
+	// CompactStorage rewrites packs until there is nothing left to rewrite. Each answer tells what was done so far, the last one all.
+	CompactStorage(*CompactStorageRequest, grpc.ServerStreamingServer[CompactStorageResponse]) error
 	mustEmbedUnimplementedStorageAdminServiceServer()
 }
 
@@ -186,6 +260,15 @@ func (UnimplementedStorageAdminServiceServer) RenewUidValidity(context.Context, 
 }
 func (UnimplementedStorageAdminServiceServer) RepairMissing(*RepairMissingRequest, grpc.ServerStreamingServer[RepairMissingResponse]) error {
 	return status.Error(codes.Unimplemented, "method RepairMissing not implemented")
+}
+func (UnimplementedStorageAdminServiceServer) VerifyStorage(*VerifyStorageRequest, grpc.ServerStreamingServer[VerifyStorageResponse]) error {
+	return status.Error(codes.Unimplemented, "method VerifyStorage not implemented")
+}
+func (UnimplementedStorageAdminServiceServer) ScrubStorage(*ScrubStorageRequest, grpc.ServerStreamingServer[ScrubStorageResponse]) error {
+	return status.Error(codes.Unimplemented, "method ScrubStorage not implemented")
+}
+func (UnimplementedStorageAdminServiceServer) CompactStorage(*CompactStorageRequest, grpc.ServerStreamingServer[CompactStorageResponse]) error {
+	return status.Error(codes.Unimplemented, "method CompactStorage not implemented")
 }
 func (UnimplementedStorageAdminServiceServer) mustEmbedUnimplementedStorageAdminServiceServer() {}
 func (UnimplementedStorageAdminServiceServer) testEmbeddedByValue()                             {}
@@ -302,6 +385,39 @@ func _StorageAdminService_RepairMissing_Handler(srv interface{}, stream grpc.Ser
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type StorageAdminService_RepairMissingServer = grpc.ServerStreamingServer[RepairMissingResponse]
 
+func _StorageAdminService_VerifyStorage_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(VerifyStorageRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(StorageAdminServiceServer).VerifyStorage(m, &grpc.GenericServerStream[VerifyStorageRequest, VerifyStorageResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type StorageAdminService_VerifyStorageServer = grpc.ServerStreamingServer[VerifyStorageResponse]
+
+func _StorageAdminService_ScrubStorage_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ScrubStorageRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(StorageAdminServiceServer).ScrubStorage(m, &grpc.GenericServerStream[ScrubStorageRequest, ScrubStorageResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type StorageAdminService_ScrubStorageServer = grpc.ServerStreamingServer[ScrubStorageResponse]
+
+func _StorageAdminService_CompactStorage_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(CompactStorageRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(StorageAdminServiceServer).CompactStorage(m, &grpc.GenericServerStream[CompactStorageRequest, CompactStorageResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type StorageAdminService_CompactStorageServer = grpc.ServerStreamingServer[CompactStorageResponse]
+
 // StorageAdminService_ServiceDesc is the grpc.ServiceDesc for StorageAdminService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -335,6 +451,21 @@ var StorageAdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "RepairMissing",
 			Handler:       _StorageAdminService_RepairMissing_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "VerifyStorage",
+			Handler:       _StorageAdminService_VerifyStorage_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "ScrubStorage",
+			Handler:       _StorageAdminService_ScrubStorage_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "CompactStorage",
+			Handler:       _StorageAdminService_CompactStorage_Handler,
 			ServerStreams: true,
 		},
 	},
