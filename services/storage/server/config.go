@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/yubin-mail/yubin/pkg/config"
+	"github.com/yubin-mail/yubin/services/storage/internal/feed"
 )
 
 // maxLargeBody bounds a group of bodies, which is made in memory.
@@ -28,6 +29,8 @@ type Config struct {
 	largeBody        config.Size
 	groupWait        time.Duration
 	minFree          config.Size
+	upkeep           upkeepConfig
+	feed             feed.Config
 }
 
 // Flags declares the settings.
@@ -44,11 +47,14 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 	config.SizeVar(fs, &c.readCache, "storage-read-cache", 64*config.MiB, "memory for bodies that are read again")
 	config.SizeVar(fs, &c.largeBody, "storage-large-body", config.MiB, "size above which a body becomes an object of its own")
 	fs.DurationVar(&c.groupWait, "storage-group-wait", 2*time.Millisecond, "how long a group of deliveries waits for more under load; a lone one does not wait")
+	c.upkeep.flags(fs)
+	c.feed.Flags(fs)
 }
 
 // Validate tells all that is wrong.
 func (c *Config) Validate() []error {
-	var errs []error
+	errs := c.feed.Validate()
+	errs = append(errs, c.upkeep.validate()...)
 	if c.retention < 0 {
 		errs = append(errs, config.Errorf("storage-retention", "%v: must not be negative", c.retention))
 	}

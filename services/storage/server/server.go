@@ -25,7 +25,6 @@ import (
 	"github.com/yubin-mail/yubin/services/storage/internal/maildrop"
 	"github.com/yubin-mail/yubin/services/storage/internal/meta"
 	"github.com/yubin-mail/yubin/services/storage/internal/object"
-	"github.com/yubin-mail/yubin/services/storage/internal/reclaim"
 	"github.com/yubin-mail/yubin/services/storage/internal/settle"
 	"github.com/yubin-mail/yubin/services/storage/internal/space"
 )
@@ -46,15 +45,16 @@ const closeTimeout = 20 * time.Second
 
 // Server is the storage service.
 type Server struct {
-	db        *sqldb.DB
-	dir       *object.Dir // if the objects are in a directory of ours
-	objects   object.Store
-	capacity  *capacity.Reserver
-	writer    *delivery.Writer
-	settler   *settle.Settler
-	leases    *maildrop.Keeper
-	reclaimer *reclaim.Reclaimer
-	service   *api.Service
+	db       *sqldb.DB
+	dir      *object.Dir // if the objects are in a directory of ours
+	objects  object.Store
+	capacity *capacity.Reserver
+	writer   *delivery.Writer
+	settler  *settle.Settler
+	leases   *maildrop.Keeper
+	*upkeep
+	service  *api.Service
+	replicas *feed.Replicas // nil: the embedded database has one
 }
 
 // New opens the stores in cfg.Dir, which is made if need be. Components must be run to close them; no other service is called before that.
@@ -92,7 +92,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (_ *Server, err error) {
 }
 
 func (s *Server) assemble(ctx context.Context, cfg Config, deps Deps) error {
-	bus := feed.NewMemory(deps.Registerer)
+	var bus feed.Bus = feed.NewMemory(deps.Registerer)
 	store, err := meta.New(ctx, s.db, meta.Options{
 		Limits:    meta.Limits{Mailboxes: cfg.maxMailboxes, Keywords: cfg.maxKeywords},
 		Retention: cfg.retention,
@@ -106,6 +106,12 @@ func (s *Server) assemble(ctx context.Context, cfg Config, deps Deps) error {
 	})
 	if err != nil {
 		return err
+	}
+	if s.db.Dialect().Name != sqldb.SQLite.Name {
+		if s.replicas, err = feed.Join(cfg.feed, store, deps.Log, deps.Registerer); err != nil {
+			return err
+		}
+		bus = s.replicas
 	}
 	s.settler = settle.New(store, deps.Quota, deps.Log, deps.Registerer)
 	// This process is the only one on the embedded database: leases are of one that has died.
@@ -138,10 +144,10 @@ func (s *Server) assemble(ctx context.Context, cfg Config, deps Deps) error {
 		Meta: store, Bodies: bodies, Spools: spools, Capacity: s.capacity, Space: guard, Log: deps.Log, Registerer: deps.Registerer, Now: deps.Now,
 	})
 	s.leases = maildrop.New(store, deps.Log)
-	s.reclaimer = reclaim.New(store, s.objects, deps.Now, deps.Log, deps.Registerer)
+	s.upkeep = cfg.upkeep.assemble(store, s.objects, guard, s.writer.Busy, deps)
 	s.service = api.New(api.Deps{
 		Meta: store, Bodies: bodies, Writer: s.writer, Capacity: s.capacity, Space: guard, Feed: bus, Leases: s.leases,
-		Log: deps.Log, MaxRecipients: cfg.maxRecipients,
+		Auditor: s.auditor, Compactor: s.compactor, Log: deps.Log, Registerer: deps.Registerer, MaxRecipients: cfg.maxRecipients,
 	})
 	return nil
 }
@@ -162,14 +168,19 @@ func (s *Server) Register(r grpc.ServiceRegistrar) { s.service.Register(r) }
 
 // Components are the stores, which are closed when all that is listed later has stopped, and the loops over them.
 func (s *Server) Components() []lifecycle.Component {
-	return []lifecycle.Component{
+	return append([]lifecycle.Component{
 		{Name: "storage stores", Run: func(ctx context.Context) error {
 			<-ctx.Done()
 			return s.close()
 		}},
+		{Name: "storage feed", Run: func(ctx context.Context) error {
+			if s.replicas != nil {
+				s.replicas.Run(ctx)
+			}
+			return nil
+		}},
 		{Name: "storage settler", Run: s.settler.Run},
 		{Name: "storage maildrop leases", Run: s.leases.Run},
-		{Name: "storage reclaimer", Run: s.reclaimer.Run},
 		{Name: "storage writer", Run: func(ctx context.Context) error {
 			<-ctx.Done()
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
@@ -178,5 +189,5 @@ func (s *Server) Components() []lifecycle.Component {
 			s.capacity.Wait()
 			return err
 		}},
-	}
+	}, s.components()...)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -13,12 +14,13 @@ import (
 	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 	"github.com/yubin-mail/yubin/services/storage/internal/feed"
-	"github.com/yubin-mail/yubin/services/storage/internal/meta"
 )
 
 const (
 	// maxWatched bounds the mailboxes of one watcher.
 	maxWatched = 1 << 20
+	// keysAtOnce bounds the mailboxes that one transaction looks up for a watcher.
+	keysAtOnce = 500
 	// changesAtOnce bounds the changes of one answer.
 	changesAtOnce = 5000
 )
@@ -57,27 +59,29 @@ func (s *Service) subscribe(stream grpc.BidiStreamingServer[storagev1.WatchReque
 		for _, k := range r.GetUnsubscribe() {
 			sub.Remove(feed.Key{AccountID: k.GetAccountId(), MailboxID: k.GetMailboxId()})
 		}
-		for _, k := range r.GetSubscribe() {
-			if sub.Len() >= maxWatched {
+		for some := range slices.Chunk(r.GetSubscribe(), keysAtOnce) {
+			if sub.Len()+len(some) > maxWatched {
 				return fault.New(codes.ResourceExhausted, rpcv1.Reason_REASON_LIMIT, "too many mailboxes are watched")
 			}
-			key := feed.Key{AccountID: k.GetAccountId(), MailboxID: k.GetMailboxId()}
-			sub.Add(key)
-			if err := s.present(stream.Context(), sub, key); err != nil {
+			if err := s.present(stream.Context(), sub, some); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// present gives a new subscription the state that the mailbox has now.
-func (s *Service) present(ctx context.Context, sub *feed.Subscription, key feed.Key) error {
-	m, err := s.Meta.Mailbox(ctx, key.AccountID, key.MailboxID)
-	gone := errors.Is(err, meta.ErrMailboxNotFound)
-	if err != nil && !gone {
+// present adds mailboxes to a subscription, and gives it the state that they have now.
+func (s *Service) present(ctx context.Context, sub *feed.Subscription, some []*storagev1.WatchRequest_Key) error {
+	keys := make([]feed.Key, len(some))
+	for i, k := range some {
+		keys[i] = feed.Key{AccountID: k.GetAccountId(), MailboxID: k.GetMailboxId()}
+		sub.Add(keys[i])
+	}
+	changes, err := s.Meta.Highest(ctx, keys)
+	if err != nil {
 		return err
 	}
-	sub.Notice(meta.Change{AccountID: key.AccountID, MailboxID: key.MailboxID, Modseq: m.GetHighestModseq(), Deleted: gone})
+	sub.Notice(changes...)
 	return nil
 }
 

@@ -2,6 +2,9 @@
 package feed
 
 import (
+	"maps"
+	"math"
+	"slices"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -13,7 +16,7 @@ import (
 // maxPending bounds the mailboxes with a notice that a watcher has not taken. Beyond it, it must sync all.
 const maxPending = 10_000
 
-// Bus tells all replicas of storage what one of them has committed.
+// Bus tells the watchers what was committed.
 type Bus interface {
 	// Publish never blocks.
 	Publish(changes []meta.Change)
@@ -22,12 +25,9 @@ type Bus interface {
 }
 
 // Key names a mailbox.
-type Key struct {
-	AccountID string
-	MailboxID uint64
-}
+type Key = meta.MailboxKey
 
-// Memory is the Bus of a single replica.
+// Memory is the Bus inside one process.
 type Memory struct {
 	mu       sync.RWMutex
 	subs     map[*Subscription]struct{}
@@ -57,7 +57,7 @@ func (m *Memory) Publish(changes []meta.Change) {
 
 // Subscribe implements Bus.
 func (m *Memory) Subscribe() *Subscription {
-	s := &Subscription{wake: make(chan struct{}, 1), keys: map[Key]struct{}{}, pending: map[Key]meta.Change{}}
+	s := &Subscription{wake: make(chan struct{}, 1), keys: map[Key]uint64{}, pending: map[Key]meta.Change{}}
 	s.close = func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
@@ -71,13 +71,34 @@ func (m *Memory) Subscribe() *Subscription {
 	return s
 }
 
-// Subscription is one watcher. Notices of one mailbox become one; a slow watcher costs the writers nothing.
+// watched gives each mailbox that has a watcher and is not known to be gone, once.
+func (m *Memory) watched() []Key {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	all := map[Key]struct{}{}
+	for s := range m.subs {
+		s.mu.Lock()
+		for k, told := range s.keys {
+			if told != gone {
+				all[k] = struct{}{}
+			}
+		}
+		s.mu.Unlock()
+	}
+	return slices.Collect(maps.Keys(all))
+}
+
+// gone is what a watcher has heard of a mailbox that was deleted: there is nothing more to hear.
+const gone = math.MaxUint64
+
+// Subscription is one watcher. Notices of one mailbox become one; a slow watcher costs the writers nothing. What it has heard
+// already, from another replica or from the database, it does not hear again.
 type Subscription struct {
 	wake  chan struct{}
 	close func()
 
 	mu      sync.Mutex
-	keys    map[Key]struct{}
+	keys    map[Key]uint64 // with the highest modseq that it has heard of
 	pending map[Key]meta.Change
 	resync  bool
 }
@@ -86,7 +107,7 @@ type Subscription struct {
 func (s *Subscription) Add(k Key) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.keys[k] = struct{}{}
+	s.keys[k] = 0
 }
 
 // Remove watches a mailbox no longer.
@@ -129,16 +150,21 @@ func (s *Subscription) notice(changes []meta.Change) {
 	s.mu.Lock()
 	woken := false
 	for _, c := range changes {
-		k := Key{c.AccountID, c.MailboxID}
-		if _, watched := s.keys[k]; !watched {
+		k := Key{AccountID: c.AccountID, MailboxID: c.MailboxID}
+		heard, watched := s.keys[k]
+		if c.Deleted {
+			c.Modseq = gone
+		}
+		if !watched || c.Modseq <= heard {
 			continue
 		}
+		s.keys[k] = c.Modseq
 		woken = true
 		if s.resync {
 			continue
 		}
-		if old, ok := s.pending[k]; ok { // concurrent commits may be published out of order
-			c.Modseq, c.Deleted = max(c.Modseq, old.Modseq), c.Deleted || old.Deleted
+		if c.Deleted {
+			c.Modseq = s.pending[k].Modseq
 		}
 		s.pending[k] = c
 		if len(s.pending) > maxPending {

@@ -10,7 +10,7 @@ func TestNoticesOfOneMailboxBecomeOne(t *testing.T) {
 	bus := NewMemory(nil)
 	s := bus.Subscribe()
 	defer s.Close()
-	s.Add(Key{"a", 1})
+	s.Add(Key{AccountID: "a", MailboxID: 1})
 	for _, modseq := range []uint64{5, 7, 6} { // published out of order
 		bus.Publish([]meta.Change{{AccountID: "a", MailboxID: 1, Modseq: modseq}, {AccountID: "a", MailboxID: 2, Modseq: 9}})
 	}
@@ -31,7 +31,7 @@ func TestSlowWatcherMustSyncAll(t *testing.T) {
 	s := bus.Subscribe()
 	defer s.Close()
 	for id := range uint64(maxPending + 5) {
-		s.Add(Key{"a", id})
+		s.Add(Key{AccountID: "a", MailboxID: id})
 		bus.Publish([]meta.Change{{AccountID: "a", MailboxID: id, Modseq: 1}})
 	}
 	<-s.Ready()
@@ -48,10 +48,10 @@ func TestSlowWatcherMustSyncAll(t *testing.T) {
 func TestRemovedAndClosedHearNothing(t *testing.T) {
 	bus := NewMemory(nil)
 	s := bus.Subscribe()
-	s.Add(Key{"a", 1})
-	s.Remove(Key{"a", 1})
+	s.Add(Key{AccountID: "a", MailboxID: 1})
+	s.Remove(Key{AccountID: "a", MailboxID: 1})
 	bus.Publish([]meta.Change{{AccountID: "a", MailboxID: 1, Modseq: 1}})
-	s.Add(Key{"a", 1})
+	s.Add(Key{AccountID: "a", MailboxID: 1})
 	s.Close()
 	bus.Publish([]meta.Change{{AccountID: "a", MailboxID: 1, Modseq: 1}})
 	if changes, resync := s.Take(); len(changes) != 0 || resync {
