@@ -297,8 +297,10 @@ const joinContents = ` JOIN contents c ON c.account_id = m.account_id AND c.cont
 func scanCatalogMessage(rows *sqldb.Rows, more ...any) (*storagev1.CatalogMessage, error) {
 	m := &storagev1.CatalogMessage{}
 	var content string
-	err := rows.Scan(append([]any{&m.Uid, &m.Flags, &m.Keywords, &m.Size, &m.InternalUnix, &m.SavedUnix, &m.Popped, &content, &m.Prefix,
+	var popped int
+	err := rows.Scan(append([]any{&m.Uid, &m.Flags, &m.Keywords, &m.Size, &m.InternalUnix, &m.SavedUnix, &popped, &content, &m.Prefix,
 		&m.ThreadId, &m.ObjectKey, &m.ObjectOffset}, more...)...)
+	m.Popped = popped != 0
 	if m.ThreadId == "T"+content {
 		m.ThreadId = ""
 	}

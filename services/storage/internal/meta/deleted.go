@@ -162,6 +162,10 @@ func (s *Store) Restore(ctx context.Context, account string, f RestoreFilter, re
 			return nil
 		}
 		t.used(account, bytes, messages, reserved.ID)
+		// The increments of the catalog do not tell what can no longer be restored.
+		if err := t.wholeNext(account); err != nil {
+			return err
+		}
 		return t.restoreAll(account, list, f.To)
 	})
 	return restored, err

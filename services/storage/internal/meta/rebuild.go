@@ -41,7 +41,7 @@ func (s *Store) BeginRebuild(ctx context.Context) (resumed bool, err error) {
 		}
 		for _, table := range []string{"accounts", "messages", "packs", "purged_accounts"} {
 			var n int
-			if err := t.row(`SELECT COUNT(*) FROM (SELECT 1 AS found FROM ` + table + ` LIMIT 1) AS some`).Scan(&n); err != nil {
+			if err := t.row(`SELECT COUNT(*) FROM (SELECT 1 AS found FROM ` + table + ` LIMIT 1) AS first_row`).Scan(&n); err != nil {
 				return err
 			}
 			if n > 0 {
