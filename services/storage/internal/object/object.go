@@ -37,7 +37,8 @@ type Info struct {
 	Modified time.Time
 }
 
-// Store keeps objects. All methods may be called concurrently.
+// Store keeps objects. All methods may be called concurrently. No key may be the folder of another, as a is of a/b: an S3 service over a file
+// system has place for one of them only.
 type Store interface {
 	// Put stores what r gives under key; size is in octets or SizeUnknown. When it returns nil the object is durable and visible to all;
 	// otherwise nothing became visible (except that a lost answer of a remote backend may leave the whole object).
