@@ -77,7 +77,7 @@ func (h *harness) run(args ...string) {
 	var cfg Config
 	fs := pflag.NewFlagSet("storage", pflag.ContinueOnError)
 	cfg.Flags(fs)
-	if err := fs.Parse(args); err != nil {
+	if err := fs.Parse(append([]string{"--storage-delete-grace=0s"}, args...)); err != nil {
 		h.t.Fatal(err)
 	}
 	for _, err := range cfg.Validate() {

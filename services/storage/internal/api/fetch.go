@@ -3,20 +3,14 @@ package api
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/yubin-mail/yubin/pkg/fault"
 	mailv1 "github.com/yubin-mail/yubin/proto/yubin/mail/v1"
-	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
-	"github.com/yubin-mail/yubin/services/storage/internal/body"
 	"github.com/yubin-mail/yubin/services/storage/internal/meta"
-	"github.com/yubin-mail/yubin/services/storage/internal/object"
 	"github.com/yubin-mail/yubin/services/storage/internal/uidset"
 )
 
@@ -47,9 +41,6 @@ func (s *Service) Fetch(r *storagev1.FetchRequest, stream grpc.ServerStreamingSe
 		for _, m := range page {
 			after = m.State.GetUid()
 			out, err := s.outward(ctx, r, m)
-			if errors.Is(err, body.ErrCorrupt) {
-				err = s.bodyFault(ctx, r, m.State.GetUid(), err)
-			}
 			if errors.Is(err, errGone) {
 				continue
 			}
@@ -91,7 +82,7 @@ func (s *Service) outward(ctx context.Context, r *storagev1.FetchRequest, m *met
 		out.Preview = m.Summary.GetPreview()
 	}
 	if r.GetHeader() && out.GetHeaderSize() <= maxHeader {
-		header, err := s.header(ctx, m)
+		header, err := s.header(ctx, r.GetAccountId(), m)
 		if err != nil {
 			return nil, err
 		}
@@ -101,18 +92,14 @@ func (s *Service) outward(ctx context.Context, r *storagev1.FetchRequest, m *met
 }
 
 // header gives prefix and header; one that is too long for the database is read from the body.
-func (s *Service) header(ctx context.Context, m *meta.Message) ([]byte, error) {
+func (s *Service) header(ctx context.Context, account string, m *meta.Message) ([]byte, error) {
 	header := append(make([]byte, 0, len(m.Prefix)+int(m.HeaderSize)), m.Prefix...)
 	if int64(len(m.Header)) == m.HeaderSize {
 		return append(header, m.Header...), nil
 	}
-	b, err := s.Bodies.Open(ctx, m.Location)
-	if err != nil {
-		return nil, bodyFault(err)
-	}
 	rest := make([]byte, m.HeaderSize)
-	if _, err := b.ReadAt(rest, 0); err != nil && !errors.Is(err, io.EOF) {
-		return nil, bodyFault(err)
+	if _, err := s.body(ctx, account, m).ReadAt(rest, 0); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
 	}
 	return append(header, rest...), nil
 }
@@ -167,15 +154,8 @@ func (s *Service) Read(r *storagev1.ReadRequest, stream grpc.ServerStreamingServ
 		start = prefix
 	}
 	if start < stop {
-		b, err := s.Bodies.Open(ctx, m.Location)
-		if err != nil {
-			return bodyFault(err)
-		}
-		if _, err := b.WriteRange(ctx, out, int64(start-prefix), int64(stop-start)); err != nil {
-			if out.err != nil || ctx.Err() != nil {
-				return err
-			}
-			return s.bodyFault(ctx, r, r.GetUid(), err)
+		if _, err := s.body(ctx, r.GetAccountId(), m).WriteRange(ctx, out, int64(start-prefix), int64(stop-start)); err != nil {
+			return err
 		}
 	}
 	return out.Flush()
@@ -185,7 +165,7 @@ func (s *Service) Read(r *storagev1.ReadRequest, stream grpc.ServerStreamingServ
 type chunkWriter struct {
 	stream grpc.ServerStreamingServer[storagev1.ReadResponse]
 	buf    []byte
-	err    error // of the stream
+	err    error
 }
 
 func (w *chunkWriter) Write(p []byte) (int, error) {
@@ -212,30 +192,4 @@ func (w *chunkWriter) Flush() error {
 		w.buf = nil
 	}
 	return w.err
-}
-
-// errGone is the fault of a message that was expunged.
-var errGone = fault.New(codes.NotFound, rpcv1.Reason_REASON_NOT_FOUND, "the message is gone")
-
-// bodyFault gives the failure to read the body of a message its reason: one that was expunged and reclaimed meanwhile is gone, not damaged.
-func (s *Service) bodyFault(ctx context.Context, r interface {
-	GetAccountId() string
-	GetMailboxId() uint64
-}, uid uint32, err error) error {
-	if errors.Is(err, object.ErrNotFound) {
-		m, lookup := s.Meta.Message(ctx, r.GetAccountId(), r.GetMailboxId(), uid)
-		if lookup == nil && m == nil || errors.Is(lookup, meta.ErrMailboxNotFound) {
-			return errGone
-		}
-	}
-	return bodyFault(err)
-}
-
-// bodyFault gives the failure to read a body its reason.
-func bodyFault(err error) error {
-	err = fmt.Errorf("read body: %w", err)
-	if errors.Is(err, body.ErrCorrupt) {
-		return fault.Wrap(err, codes.DataLoss, rpcv1.Reason_REASON_CORRUPT, "the stored message is damaged")
-	}
-	return fault.Wrap(err, codes.Unavailable, rpcv1.Reason_REASON_UNAVAILABLE, "the message cannot be read now, try again later")
 }

@@ -101,8 +101,7 @@ func (s *Service) matchPage(ctx context.Context, r *storagev1.SearchRequest, pro
 			}
 			defer s.search.Release(1)
 			ok, err := program.Match(ctx, &candidate{ctx: ctx, service: s, request: r, message: m})
-			if errors.Is(err, body.ErrCorrupt) {
-				s.Log.ErrorContext(ctx, "damaged message left out of a search", "mailbox", r.GetMailboxId(), "uid", m.State.GetUid(), "error", err)
+			if errors.Is(err, body.ErrCorrupt) || errors.Is(err, errGone) { // a damaged one was logged
 				return nil
 			}
 			matches[i] = ok
@@ -127,7 +126,9 @@ func (c *candidate) EmailID() string                { return c.message.EmailID }
 func (c *candidate) ThreadID() string               { return c.message.ThreadID }
 func (c *candidate) SentUnix() int64                { return c.message.SentUnix }
 
-func (c *candidate) Header() ([]byte, error) { return c.service.header(c.ctx, c.message) }
+func (c *candidate) Header() ([]byte, error) {
+	return c.service.header(c.ctx, c.request.GetAccountId(), c.message)
+}
 
 // Structure is there if the search reads bodies; the others need it of few messages, so that it is read for each alone.
 func (c *candidate) Structure() (*mailv1.Structure, error) {
@@ -153,11 +154,7 @@ func structureOf(m *meta.Message) *mailv1.Structure {
 }
 
 func (c *candidate) Open() (io.ReaderAt, error) {
-	b, err := c.service.Bodies.Open(c.ctx, c.message.Location)
-	if err != nil {
-		return nil, err
-	}
-	return &prefixed{prefix: c.message.Prefix, body: b}, nil
+	return &prefixed{prefix: c.message.Prefix, body: c.service.body(c.ctx, c.request.GetAccountId(), c.message)}, nil
 }
 
 // prefixed is a body behind its prefix.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/semaphore"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -13,8 +14,10 @@ import (
 	"github.com/yubin-mail/yubin/pkg/fault"
 	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
+	"github.com/yubin-mail/yubin/services/storage/internal/audit"
 	"github.com/yubin-mail/yubin/services/storage/internal/body"
 	"github.com/yubin-mail/yubin/services/storage/internal/capacity"
+	"github.com/yubin-mail/yubin/services/storage/internal/compact"
 	"github.com/yubin-mail/yubin/services/storage/internal/delivery"
 	"github.com/yubin-mail/yubin/services/storage/internal/feed"
 	"github.com/yubin-mail/yubin/services/storage/internal/maildrop"
@@ -31,7 +34,10 @@ type Deps struct {
 	Space         *space.Guard
 	Feed          feed.Bus
 	Leases        *maildrop.Keeper
+	Auditor       *audit.Auditor
+	Compactor     *compact.Compactor
 	Log           *slog.Logger
+	Registerer    prometheus.Registerer // may be nil
 	MaxRecipients int
 }
 
@@ -52,13 +58,17 @@ const (
 type Service struct {
 	storagev1.UnimplementedStorageServiceServer
 	Deps
-	states *semaphore.Weighted
-	search *semaphore.Weighted
+	states     *semaphore.Weighted
+	search     *semaphore.Weighted
+	bodyErrors *prometheus.CounterVec
 }
 
 // New makes a Service.
 func New(deps Deps) *Service {
-	return &Service{Deps: deps, states: semaphore.NewWeighted(statesInMemory), search: semaphore.NewWeighted(searchesAtOnce)}
+	return &Service{
+		Deps: deps, states: semaphore.NewWeighted(statesInMemory), search: semaphore.NewWeighted(searchesAtOnce),
+		bodyErrors: newBodyErrors(deps.Registerer),
+	}
 }
 
 // Register adds both services to a server.

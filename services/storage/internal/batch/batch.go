@@ -168,6 +168,13 @@ func (b *Batcher[T, R]) wake() {
 	}
 }
 
+// Busy tells whether a flush runs or submissions wait.
+func (b *Batcher[T, R]) Busy() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.flushes > 0 || len(b.queue) > 0
+}
+
 // withdraw takes e out of the queue; false if its flush has begun.
 func (b *Batcher[T, R]) withdraw(e *entry[T, R]) bool {
 	b.mu.Lock()

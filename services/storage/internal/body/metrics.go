@@ -12,7 +12,6 @@ type metrics struct {
 	bodyBytes  *prometheus.CounterVec
 	cacheReads *prometheus.CounterVec
 	cacheBytes prometheus.Gauge
-	corrupt    prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -38,10 +37,6 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		cacheBytes: telemetry.Register(reg, prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "yubin_storage_body_cache_bytes",
 			Help: "Memory of the read cache.",
-		})),
-		corrupt: telemetry.Register(reg, prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "yubin_storage_body_corrupt_total",
-			Help: "Reads that failed because a body is damaged or missing.",
 		})),
 	}
 }

@@ -21,15 +21,14 @@ type Body struct {
 // Open gives the body at l without reading anything yet; ctx is for ReadAt. Errors: ErrCorrupt if no body can lie there.
 func (s *Store) Open(ctx context.Context, l Location) (*Body, error) {
 	if _, _, err := l.frame().TableRange(); err != nil {
-		return nil, s.readError(l, err)
+		return nil, readError(l, err)
 	}
 	return &Body{store: s, ctx: ctx, location: l}, nil
 }
 
 // readError makes an error of what lies in the object store a CorruptError; other errors may pass with the next try.
-func (s *Store) readError(l Location, err error) error {
+func readError(l Location, err error) error {
 	if errors.Is(err, pack.ErrCorrupt) || errors.Is(err, object.ErrNotFound) {
-		s.metrics.corrupt.Inc()
 		return &CorruptError{Object: l.Object, Offset: l.Offset, Err: err}
 	}
 	return fmt.Errorf("read body: %w", err)
@@ -116,7 +115,7 @@ func (r *rangeReader) chunks(i, last int) (next int, err error) {
 	}
 	content, err := r.chunk(r.ctx, i)
 	if err != nil {
-		return 0, r.store.readError(r.location, err)
+		return 0, readError(r.location, err)
 	}
 	return next, r.write(i, content)
 }
@@ -137,13 +136,13 @@ func (r *rangeReader) write(i int, content []byte) error {
 func (r *rangeReader) stream(i, end int) error {
 	table, err := r.table(r.ctx)
 	if err != nil {
-		return r.store.readError(r.location, err)
+		return readError(r.location, err)
 	}
 	from, _ := table.ChunkRange(i)
 	to, n := table.ChunkRange(end - 1)
 	in, err := r.store.objects.GetRange(r.ctx, r.location.Object, from, to+n-from)
 	if err != nil {
-		return r.store.readError(r.location, err)
+		return readError(r.location, err)
 	}
 	defer func() { _ = in.Close() }() // what was read of it is verified
 
@@ -152,11 +151,11 @@ func (r *rangeReader) stream(i, end int) error {
 		_, n := table.ChunkRange(i)
 		stored = slices.Grow(stored[:0], int(n))[:n]
 		if _, err := io.ReadFull(wholeReader{in}, stored); err != nil {
-			return r.store.readError(r.location, err)
+			return readError(r.location, err)
 		}
 		content, err := table.Decode(buf, i, stored)
 		if err != nil {
-			return r.store.readError(r.location, err)
+			return readError(r.location, err)
 		}
 		if r.keep {
 			r.store.cache.add(r.key(i), cachedContent(content))

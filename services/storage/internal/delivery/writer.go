@@ -188,6 +188,9 @@ func (w *Writer) enter(ctx context.Context, id string) (leave func(), err error)
 	}
 }
 
+// Busy tells whether deliveries are being written.
+func (w *Writer) Busy() bool { return w.batcher.Busy() }
+
 // Close refuses new requests and returns when those that wait are stored, or ctx ends.
 func (w *Writer) Close(ctx context.Context) error { return w.batcher.Close(ctx) }
 
