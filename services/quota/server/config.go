@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/yubin-mail/yubin/pkg/config"
+	"github.com/yubin-mail/yubin/pkg/sqldb"
 	"github.com/yubin-mail/yubin/services/quota/internal/ledger"
 )
 
@@ -20,9 +21,10 @@ const minReservationTTL = 6 * time.Minute
 
 // Config of the quota service.
 type Config struct {
-	// Dir is the data directory; quota.db is made in it. It has no flag here: the process decides.
+	// Dir is the data directory; the embedded database, quota.db, is made in it. It has no flag here: the process decides.
 	Dir string
 
+	database          sqldb.Config
 	defaultBytes      limit
 	defaultMessages   limit
 	reservationTTL    time.Duration
@@ -92,6 +94,7 @@ func (*levels) Type() string { return "percents" }
 
 // Flags declares the settings.
 func (c *Config) Flags(fs *pflag.FlagSet) {
+	c.database.Flags(fs, "quota")
 	c.defaultBytes, c.defaultMessages = limit(5*config.GB), ledger.Unlimited
 	fs.Var(&c.defaultBytes, "quota-default-bytes", "capacity of an account where no limit is set for it, its domain or all: a size such as 5GB (5×10⁹ octets) or 5GiB, or none")
 	fs.Var(&c.defaultMessages, "quota-default-messages", "most messages of an account where no limit is set for it, its domain or all: a number or none")
@@ -106,7 +109,7 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 
 // Validate tells all that is wrong.
 func (c *Config) Validate() []error {
-	var errs []error
+	errs := c.database.Validate()
 	errs = config.AtLeast(errs, "quota-reservation-ttl", c.reservationTTL, minReservationTTL)
 	for _, level := range c.warnLevels {
 		if level < 1 || level > 1000 {

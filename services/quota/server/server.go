@@ -3,9 +3,7 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -39,6 +37,7 @@ type Deps struct {
 // Server is the quota service.
 type Server struct {
 	db      *sqldb.DB
+	health  *health.Checks
 	log     *slog.Logger
 	service *api.Service
 	admin   *api.Admin
@@ -47,15 +46,15 @@ type Server struct {
 	totals  *api.Totals
 }
 
-// New opens the database in cfg.Dir, which is made if need be. Components must be run to close it; no other service is called before that.
+// New opens the database: the embedded one in cfg.Dir, which is made if need be, or PostgreSQL. Components must be run to close it; no other service is called before that.
 func New(ctx context.Context, cfg Config, deps Deps) (*Server, error) {
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make data directory: %w", err)
+	if deps.Health == nil {
+		deps.Health = &health.Checks{}
 	}
-	db, err := sqldb.OpenSQLite(filepath.Join(cfg.Dir, "quota.db"), sqldb.Options{Registerer: deps.Registerer, Service: "quota"})
+	db, err := cfg.database.Open(ctx, filepath.Join(cfg.Dir, "quota.db"), sqldb.Options{Registerer: deps.Registerer, Service: "quota"})
 	if err != nil {
 		return nil, err
 	}
@@ -63,9 +62,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	if deps.Health != nil {
-		deps.Health.Set("quota", nil)
-	}
+	deps.Health.Set("quota", nil)
 	return s, nil
 }
 
@@ -100,6 +97,7 @@ func assemble(ctx context.Context, cfg Config, deps Deps, db *sqldb.DB) (*Server
 	service := &api.Service{Ledger: l, Directory: deps.Directory, Metrics: api.NewMetrics(deps.Registerer), Suspect: loop.Suspect}
 	return &Server{
 		db:      db,
+		health:  deps.Health,
 		log:     deps.Log,
 		service: service,
 		admin:   &api.Admin{Service: service, Reconciler: reconciler},
@@ -121,6 +119,9 @@ func (s *Server) Components() []lifecycle.Component {
 		{Name: "quota store", Run: func(ctx context.Context) error {
 			<-ctx.Done()
 			return s.db.Close()
+		}},
+		{Name: "quota database", Run: func(ctx context.Context) error {
+			return s.db.Watch(ctx, func(err error) { s.health.Set("quota", err) })
 		}},
 		{Name: "quota sweeper", Run: func(ctx context.Context) error { return s.service.Sweep(ctx, s.log) }},
 		{Name: "quota totals", Run: s.totals.Run},

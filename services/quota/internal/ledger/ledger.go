@@ -20,6 +20,9 @@ const Unlimited = -1
 // Amount of bytes (octets) and messages.
 type Amount struct{ Bytes, Messages int64 }
 
+func (n Amount) plus(m Amount) Amount  { return Amount{n.Bytes + m.Bytes, n.Messages + m.Messages} }
+func (n Amount) minus(m Amount) Amount { return Amount{n.Bytes - m.Bytes, n.Messages - m.Messages} }
+
 // Usage of an account. Limit holds what is in force, Unlimited for none.
 type Usage struct {
 	AccountID             string
@@ -46,8 +49,9 @@ type Options struct {
 
 // Ledger is safe for concurrent use, also by several processes on one database.
 type Ledger struct {
-	db   *sqldb.DB
-	opts Options
+	db        *sqldb.DB
+	opts      Options
+	forUpdate string // ends a SELECT of accounts whose rows are to be locked
 }
 
 //go:embed migrations
@@ -55,7 +59,7 @@ var migrations embed.FS
 
 // New brings the database's schema up to date. The ledger does not close the database.
 func New(ctx context.Context, db *sqldb.DB, opts Options) (*Ledger, error) {
-	files, err := fs.Sub(migrations, "migrations")
+	files, err := fs.Sub(migrations, "migrations/"+db.Dialect().Name)
 	if err != nil {
 		return nil, fmt.Errorf("read migrations: %w", err)
 	}
@@ -65,7 +69,11 @@ func New(ctx context.Context, db *sqldb.DB, opts Options) (*Ledger, error) {
 	if opts.Noticed == nil {
 		opts.Noticed = func() {}
 	}
-	return &Ledger{db: db, opts: opts}, nil
+	l := &Ledger{db: db, opts: opts}
+	if lock := db.Dialect().ForUpdate; lock != "" {
+		l.forUpdate = lock + " OF l" // the limits are only read
+	}
+	return l, nil
 }
 
 // MissingError says that accounts have no row yet.
@@ -75,15 +83,14 @@ func (e *MissingError) Error() string {
 	return "accounts without a ledger row: " + strings.Join(e.Accounts, ", ")
 }
 
-// add notes an account once.
-func (e *MissingError) add(account string) {
-	if !slices.Contains(e.Accounts, account) {
-		e.Accounts = append(e.Accounts, account)
-	}
-}
-
 // account is a row of table ledger with the limits in force.
 type account struct {
+	row
+	stored row // as it was read
+}
+
+// row is what the ledger itself changes of an account, and Usage.Limit.
+type row struct {
 	Usage
 	sequence int64
 	alarm    alarm
@@ -98,22 +105,9 @@ const selectAccounts = `SELECT l.account_id,
 
 type scanner interface{ Scan(dest ...any) error }
 
-func (a *account) scan(from scanner) error {
+func (a *row) scan(from scanner) error {
 	return from.Scan(&a.AccountID, &a.Limit.Bytes, &a.Limit.Messages, &a.Used.Bytes, &a.Used.Messages,
 		&a.Reserved.Bytes, &a.Reserved.Messages, &a.sequence, &a.alarm.level, &a.alarm.rearm, &a.notices)
-}
-
-// account reads a row; MissingError if there is none.
-func (l *Ledger) account(ctx context.Context, tx *sqldb.Tx, id string) (*account, error) {
-	a := &account{}
-	row := tx.QueryRow(ctx, selectAccounts+` WHERE l.account_id = ?`, l.opts.Default.Bytes, l.opts.Default.Messages, id)
-	switch err := a.scan(row); {
-	case errors.Is(err, sql.ErrNoRows):
-		return nil, &MissingError{Accounts: []string{id}}
-	case err != nil:
-		return nil, fmt.Errorf("read account: %w", err)
-	}
-	return a, nil
 }
 
 // Account is what Open needs to know.
@@ -121,41 +115,25 @@ type Account struct{ ID, Domain string }
 
 // Open makes the rows of accounts that have none.
 func (l *Ledger) Open(ctx context.Context, accounts ...Account) error {
-	err := l.db.Write(ctx, "open", func(tx *sqldb.Tx) error {
-		for _, a := range accounts {
-			_, err := tx.Exec(ctx, `INSERT INTO ledger (account_id, domain, used_bytes, used_messages, reserved_bytes, reserved_messages,
+	return l.write(ctx, "open", durable, func(w *work) error {
+		sorted := slices.SortedFunc(slices.Values(accounts), func(a, b Account) int { return strings.Compare(a.ID, b.ID) })
+		for _, a := range sorted {
+			w.writes.Exec(`INSERT INTO ledger (account_id, domain, used_bytes, used_messages, reserved_bytes, reserved_messages,
 				last_sequence, alarm_level, alarm_rearm, notices) VALUES (?, ?, 0, 0, 0, 0, 0, 0, 0, 0)
 				ON CONFLICT (account_id) DO NOTHING`, a.ID, a.Domain)
-			if err != nil {
-				return err
-			}
 		}
-		return nil
+		return w.save()
 	})
-	if err != nil {
-		return fmt.Errorf("open accounts: %w", err)
-	}
-	return nil
 }
 
 // Forget drops all that is known of an account.
 func (l *Ledger) Forget(ctx context.Context, id string) error {
-	err := l.db.Write(ctx, "forget", func(tx *sqldb.Tx) error {
-		for _, query := range []string{
-			`DELETE FROM ledger WHERE account_id = ?`,
-			`DELETE FROM reservations WHERE account_id = ?`,
-			`DELETE FROM notices WHERE account_id = ?`,
-		} {
-			if _, err := tx.Exec(ctx, query, id); err != nil {
-				return err
-			}
-		}
-		return nil
+	return l.write(ctx, "forget", durable, func(w *work) error {
+		w.writes.Exec(`DELETE FROM ledger WHERE account_id = ?`, id) // first: whoever holds the account is waited for
+		w.writes.Exec(`DELETE FROM reservations WHERE account_id = ?`, id)
+		w.writes.Exec(`DELETE FROM notices WHERE account_id = ?`, id)
+		return w.save()
 	})
-	if err != nil {
-		return fmt.Errorf("forget account: %w", err)
-	}
-	return nil
 }
 
 // Usage of one account.
@@ -173,13 +151,18 @@ type Position struct {
 // Position of one account.
 func (l *Ledger) Position(ctx context.Context, id string) (at Position, err error) {
 	err = l.db.Read(ctx, "usage", func(tx *sqldb.Tx) error {
-		a, err := l.account(ctx, tx, id)
-		if err == nil {
-			at = Position{a.Usage, a.sequence}
-		}
+		var a row
+		err := a.scan(tx.QueryRow(ctx, selectAccounts+` WHERE l.account_id = ?`, l.opts.Default.Bytes, l.opts.Default.Messages, id))
+		at = Position{a.Usage, a.sequence}
 		return err
 	})
-	return at, err
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return Position{}, &MissingError{Accounts: []string{id}}
+	case err != nil:
+		return Position{}, fmt.Errorf("read account: %w", err)
+	}
+	return at, nil
 }
 
 // ListUsage gives up to limit accounts in order of id, from the one after the given.
@@ -191,7 +174,7 @@ func (l *Ledger) ListUsage(ctx context.Context, after string, limit int) (out []
 			return err
 		}
 		for rows.Next() {
-			a := account{}
+			a := row{}
 			if err := a.scan(rows); err != nil {
 				return err
 			}
@@ -211,25 +194,21 @@ func (l *Ledger) Check(ctx context.Context, id string, n Amount) (bool, Usage, e
 	if err != nil || usage.fits(n) {
 		return err == nil, usage, err
 	}
-	var noticed bool
-	err = l.db.WriteRelaxed(ctx, "check", func(tx *sqldb.Tx) error {
-		if _, err := l.expireAccount(ctx, tx, id); err != nil {
+	err = l.write(ctx, "check", relaxed, func(w *work) error {
+		if err := w.lock([]string{id}, func(b *sqldb.Batch) { w.expire(b, id) }); err != nil {
 			return err
 		}
-		a, err := l.account(ctx, tx, id)
+		a, err := w.account(id)
 		if err != nil {
 			return err
 		}
 		if usage = a.Usage; !usage.fits(n) {
-			noticed, err = l.warn(ctx, tx, a, true)
+			w.warn(a, true)
 		}
-		return err
+		return w.save()
 	})
 	if err != nil {
 		return false, Usage{}, err
-	}
-	if noticed {
-		l.opts.Noticed()
 	}
 	return usage.fits(n), usage, nil
 }

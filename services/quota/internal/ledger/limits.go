@@ -21,39 +21,34 @@ type ScopedLimit struct {
 
 // SetLimit replaces both values of a scope. It holds from the next transaction of any replica on. An account must have been opened.
 func (l *Ledger) SetLimit(ctx context.Context, scope Scope, limit Limit) error {
-	var noticed bool
-	err := l.db.Write(ctx, "limit", func(tx *sqldb.Tx) (err error) {
-		if scope.AccountID != "" {
-			noticed, err = l.setAccountLimit(ctx, tx, scope.AccountID, limit)
-			return err
+	return l.write(ctx, "limit", durable, func(w *work) error {
+		switch {
+		case scope.AccountID != "":
+			return w.setAccountLimit(scope.AccountID, limit)
+		case limit.Bytes == nil && limit.Messages == nil:
+			w.writes.Exec(`DELETE FROM limits WHERE domain = ?`, scope.Domain)
+		default:
+			w.writes.Exec(`INSERT INTO limits (domain, bytes, messages) VALUES (?, ?, ?)
+				ON CONFLICT (domain) DO UPDATE SET bytes = excluded.bytes, messages = excluded.messages`, scope.Domain, limit.Bytes, limit.Messages)
 		}
-		if limit.Bytes == nil && limit.Messages == nil {
-			_, err = tx.Exec(ctx, `DELETE FROM limits WHERE domain = ?`, scope.Domain)
-			return err
-		}
-		_, err = tx.Exec(ctx, `INSERT INTO limits (domain, bytes, messages) VALUES (?, ?, ?)
-			ON CONFLICT (domain) DO UPDATE SET bytes = excluded.bytes, messages = excluded.messages`, scope.Domain, limit.Bytes, limit.Messages)
-		return err
+		return w.save()
 	})
-	if err != nil {
-		return fmt.Errorf("set limit: %w", err)
-	}
-	if noticed {
-		l.opts.Noticed()
-	}
-	return nil
 }
 
-func (l *Ledger) setAccountLimit(ctx context.Context, tx *sqldb.Tx, id string, limit Limit) (noticed bool, err error) {
-	_, err = tx.Exec(ctx, `UPDATE ledger SET limit_bytes = ?, limit_messages = ? WHERE account_id = ?`, limit.Bytes, limit.Messages, id)
+func (w *work) setAccountLimit(id string, limit Limit) error {
+	_, err := w.tx.Exec(w.ctx, `UPDATE ledger SET limit_bytes = ?, limit_messages = ? WHERE account_id = ?`, limit.Bytes, limit.Messages, id)
 	if err != nil {
-		return false, err
+		return err
 	}
-	a, err := l.account(ctx, tx, id)
+	if err := w.lock([]string{id}, nil); err != nil {
+		return err
+	}
+	a, err := w.account(id)
 	if err != nil {
-		return false, err
+		return err
 	}
-	return l.warn(ctx, tx, a, false)
+	w.warn(a, false)
+	return w.save()
 }
 
 // Limits gives all limits that are set: global, then domains, then accounts.

@@ -23,38 +23,22 @@ type Notice struct {
 // ID is the same each time that the notice is sent, and no other's. At most 64 octets.
 func (n Notice) ID() string { return fmt.Sprintf("quota-%s-%d", n.AccountID, n.Number) }
 
-// warn moves an account's alarm to where usage is, and writes a notice if a level was reached. The row must have been read after
-// the transaction's own changes to it.
-func (l *Ledger) warn(ctx context.Context, tx *sqldb.Tx, a *account, refused bool) (noticed bool, err error) {
-	next, raise := a.alarm.next(l.opts.Levels, a.fill(), refused)
-	if next == a.alarm {
-		return false, nil
+// warn moves an account's alarm to where usage is, and writes a notice if a level was reached.
+func (w *work) warn(a *account, refused bool) {
+	next, raise := a.alarm.next(w.l.opts.Levels, a.fill(), refused)
+	a.alarm = next
+	if !raise {
+		return
 	}
-	number := a.notices
-	if raise {
-		number++
-	}
-	// The condition leaves it to the other where two replicas see the same crossing.
-	n, err := affected(tx.Exec(ctx, `UPDATE ledger SET alarm_level = ?, alarm_rearm = ?, notices = ?
-		WHERE account_id = ? AND alarm_level = ? AND alarm_rearm = ? AND notices = ?`,
-		next.level, next.rearm, number, a.AccountID, a.alarm.level, a.alarm.rearm, a.notices))
-	if err != nil {
-		return false, fmt.Errorf("set alarm: %w", err)
-	}
-	if n == 0 || !raise {
-		return false, nil
-	}
+	a.notices++
+	w.noticed = true
 	flag := 0
 	if refused {
 		flag = 1
 	}
-	_, err = tx.Exec(ctx, `INSERT INTO notices (account_id, number, level, refused, limit_bytes, limit_messages, used_bytes, used_messages, created_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, a.AccountID, number, next.level, flag,
-		a.Limit.Bytes, a.Limit.Messages, a.Used.Bytes, a.Used.Messages, l.opts.Now().UnixMilli())
-	if err != nil {
-		return false, fmt.Errorf("write notice: %w", err)
-	}
-	return true, nil
+	w.writes.Exec(`INSERT INTO notices (account_id, number, level, refused, limit_bytes, limit_messages, used_bytes, used_messages, created_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, a.AccountID, a.notices, next.level, flag,
+		a.Limit.Bytes, a.Limit.Messages, a.Used.Bytes, a.Used.Messages, w.l.opts.Now().UnixMilli())
 }
 
 // Notices gives up to limit notices that are not delivered yet, oldest first.
@@ -83,14 +67,14 @@ func (l *Ledger) Notices(ctx context.Context, limit int) (out []Notice, err erro
 	return out, nil
 }
 
-// Delivered forgets a notice.
-func (l *Ledger) Delivered(ctx context.Context, n Notice) error {
-	err := l.db.Write(ctx, "notices", func(tx *sqldb.Tx) error {
-		_, err := tx.Exec(ctx, `DELETE FROM notices WHERE account_id = ? AND number = ?`, n.AccountID, n.Number)
+// Delivered forgets a notice. It tells whether this call did: another replica may have sent the notice too.
+func (l *Ledger) Delivered(ctx context.Context, n Notice) (first bool, err error) {
+	err = l.write(ctx, "notices", durable, func(w *work) error {
+		var deleted int64
+		w.writes.ExecCount(&deleted, `DELETE FROM notices WHERE account_id = ? AND number = ?`, n.AccountID, n.Number)
+		err := w.save()
+		first = deleted > 0
 		return err
 	})
-	if err != nil {
-		return fmt.Errorf("forget notice: %w", err)
-	}
-	return nil
+	return first, err
 }

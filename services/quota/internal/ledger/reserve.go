@@ -2,9 +2,9 @@ package ledger
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -30,132 +30,118 @@ var ErrReused = errors.New("reservation id is in use for another write")
 // Reserve answers each reservation in order, all in one transaction. An id that holds a reservation is granted
 // again. What does not fit takes nothing.
 func (l *Ledger) Reserve(ctx context.Context, reservations []Reservation) ([]Result, error) {
-	// Rows are locked in one order everywhere, so that two transactions never wait for each other.
 	order := orderByAccount(reservations, func(r Reservation) string { return r.AccountID })
-	results := make([]Result, len(reservations))
-	var noticed bool
-	err := l.db.WriteRelaxed(ctx, "reserve", func(tx *sqldb.Tx) error {
-		noticed = false
-		missing := &MissingError{}
+	var results []Result
+	err := l.write(ctx, "reserve", relaxed, func(w *work) error {
+		results = make([]Result, len(reservations))
+		held, err := w.lockForReservations(reservations)
+		if err != nil {
+			return err
+		}
 		for _, i := range order {
-			r := reservations[i]
-			result, warned, err := l.reserve(ctx, tx, r)
-			if m, ok := errors.AsType[*MissingError](err); ok {
-				missing.add(m.Accounts[0])
-				continue
-			}
-			if err != nil {
+			if results[i], err = w.reserve(reservations[i], held); err != nil {
 				return err
 			}
-			results[i] = result
-			noticed = noticed || warned
 		}
-		if len(missing.Accounts) > 0 {
-			return missing
-		}
-		return nil
+		return w.save()
 	})
-	if err != nil {
-		return nil, fmt.Errorf("reserve: %w", err)
+	if sqldb.IsUnique(err) {
+		return nil, ErrReused // by another transaction for another account
 	}
-	if noticed {
-		l.opts.Noticed()
+	if err != nil {
+		return nil, err
 	}
 	return results, nil
 }
 
-func (l *Ledger) reserve(ctx context.Context, tx *sqldb.Tx, r Reservation) (result Result, noticed bool, err error) {
-	held, err := l.holds(ctx, tx, r)
-	if err != nil || held {
-		return Result{Granted: held}, false, err
+// held are reservations that stand already, by id: those whose answer was lost.
+type held map[string]Reservation
+
+// lockForReservations locks the accounts, which must all be there, and finds the reservations that stand already.
+func (w *work) lockForReservations(reservations []Reservation) (held, error) {
+	found := held{}
+	accounts := make([]string, len(reservations))
+	for i, r := range reservations {
+		accounts[i] = r.AccountID
 	}
-	a, err := l.account(ctx, tx, r.AccountID)
+	err := w.lock(accounts, func(b *sqldb.Batch) {
+		for _, r := range reservations {
+			b.Query(func(rows *sqldb.Rows) error {
+				var h Reservation
+				err := rows.Scan(&h.ID, &h.AccountID, &h.Amount.Bytes, &h.Amount.Messages)
+				found[h.ID] = h
+				return err
+			}, `SELECT reservation_id, account_id, bytes, messages FROM reservations WHERE reservation_id = ?`, r.ID)
+		}
+	})
 	if err != nil {
-		return Result{}, false, err
+		return nil, err
 	}
-	granted, err := take(ctx, tx, a, r)
-	if err != nil {
-		return Result{}, false, err
+	missing := slices.DeleteFunc(accounts, func(id string) bool { return w.accounts[id] != nil })
+	if len(missing) > 0 {
+		return nil, &MissingError{Accounts: slices.Compact(slices.Sorted(slices.Values(missing)))}
 	}
-	if !granted {
-		expired, err := l.expireAccount(ctx, tx, r.AccountID)
-		if err != nil {
-			return Result{}, false, err
-		}
-		if expired > 0 {
-			if granted, err = take(ctx, tx, a, r); err != nil {
-				return Result{}, false, err
-			}
-		}
-	}
-	if granted {
-		now := l.opts.Now()
-		_, err := tx.Exec(ctx, `INSERT INTO reservations (account_id, reservation_id, bytes, messages, reserved_at, expires_at) VALUES (?, ?, ?, ?, ?, ?)`,
-			r.AccountID, r.ID, r.Amount.Bytes, r.Amount.Messages, now.UnixMilli(), now.Add(l.opts.TTL).UnixMilli())
-		if err != nil {
-			return Result{}, false, fmt.Errorf("insert reservation: %w", err)
-		}
-		return Result{Granted: true}, false, nil
-	}
-	if a, err = l.account(ctx, tx, r.AccountID); err != nil {
-		return Result{}, false, err
-	}
-	noticed, err = l.warn(ctx, tx, a, true)
-	return Result{Usage: a.Usage}, noticed, err
+	return found, nil
 }
 
-// holds tells whether the reservation stands already, because its answer was lost.
-func (l *Ledger) holds(ctx context.Context, tx *sqldb.Tx, r Reservation) (bool, error) {
-	var accountID string
-	var amount Amount
-	err := tx.QueryRow(ctx, `SELECT account_id, bytes, messages FROM reservations WHERE reservation_id = ?`, r.ID).
-		Scan(&accountID, &amount.Bytes, &amount.Messages)
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return false, nil
-	case err != nil:
-		return false, fmt.Errorf("read reservation: %w", err)
-	case accountID != r.AccountID || amount != r.Amount:
-		return false, ErrReused
+func (w *work) reserve(r Reservation, found held) (Result, error) {
+	if h, ok := found[r.ID]; ok {
+		if h.AccountID != r.AccountID || h.Amount != r.Amount {
+			return Result{}, ErrReused
+		}
+		return Result{Granted: true}, nil
 	}
-	return true, nil
+	a := w.accounts[r.AccountID]
+	if !r.Exempt && !a.fits(r.Amount) {
+		b := &sqldb.Batch{}
+		w.expire(b, r.AccountID)
+		if err := w.tx.Batch(w.ctx, b); err != nil {
+			return Result{}, fmt.Errorf("expire reservations: %w", err)
+		}
+		if !a.fits(r.Amount) {
+			w.warn(a, true)
+			return Result{Usage: a.Usage}, nil
+		}
+	}
+	a.Reserved = a.Reserved.plus(r.Amount)
+	found[r.ID] = r
+	now := w.l.opts.Now()
+	w.writes.Exec(`INSERT INTO reservations (account_id, reservation_id, bytes, messages, reserved_at, expires_at) VALUES (?, ?, ?, ?, ?, ?)`,
+		r.AccountID, r.ID, r.Amount.Bytes, r.Amount.Messages, now.UnixMilli(), now.Add(w.l.opts.TTL).UnixMilli())
+	return Result{Granted: true}, nil
 }
 
-// take adds to what is reserved if the sum stays within the limit: one statement, so that nobody comes between.
-func take(ctx context.Context, tx *sqldb.Tx, a *account, r Reservation) (bool, error) {
-	limit := a.Limit
-	if r.Exempt {
-		limit = Amount{Unlimited, Unlimited}
-	}
-	n, err := affected(tx.Exec(ctx, `UPDATE ledger
-		SET reserved_bytes = reserved_bytes + ?, reserved_messages = reserved_messages + ?
-		WHERE account_id = ?
-		AND (? = 0 OR ? = -1 OR used_bytes + reserved_bytes + ? <= ?)
-		AND (? = 0 OR ? = -1 OR used_messages + reserved_messages + ? <= ?)`,
-		r.Amount.Bytes, r.Amount.Messages, r.AccountID,
-		r.Amount.Bytes, limit.Bytes, r.Amount.Bytes, limit.Bytes,
-		r.Amount.Messages, limit.Messages, r.Amount.Messages, limit.Messages))
-	if err != nil {
-		return false, fmt.Errorf("take capacity: %w", err)
-	}
-	return n == 1, nil
+// expire adds to a batch what returns the capacity of a locked account's reservations that are past their time.
+func (w *work) expire(b *sqldb.Batch, id string) {
+	b.Query(w.freed, `DELETE FROM reservations WHERE account_id = ? AND expires_at <= ?`+free, id, w.l.opts.Now().UnixMilli())
 }
 
 // Release gives reservations back. Unknown ids are ignored.
 func (l *Ledger) Release(ctx context.Context, ids []string) error {
-	err := l.db.WriteRelaxed(ctx, "release", func(tx *sqldb.Tx) error {
-		freed := freed{}
+	return l.write(ctx, "release", relaxed, func(w *work) error {
+		accounts := map[string]string{} // by reservation
+		find := &sqldb.Batch{}
 		for _, id := range ids {
-			if err := freed.remove(ctx, tx, `DELETE FROM reservations WHERE reservation_id = ? RETURNING account_id, bytes, messages, reserved_at`, id); err != nil {
+			find.Query(func(rows *sqldb.Rows) error {
+				var account string
+				err := rows.Scan(&account)
+				accounts[id] = account
 				return err
-			}
+			}, `SELECT account_id FROM reservations WHERE reservation_id = ?`, id)
 		}
-		return freed.giveBack(ctx, tx)
+		if err := w.tx.Batch(ctx, find); err != nil {
+			return fmt.Errorf("find reservations: %w", err)
+		}
+		err := w.lock(slices.Collect(maps.Values(accounts)), func(b *sqldb.Batch) {
+			for id, account := range accounts {
+				b.Query(w.freed, `DELETE FROM reservations WHERE account_id = ? AND reservation_id = ?`+free, account, id)
+			}
+		})
+		if err != nil {
+			return err
+		}
+		return w.save()
 	})
-	if err != nil {
-		return fmt.Errorf("release: %w", err)
-	}
-	return nil
 }
 
 // Expire returns the capacity of reservations that are past their time, of up to 1,000 accounts, and tells how many
@@ -163,88 +149,32 @@ func (l *Ledger) Release(ctx context.Context, ids []string) error {
 func (l *Ledger) Expire(ctx context.Context) (n int, err error) {
 	var accounts []string
 	err = l.db.Read(ctx, "expire", func(tx *sqldb.Tx) error {
-		rows, err := tx.Query(ctx, `SELECT DISTINCT account_id FROM reservations WHERE expires_at <= ? ORDER BY account_id LIMIT 1000`, l.opts.Now().UnixMilli())
-		if err != nil {
+		b := &sqldb.Batch{}
+		b.Query(func(rows *sqldb.Rows) error {
+			var id string
+			err := rows.Scan(&id)
+			accounts = append(accounts, id)
 			return err
-		}
-		accounts, err = scanStrings(rows)
-		return err
+		}, `SELECT DISTINCT account_id FROM reservations WHERE expires_at <= ? ORDER BY account_id LIMIT 1000`, l.opts.Now().UnixMilli())
+		return tx.Batch(ctx, b)
 	})
 	if err != nil || len(accounts) == 0 {
 		return 0, err
 	}
-	err = l.db.WriteRelaxed(ctx, "expire", func(tx *sqldb.Tx) error {
+	err = l.write(ctx, "expire", relaxed, func(w *work) error {
 		n = 0
-		for _, id := range accounts {
-			expired, err := l.expireAccount(ctx, tx, id)
-			if err != nil {
-				return err
+		err := w.lock(accounts, func(b *sqldb.Batch) {
+			for _, id := range accounts {
+				w.expire(b, id)
 			}
-			n += expired
-		}
-		return nil
-	})
-	if err != nil {
-		return 0, fmt.Errorf("expire reservations: %w", err)
-	}
-	return n, nil
-}
-
-func (l *Ledger) expireAccount(ctx context.Context, tx *sqldb.Tx, id string) (int, error) {
-	freed := freed{}
-	err := freed.remove(ctx, tx, `DELETE FROM reservations WHERE account_id = ? AND expires_at <= ? RETURNING account_id, bytes, messages, reserved_at`,
-		id, l.opts.Now().UnixMilli())
-	if err != nil {
-		return 0, err
-	}
-	return freed.count, freed.giveBack(ctx, tx)
-}
-
-// freed gathers what reservations that were deleted had taken.
-type freed struct {
-	byAccount map[string]Amount
-	times     []int64 // when they were reserved, Unix milliseconds
-	count     int
-}
-
-// remove runs a query that deletes reservations and returns account, bytes, messages and time.
-func (f *freed) remove(ctx context.Context, tx *sqldb.Tx, query string, args ...any) error {
-	rows, err := tx.Query(ctx, query, args...)
-	if err != nil {
-		return fmt.Errorf("delete reservations: %w", err)
-	}
-	if f.byAccount == nil {
-		f.byAccount = map[string]Amount{}
-	}
-	for rows.Next() {
-		var account string
-		var n Amount
-		var at int64
-		if err := rows.Scan(&account, &n.Bytes, &n.Messages, &at); err != nil {
-			return fmt.Errorf("delete reservations: %w", err)
-		}
-		sum := f.byAccount[account]
-		f.byAccount[account] = Amount{sum.Bytes + n.Bytes, sum.Messages + n.Messages}
-		f.times = append(f.times, at)
-		f.count++
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-		return fmt.Errorf("delete reservations: %w", err)
-	}
-	return nil
-}
-
-// giveBack lowers what the accounts have reserved.
-func (f *freed) giveBack(ctx context.Context, tx *sqldb.Tx) error {
-	for _, account := range sortedKeys(f.byAccount) {
-		n := f.byAccount[account]
-		_, err := tx.Exec(ctx, `UPDATE ledger SET reserved_bytes = reserved_bytes - ?, reserved_messages = reserved_messages - ? WHERE account_id = ?`,
-			n.Bytes, n.Messages, account)
+		})
 		if err != nil {
-			return fmt.Errorf("give capacity back: %w", err)
+			return err
 		}
-	}
-	return nil
+		n = w.count
+		return w.save()
+	})
+	return n, err
 }
 
 // orderByAccount gives the indexes of items sorted by account, each account's in their order.

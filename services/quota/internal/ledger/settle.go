@@ -2,8 +2,8 @@ package ledger
 
 import (
 	"context"
-	"errors"
-	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/yubin-mail/yubin/pkg/sqldb"
@@ -36,92 +36,91 @@ func (l *Ledger) Settle(ctx context.Context, events []Event) (*Settlement, error
 		byAccount[e.AccountID] = append(byAccount[e.AccountID], e)
 	}
 	var s *Settlement
-	var noticed bool
-	err := l.db.Write(ctx, "settle", func(tx *sqldb.Tx) error {
-		s, noticed = &Settlement{Applied: map[string]int64{}}, false
-		for _, id := range sortedKeys(byAccount) {
-			warned, err := l.settleAccount(ctx, tx, s, id, byAccount[id])
-			if _, ok := errors.AsType[*MissingError](err); ok {
-				s.Missing = append(s.Missing, id)
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			noticed = noticed || warned
+	err := l.write(ctx, "settle", durable, func(w *work) error {
+		s = &Settlement{Applied: map[string]int64{}}
+		stands, err := w.lockForEvents(byAccount)
+		if err != nil {
+			return err
 		}
-		return nil
+		for _, id := range slices.Sorted(maps.Keys(byAccount)) {
+			w.settle(s, id, byAccount[id], stands)
+		}
+		return w.save()
 	})
 	if err != nil {
-		return nil, fmt.Errorf("settle: %w", err)
-	}
-	if noticed {
-		l.opts.Noticed()
+		return nil, err
 	}
 	return s, nil
 }
 
-func (l *Ledger) settleAccount(ctx context.Context, tx *sqldb.Tx, s *Settlement, id string, events []Event) (noticed bool, err error) {
-	a, err := l.account(ctx, tx, id)
-	if err != nil {
-		return false, err
+// standing is a reservation of a locked account.
+type standing struct {
+	amount Amount
+	at     int64 // when it was reserved, Unix milliseconds
+}
+
+// lockForEvents locks the accounts and reads the reservations, by account and id, that events may settle.
+func (w *work) lockForEvents(byAccount map[string][]Event) (map[[2]string]standing, error) {
+	stands := map[[2]string]standing{}
+	err := w.lock(slices.Collect(maps.Keys(byAccount)), func(b *sqldb.Batch) {
+		for account, events := range byAccount {
+			for _, e := range events {
+				for _, id := range e.ReservationIDs {
+					b.Query(func(rows *sqldb.Rows) error {
+						var s standing
+						err := rows.Scan(&s.amount.Bytes, &s.amount.Messages, &s.at)
+						stands[[2]string{account, id}] = s
+						return err
+					}, `SELECT bytes, messages, reserved_at FROM reservations WHERE account_id = ? AND reservation_id = ?`, account, id)
+				}
+			}
+		}
+	})
+	return stands, err
+}
+
+func (w *work) settle(s *Settlement, id string, events []Event, stands map[[2]string]standing) {
+	a, ok := w.accounts[id]
+	if !ok {
+		s.Missing = append(s.Missing, id)
+		return
 	}
-	fresh := 0
-	// The condition makes it exactly once even where another replica has read the same last sequence.
-	for {
-		last, sum := follow(a.sequence, events)
-		if last == a.sequence {
-			break
-		}
-		n, err := affected(tx.Exec(ctx, `UPDATE ledger SET used_bytes = used_bytes + ?, used_messages = used_messages + ?, last_sequence = ?
-			WHERE account_id = ? AND last_sequence = ?`, sum.Bytes, sum.Messages, last, id, a.sequence))
-		if err != nil {
-			return false, fmt.Errorf("apply events: %w", err)
-		}
-		before := a.sequence
-		if a, err = l.account(ctx, tx, id); err != nil {
-			return false, err
-		}
-		if n == 1 {
-			fresh = int(last - before)
-			break
-		}
-	}
-	s.Applied[id] = a.sequence
+	before := a.sequence
+	last, sum := follow(before, events)
+	a.sequence, a.Used = last, a.Used.plus(sum)
+	fresh := int(last - before)
+	applied := w.settleReservations(s, a, events, stands)
+	s.Applied[id] = last
 	s.Events += fresh
-	applied, err := l.settleReservations(ctx, tx, s, a, events)
-	if err != nil {
-		return false, err
-	}
 	s.Duplicates += applied - fresh
 	if applied < len(events) {
 		s.Gaps = append(s.Gaps, id)
 	}
-	return l.warn(ctx, tx, a, false)
+	w.warn(a, false)
 }
 
 // settleReservations removes the reservations of all events that are applied, and counts these. Events that were applied before
 // are among them: a repair may have taken them into account while their reservations stand.
-func (l *Ledger) settleReservations(ctx context.Context, tx *sqldb.Tx, s *Settlement, a *account, events []Event) (applied int, err error) {
-	freed := freed{}
+func (w *work) settleReservations(s *Settlement, a *account, events []Event, stands map[[2]string]standing) (applied int) {
+	now := w.l.opts.Now()
 	for _, e := range events {
 		if e.Sequence > a.sequence {
 			continue
 		}
 		applied++
-		for _, reservation := range e.ReservationIDs {
-			err := freed.remove(ctx, tx, `DELETE FROM reservations WHERE account_id = ? AND reservation_id = ? RETURNING account_id, bytes, messages, reserved_at`,
-				a.AccountID, reservation)
-			if err != nil {
-				return 0, err
+		for _, id := range e.ReservationIDs {
+			key := [2]string{a.AccountID, id}
+			r, ok := stands[key]
+			if !ok {
+				continue
 			}
+			delete(stands, key)
+			a.Reserved = a.Reserved.minus(r.amount)
+			s.Lags = append(s.Lags, now.Sub(time.UnixMilli(r.at)))
+			w.writes.Exec(`DELETE FROM reservations WHERE account_id = ? AND reservation_id = ?`, a.AccountID, id)
 		}
 	}
-	now := l.opts.Now()
-	for _, at := range freed.times {
-		s.Lags = append(s.Lags, now.Sub(time.UnixMilli(at)))
-	}
-	return applied, freed.giveBack(ctx, tx)
+	return applied
 }
 
 // follow sums the events that follow the sequence without a gap.
@@ -140,26 +139,19 @@ func follow(last int64, events []Event) (int64, Amount) {
 // Repair sets an account's usage to what storage holds, all of its events up to sequence included. It does nothing and returns
 // false if the account is not where it was any more.
 func (l *Ledger) Repair(ctx context.Context, was Position, stored Amount, sequence int64) (done bool, err error) {
-	var noticed bool
-	err = l.db.Write(ctx, "repair", func(tx *sqldb.Tx) error {
-		n, err := affected(tx.Exec(ctx, `UPDATE ledger SET used_bytes = ?, used_messages = ?, last_sequence = ?
-			WHERE account_id = ? AND used_bytes = ? AND used_messages = ? AND last_sequence = ?`,
-			stored.Bytes, stored.Messages, sequence, was.AccountID, was.Used.Bytes, was.Used.Messages, was.Sequence))
-		if done = n == 1; err != nil || !done {
+	err = l.write(ctx, "repair", durable, func(w *work) error {
+		done = false
+		if err := w.lock([]string{was.AccountID}, nil); err != nil {
 			return err
 		}
-		a, err := l.account(ctx, tx, was.AccountID)
-		if err != nil {
-			return err
+		a, ok := w.accounts[was.AccountID]
+		if !ok || a.Used != was.Used || a.sequence != was.Sequence {
+			return nil
 		}
-		noticed, err = l.warn(ctx, tx, a, false)
-		return err
+		done = true
+		a.Used, a.sequence = stored, sequence
+		w.warn(a, false)
+		return w.save()
 	})
-	if err != nil {
-		return false, fmt.Errorf("repair usage: %w", err)
-	}
-	if noticed {
-		l.opts.Noticed()
-	}
-	return done, nil
+	return done, err
 }

@@ -114,7 +114,8 @@ func (s *Sender) send(ctx context.Context, n ledger.Notice) error {
 		}
 		return err
 	}
-	if err := s.Ledger.Delivered(ctx, n); err != nil {
+	first, err := s.Ledger.Delivered(ctx, n)
+	if err != nil || !first { // another replica was at the same notice; storage has it once
 		return err
 	}
 	s.sent.WithLabelValues(strconv.Itoa(n.Level), outcome).Inc()

@@ -7,7 +7,7 @@ import (
 	"github.com/yubin-mail/yubin/services/quota/internal/ledger"
 )
 
-// Metrics of reconciliation.
+// Metrics of reconciliation. All replicas show what the last one found, whoever ran it.
 type Metrics struct {
 	bytes, messages, last prometheus.Gauge
 }
@@ -24,8 +24,11 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	}
 }
 
-func (m *Metrics) drifted(n ledger.Amount) {
-	m.bytes.Set(float64(n.Bytes))
-	m.messages.Set(float64(n.Messages))
-	m.last.SetToCurrentTime()
+func (m *Metrics) set(last ledger.Reconciliation) {
+	if last.Finished.IsZero() {
+		return
+	}
+	m.bytes.Set(float64(last.Drift.Bytes))
+	m.messages.Set(float64(last.Drift.Messages))
+	m.last.Set(float64(last.Finished.Unix()))
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"time"
 
 	"google.golang.org/grpc/codes"
 
@@ -95,8 +94,17 @@ func (r *Reconciler) compare(ctx context.Context, id string, repair, resync bool
 	return Report{}, fault.New(codes.Aborted, rpcv1.Reason_REASON_UNAVAILABLE, "the account changes too fast to be compared, try again")
 }
 
-// All compares the accounts of the ledger and then those of the directory that the ledger does not know, and sets the drift
-// metrics. visit sees each report; pause is called before each account.
+// show sets the metrics to what the last reconciliation found.
+func (r *Reconciler) show(ctx context.Context) error {
+	last, err := r.Ledger.LastReconciliation(ctx)
+	if err == nil {
+		r.Metrics.set(last)
+	}
+	return err
+}
+
+// All compares the accounts of the ledger and then those of the directory that the ledger does not know, and records the
+// drift. visit sees each report; pause is called before each account.
 func (r *Reconciler) All(ctx context.Context, repair bool, pause func(context.Context) error, visit func(Report) error) error {
 	var drift ledger.Amount
 	var failed int
@@ -126,7 +134,12 @@ func (r *Reconciler) All(ctx context.Context, repair bool, pause func(context.Co
 	if err := r.eachNew(ctx, one); err != nil {
 		return err
 	}
-	r.Metrics.drifted(drift)
+	if err := r.Ledger.FinishReconciliation(ctx, drift); err != nil {
+		return err
+	}
+	if err := r.show(ctx); err != nil {
+		return err
+	}
 	if failed > 0 {
 		return fault.Newf(codes.Aborted, rpcv1.Reason_REASON_UNAVAILABLE, "%d accounts could not be reconciled, the log says why", failed)
 	}
@@ -173,68 +186,5 @@ func (r *Reconciler) eachNew(ctx context.Context, one func(id string) error) err
 		if token = list.GetNextPageToken(); token == "" {
 			return nil
 		}
-	}
-}
-
-// Loop reconciles all accounts once an interval, spread over half of it, and single accounts when Suspect names them.
-type Loop struct {
-	*Reconciler
-	Interval time.Duration
-	Repair   bool
-	suspects chan string
-}
-
-// NewLoop makes a loop over a reconciler.
-func NewLoop(r *Reconciler, interval time.Duration, repair bool) *Loop {
-	return &Loop{Reconciler: r, Interval: interval, Repair: repair, suspects: make(chan string, 64)}
-}
-
-// Suspect asks for an account to be compared soon: its events have a gap, which a ledger restored from a backup would show. It never
-// blocks; what is dropped is found by the next full run.
-func (l *Loop) Suspect(id string) {
-	select {
-	case l.suspects <- id:
-	default:
-	}
-}
-
-// Run works until ctx ends.
-func (l *Loop) Run(ctx context.Context) error {
-	// The first run comes soon, so that the drift is known, but not in the rush of a start.
-	next := time.NewTimer(min(l.Interval, time.Minute))
-	defer next.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case id := <-l.suspects:
-			if _, err := l.compare(ctx, id, l.Repair, true); err != nil && ctx.Err() == nil {
-				l.Log.WarnContext(ctx, "account not reconciled", "account_id", id, "error", err)
-			}
-		case <-next.C:
-			begun := time.Now()
-			if err := l.full(ctx); err != nil && ctx.Err() == nil {
-				l.Log.WarnContext(ctx, "reconciliation cut short", "error", err)
-			}
-			next.Reset(max(time.Second, l.Interval-time.Since(begun)))
-		}
-	}
-}
-
-func (l *Loop) full(ctx context.Context) error {
-	n, err := l.Ledger.Count(ctx)
-	if err != nil {
-		return err
-	}
-	every := min(time.Second, l.Interval/2/time.Duration(n+1))
-	return l.All(ctx, l.Repair, func(ctx context.Context) error { return sleep(ctx, every) }, func(Report) error { return nil })
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
 	}
 }

@@ -12,8 +12,9 @@ import (
 	"github.com/yubin-mail/yubin/services/quota/internal/ledger"
 )
 
-// Open gives an empty database that is closed when the test ends.
-type Open func(t *testing.T) *sqldb.DB
+// Open makes an empty database, and returns what gives a handle on it each time, as another replica would have. The handles
+// are closed when the test ends.
+type Open func(t *testing.T) func() *sqldb.DB
 
 // Run runs the whole suite.
 func Run(t *testing.T, open Open) {
@@ -33,6 +34,11 @@ func Run(t *testing.T, open Open) {
 		"notices":                 testNotices,
 		"notices of refusals":     testRefusalNotice,
 		"two replicas":            testReplicas,
+		"large batches":           testLargeBatches,
+		"forget and reserve":      testForgetAndReserve,
+		"one id, two accounts":    testOneIDTwoAccounts,
+		"a notice, two senders":   testNoticeTwoSenders,
+		"who reconciles":          testWhoReconciles,
 		"model":                   testModel,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open) })
@@ -62,14 +68,14 @@ const ttl = 10 * time.Minute
 type fixture struct {
 	*ledger.Ledger
 	t     *testing.T
-	db    *sqldb.DB
+	open  func() *sqldb.DB
 	clock *clock
 }
 
 // setup makes a ledger with 100 bytes an account and any number of messages, and opens the accounts in domain example.test.
 func setup(t *testing.T, open Open, accounts ...string) *fixture {
 	t.Helper()
-	f := &fixture{t: t, db: open(t), clock: &clock{now: time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)}}
+	f := &fixture{t: t, open: open(t), clock: &clock{now: time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)}}
 	f.Ledger = f.replica()
 	for _, id := range accounts {
 		f.must(f.Open(t.Context(), ledger.Account{ID: id, Domain: "example.test"}))
@@ -80,7 +86,7 @@ func setup(t *testing.T, open Open, accounts ...string) *fixture {
 // replica gives another ledger on the same database.
 func (f *fixture) replica() *ledger.Ledger {
 	f.t.Helper()
-	l, err := ledger.New(f.t.Context(), f.db, ledger.Options{
+	l, err := ledger.New(f.t.Context(), f.open(), ledger.Options{
 		Default: ledger.Amount{Bytes: 100, Messages: ledger.Unlimited},
 		TTL:     ttl,
 		Levels:  []int{80, 90, 100},
