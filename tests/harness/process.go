@@ -134,6 +134,19 @@ func (p *Process) Kill() {
 // PID is the process's number in the operating system.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
+// Freeze halts the process with SIGSTOP: its connections stay, and nothing answers.
+func (p *Process) Freeze(tb testing.TB) { p.signal(tb, syscall.SIGSTOP) }
+
+// Thaw lets a frozen process go on.
+func (p *Process) Thaw(tb testing.TB) { p.signal(tb, syscall.SIGCONT) }
+
+func (p *Process) signal(tb testing.TB, signal syscall.Signal) {
+	tb.Helper()
+	if err := p.cmd.Process.Signal(signal); err != nil {
+		tb.Fatalf("signal %s: %v", p.Name, err)
+	}
+}
+
 // Running tells whether the process has not ended.
 func (p *Process) Running() bool {
 	select {

@@ -23,9 +23,11 @@ const (
 	AllInOne Shape = "all-in-one"
 	// Split is a process for each service, over mTLS.
 	Split Shape = "split"
+	// Production is several replicas of each service over mTLS, on PostgreSQL, an S3 server and NATS.
+	Production Shape = "production"
 )
 
-// Shapes are all of them, for tests that run in both.
+// Shapes are all of them, for tests that run in each.
 var Shapes = []Shape{AllInOne, Split}
 
 // Names of the domain and of the password that Start's accounts have.
@@ -45,6 +47,8 @@ type Options struct {
 	Accounts []string
 	// IMAPGateways is how many IMAP processes run in the split shape; 0 is 1.
 	IMAPGateways int
+	// ProductionOptions are for that shape.
+	ProductionOptions
 }
 
 // Endpoints are the addresses of the public listeners.
@@ -61,11 +65,15 @@ type System struct {
 	Dir       string
 	Shape     Shape
 	Processes []*Process // in the order of their start
-	// RPC has the addresses of the services that others call, by name; split shape only.
+	// RPC has where the services are that others call, by name, as a target of gRPC; not in the all-in-one.
 	RPC map[string]string
+	// Stores are what the production shape stands on.
+	Stores Stores
 
-	certFile string
-	cli      []string // flags by which the CLI finds the system
+	authority *tlsconf.Authority // not in the all-in-one
+	gateways  []Endpoints        // of each replica of the gateways; production shape only
+	certFile  string
+	cli       []string // flags by which the CLI finds the system
 }
 
 // Start starts a system and waits until it is ready. The test's end stops it.
@@ -83,17 +91,16 @@ func Start(tb testing.TB, opts Options) *System {
 		tb.Fatal(err)
 	}
 	s.certFile = cert
-	s.Endpoints = Endpoints{
-		SMTP: FreeAddr(tb), Submission: FreeAddr(tb), Submissions: FreeAddr(tb), LMTP: FreeAddr(tb),
-		POP3: FreeAddr(tb), POP3S: FreeAddr(tb),
-	}
-	for range max(opts.IMAPGateways, 1) {
-		s.IMAP, s.IMAPS = append(s.IMAP, FreeAddr(tb)), append(s.IMAPS, FreeAddr(tb))
-	}
-	if s.Shape == AllInOne {
+	s.Endpoints = newEndpoints(tb, opts.IMAPGateways)
+	switch s.Shape {
+	case AllInOne:
 		s.planAllInOne(tb, cert, key, opts)
-	} else {
+	case Split:
 		s.planSplit(tb, cert, key, opts)
+	case Production:
+		s.planProduction(tb, cert, key, opts)
+	default:
+		tb.Fatalf("there is no shape %q", s.Shape)
 	}
 	for _, p := range s.Processes {
 		p.Launch(tb)
@@ -110,7 +117,19 @@ func Start(tb testing.TB, opts Options) *System {
 	return s
 }
 
-func (s *System) gatewayArgs(cert, key string) map[string][]string {
+func newEndpoints(tb testing.TB, imap int) Endpoints {
+	tb.Helper()
+	e := Endpoints{
+		SMTP: FreeAddr(tb), Submission: FreeAddr(tb), Submissions: FreeAddr(tb), LMTP: FreeAddr(tb),
+		POP3: FreeAddr(tb), POP3S: FreeAddr(tb),
+	}
+	for range max(imap, 1) {
+		e.IMAP, e.IMAPS = append(e.IMAP, FreeAddr(tb)), append(e.IMAPS, FreeAddr(tb))
+	}
+	return e
+}
+
+func (s *Endpoints) gatewayArgs(cert, key string) map[string][]string {
 	return map[string][]string{
 		"smtp": {
 			"--smtp-hostname", "mx." + Domain, "--smtp-listen", s.SMTP, "--smtp-submission-listen", s.Submission,
@@ -139,17 +158,7 @@ func (s *System) planAllInOne(tb testing.TB, cert, key string, opts Options) {
 }
 
 func (s *System) planSplit(tb testing.TB, cert, key string, opts Options) {
-	authority, err := tlsconf.NewAuthority(filepath.Join(s.Dir, "ca"))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	identity := func(service string) []string {
-		files, err := authority.Issue(service, "localhost", "127.0.0.1")
-		if err != nil {
-			tb.Fatal(err)
-		}
-		return []string{"--rpc-ca", files.CA, "--rpc-cert", files.Cert, "--rpc-key", files.Key}
-	}
+	identity := s.identities(tb)
 	listen := map[string]string{"directory": FreeAddr(tb), "quota": FreeAddr(tb), "storage": FreeAddr(tb)}
 	s.RPC = listen
 	targets := func(services ...string) []string {
@@ -182,6 +191,30 @@ func (s *System) planSplit(tb testing.TB, cert, key string, opts Options) {
 	s.cli = append(identity("admin"), targets("directory", "quota", "storage")...)
 }
 
+// identities makes the authority of the installation, and gives what issues certificates as flags.
+func (s *System) identities(tb testing.TB) func(service string) []string {
+	tb.Helper()
+	authority, err := tlsconf.NewAuthority(filepath.Join(s.Dir, "ca"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s.authority = authority
+	return func(service string) []string {
+		files := s.Identity(tb, service)
+		return []string{"--rpc-ca", files.CA, "--rpc-cert", files.Cert, "--rpc-key", files.Key}
+	}
+}
+
+// Identity issues a certificate of a service, for a test that calls others in its name.
+func (s *System) Identity(tb testing.TB, service string) tlsconf.Files {
+	tb.Helper()
+	files, err := s.authority.Issue(service, "localhost", "127.0.0.1")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return files
+}
+
 // prefixed picks the flags of one service, each with its value: --<service>-… value.
 func prefixed(args []string, service string) []string {
 	var out []string
@@ -193,7 +226,8 @@ func prefixed(args []string, service string) []string {
 	return out
 }
 
-// Process gives a process by its name: yubin in the all-in-one; else directory, quota, storage, smtp, pop3, imap-0, ….
+// Process gives a process by its name: yubin in the all-in-one; directory, quota, storage, smtp, pop3, imap-0, … in the split shape;
+// directory-0, directory-1, … in the production shape.
 func (s *System) Process(tb testing.TB, name string) *Process {
 	tb.Helper()
 	for _, p := range s.Processes {
@@ -205,11 +239,14 @@ func (s *System) Process(tb testing.TB, name string) *Process {
 	return nil
 }
 
-// Backend gives the process in which a service runs: itself or the all-in-one.
+// Backend gives the process in which a service runs: itself, its first replica, or the all-in-one.
 func (s *System) Backend(tb testing.TB, service string) *Process {
 	tb.Helper()
-	if s.Shape == AllInOne {
+	switch s.Shape {
+	case AllInOne:
 		return s.Process(tb, "yubin")
+	case Production:
+		return s.Replica(tb, service, 0)
 	}
 	return s.Process(tb, service)
 }
