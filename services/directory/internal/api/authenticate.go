@@ -33,8 +33,9 @@ func (d *Directory) Authenticate(stream directoryv1.DirectoryService_Authenticat
 	}
 	start := request.GetStart()
 	client, mechanism, err := d.begin(start)
+	var done *sasl.Success
 	if err == nil {
-		err = exchange(ctx, stream, mechanism, start.GetInitialResponse())
+		done, err = exchange(ctx, stream, mechanism, start.GetInitialResponse())
 	}
 	protocol, name := client.Protocol, strings.ToUpper(start.GetMechanism())
 	if protocol == "" {
@@ -43,8 +44,14 @@ func (d *Directory) Authenticate(stream directoryv1.DirectoryService_Authenticat
 	if mechanism == nil { // a label has few values
 		name = "other"
 	}
+	// Before the answer: who has it may be gone before Send returns, and has logged in nevertheless.
 	d.logins.WithLabelValues(protocol, name, result(err)).Inc()
-	return err
+	if err != nil {
+		return err
+	}
+	return stream.Send(&directoryv1.AuthenticateResponse{Message: &directoryv1.AuthenticateResponse_Success_{
+		Success: &directoryv1.AuthenticateResponse_Success{Account: accountProto(done.Account), Data: done.Data},
+	}})
 }
 
 func (d *Directory) begin(start *directoryv1.AuthenticateRequest_Start) (client login.Client, mechanism sasl.Mechanism, err error) {
@@ -65,30 +72,28 @@ func (d *Directory) begin(start *directoryv1.AuthenticateRequest_Start) (client 
 }
 
 // exchange relays messages until the mechanism ends.
-func exchange(ctx context.Context, stream directoryv1.DirectoryService_AuthenticateServer, mechanism sasl.Mechanism, response []byte) error {
+func exchange(ctx context.Context, stream directoryv1.DirectoryService_AuthenticateServer, mechanism sasl.Mechanism, response []byte) (*sasl.Success, error) {
 	for {
 		if len(response) > maxMessage {
-			return malformed("authentication message is too long")
+			return nil, malformed("authentication message is too long")
 		}
 		challenge, done, err := mechanism.Next(ctx, response)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if done != nil {
-			return stream.Send(&directoryv1.AuthenticateResponse{Message: &directoryv1.AuthenticateResponse_Success_{
-				Success: &directoryv1.AuthenticateResponse_Success{Account: accountProto(done.Account), Data: done.Data},
-			}})
+			return done, nil
 		}
 		if err := stream.Send(&directoryv1.AuthenticateResponse{Message: &directoryv1.AuthenticateResponse_Challenge{Challenge: challenge}}); err != nil {
-			return err
+			return nil, err
 		}
 		request, err := receive(ctx, stream)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		answer, ok := request.GetMessage().(*directoryv1.AuthenticateRequest_Response)
 		if !ok {
-			return malformed("a response was expected")
+			return nil, malformed("a response was expected")
 		}
 		if response = answer.Response; response == nil {
 			response = []byte{} // it is not the initial one: there is one, and it is empty
