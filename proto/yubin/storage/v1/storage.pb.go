@@ -3469,7 +3469,7 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\x16DELIVERY_STATUS_STORED\x10\x01\x12\x1e\n" +
 	"\x1aDELIVERY_STATUS_OVER_QUOTA\x10\x02\x12\x1e\n" +
 	"\x1aDELIVERY_STATUS_NOT_STORED\x10\x03\x12\x1e\n" +
-	"\x1aDELIVERY_STATUS_NO_ACCOUNT\x10\x042\xb0\x10\n" +
+	"\x1aDELIVERY_STATUS_NO_ACCOUNT\x10\x042\xb6\x10\n" +
 	"\x0eStorageService\x12_\n" +
 	"\aDeliver\x12 .yubin.storage.v1.DeliverRequest\x1a!.yubin.storage.v1.DeliverResponse\"\r\x8a\xb5\x18\x06\n" +
 	"\x04smtp\x90\x02\x02(\x01\x12v\n" +
@@ -3522,13 +3522,11 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\x04imap\x12Q\n" +
 	"\x04Copy\x12\x1d.yubin.storage.v1.CopyRequest\x1a\x1e.yubin.storage.v1.CopyResponse\"\n" +
 	"\x8a\xb5\x18\x06\n" +
-	"\x04imap\x12Q\n" +
-	"\x04Move\x12\x1d.yubin.storage.v1.MoveRequest\x1a\x1e.yubin.storage.v1.MoveResponse\"\n" +
-	"\x8a\xb5\x18\x06\n" +
-	"\x04imap\x12Z\n" +
-	"\aExpunge\x12 .yubin.storage.v1.ExpungeRequest\x1a!.yubin.storage.v1.ExpungeResponse\"\n" +
-	"\x8a\xb5\x18\x06\n" +
-	"\x04imap\x12k\n" +
+	"\x04imap\x12T\n" +
+	"\x04Move\x12\x1d.yubin.storage.v1.MoveRequest\x1a\x1e.yubin.storage.v1.MoveResponse\"\r\x8a\xb5\x18\x06\n" +
+	"\x04imap\x90\x02\x02\x12]\n" +
+	"\aExpunge\x12 .yubin.storage.v1.ExpungeRequest\x1a!.yubin.storage.v1.ExpungeResponse\"\r\x8a\xb5\x18\x06\n" +
+	"\x04imap\x90\x02\x02\x12k\n" +
 	"\fOpenMaildrop\x12%.yubin.storage.v1.OpenMaildropRequest\x1a&.yubin.storage.v1.OpenMaildropResponse\"\n" +
 	"\x8a\xb5\x18\x06\n" +
 	"\x04pop30\x01\x12r\n" +

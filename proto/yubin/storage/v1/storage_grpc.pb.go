@@ -86,8 +86,9 @@ type StorageServiceClient interface {
 	StoreFlags(ctx context.Context, in *StoreFlagsRequest, opts ...grpc.CallOption) (*StoreFlagsResponse, error)
 	// Copy copies messages with flags and dates into another mailbox of the account, all or none. Errors: OVER_QUOTA.
 	Copy(ctx context.Context, in *CopyRequest, opts ...grpc.CallOption) (*CopyResponse, error)
-	// Move works in a full mailbox (RFC 6851).
+	// Move works in a full mailbox (RFC 6851). Repeated, it moves what is still there.
 	Move(ctx context.Context, in *MoveRequest, opts ...grpc.CallOption) (*MoveResponse, error)
+	// Expunge removes messages with \Deleted. Repeated, it answers what it has found.
 	Expunge(ctx context.Context, in *ExpungeRequest, opts ...grpc.CallOption) (*ExpungeResponse, error)
 	// OpenMaildrop takes the exclusive POP3 lease on the INBOX (RFC 1939 section 8) and holds it as long as the stream lives.
 	// The first answer carries the lease; later ones are heartbeats. A stream that was lost with its replica is opened again with the
@@ -393,8 +394,9 @@ type StorageServiceServer interface {
 	StoreFlags(context.Context, *StoreFlagsRequest) (*StoreFlagsResponse, error)
 	// Copy copies messages with flags and dates into another mailbox of the account, all or none. Errors: OVER_QUOTA.
 	Copy(context.Context, *CopyRequest) (*CopyResponse, error)
-	// Move works in a full mailbox (RFC 6851).
+	// Move works in a full mailbox (RFC 6851). Repeated, it moves what is still there.
 	Move(context.Context, *MoveRequest) (*MoveResponse, error)
+	// Expunge removes messages with \Deleted. Repeated, it answers what it has found.
 	Expunge(context.Context, *ExpungeRequest) (*ExpungeResponse, error)
 	// OpenMaildrop takes the exclusive POP3 lease on the INBOX (RFC 1939 section 8) and holds it as long as the stream lives.
 	// The first answer carries the lease; later ones are heartbeats. A stream that was lost with its replica is opened again with the
