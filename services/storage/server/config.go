@@ -2,12 +2,15 @@
 package server
 
 import (
+	"slices"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/yubin-mail/yubin/pkg/config"
+	"github.com/yubin-mail/yubin/pkg/sqldb"
 	"github.com/yubin-mail/yubin/services/storage/internal/feed"
+	"github.com/yubin-mail/yubin/services/storage/internal/object/s3"
 )
 
 // maxLargeBody bounds a group of bodies, which is made in memory.
@@ -15,9 +18,11 @@ const maxLargeBody = 8 * config.MiB
 
 // Config of the storage service.
 type Config struct {
-	// Dir is the data directory: storage.db, bodies and temporary files are made in it. It has no flag here: the process decides.
+	// Dir is the data directory: storage.db, unless the database is PostgreSQL, bodies and temporary files are made in it. It has no flag
+	// here: the process decides.
 	Dir string
 
+	database         sqldb.Config
 	retention        time.Duration
 	maxMessageSize   config.Size
 	maxRecipients    int
@@ -29,12 +34,14 @@ type Config struct {
 	largeBody        config.Size
 	groupWait        time.Duration
 	minFree          config.Size
+	s3               s3.Config
 	upkeep           upkeepConfig
 	feed             feed.Config
 }
 
 // Flags declares the settings.
 func (c *Config) Flags(fs *pflag.FlagSet) {
+	c.database.Flags(fs, "storage")
 	fs.DurationVar(&c.retention, "storage-retention", 14*24*time.Hour, "how long deleted messages can be restored by the operator; they do not count")
 	config.SizeVar(fs, &c.minFree, "storage-min-free", 64*config.MB, "room that new mail leaves free on the disk, so that deleting works when it is full, 0 for none; "+
 		"deleted messages give their room back after --storage-retention, and a shorter one holds for them too from the next start")
@@ -47,13 +54,15 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 	config.SizeVar(fs, &c.readCache, "storage-read-cache", 64*config.MiB, "memory for bodies that are read again")
 	config.SizeVar(fs, &c.largeBody, "storage-large-body", config.MiB, "size above which a body becomes an object of its own")
 	fs.DurationVar(&c.groupWait, "storage-group-wait", 2*time.Millisecond, "how long a group of deliveries waits for more under load; a lone one does not wait")
+	c.s3.Flags(fs)
 	c.upkeep.flags(fs)
 	c.feed.Flags(fs)
 }
 
 // Validate tells all that is wrong.
 func (c *Config) Validate() []error {
-	errs := c.feed.Validate()
+	errs := slices.Concat(c.database.Validate(), c.feed.Validate())
+	errs = append(errs, c.s3.Validate()...)
 	errs = append(errs, c.upkeep.validate()...)
 	if c.retention < 0 {
 		errs = append(errs, config.Errorf("storage-retention", "%v: must not be negative", c.retention))

@@ -25,6 +25,7 @@ import (
 	"github.com/yubin-mail/yubin/services/storage/internal/maildrop"
 	"github.com/yubin-mail/yubin/services/storage/internal/meta"
 	"github.com/yubin-mail/yubin/services/storage/internal/object"
+	"github.com/yubin-mail/yubin/services/storage/internal/object/s3"
 	"github.com/yubin-mail/yubin/services/storage/internal/settle"
 	"github.com/yubin-mail/yubin/services/storage/internal/space"
 )
@@ -46,7 +47,9 @@ const closeTimeout = 20 * time.Second
 // Server is the storage service.
 type Server struct {
 	db       *sqldb.DB
+	lock     *os.File
 	dir      *object.Dir // if the objects are in a directory of ours
+	bucket   *s3.Store   // if they are in a bucket
 	objects  object.Store
 	capacity *capacity.Reserver
 	writer   *delivery.Writer
@@ -57,7 +60,7 @@ type Server struct {
 	replicas *feed.Replicas // nil: the embedded database has one
 }
 
-// New opens the stores in cfg.Dir, which is made if need be. Components must be run to close them; no other service is called before that.
+// New opens the database and the stores in cfg.Dir, which is made if need be. Components must be run to close them; no other service is called before that.
 func New(ctx context.Context, cfg Config, deps Deps) (_ *Server, err error) {
 	if deps.Now == nil {
 		deps.Now = time.Now
@@ -71,14 +74,10 @@ func New(ctx context.Context, cfg Config, deps Deps) (_ *Server, err error) {
 			err = errors.Join(err, s.close())
 		}
 	}()
-	if s.objects = deps.Objects; s.objects == nil {
-		// Locks the directory, so that no second process follows on the same stores.
-		if s.dir, err = object.OpenDir(filepath.Join(cfg.Dir, "bodies")); err != nil {
-			return nil, err
-		}
-		s.objects = s.dir
+	if err = s.openObjects(ctx, cfg, deps); err != nil {
+		return nil, err
 	}
-	s.db, err = sqldb.OpenSQLite(filepath.Join(cfg.Dir, "storage.db"), sqldb.Options{Registerer: deps.Registerer, Service: "storage", Readers: 8})
+	s.db, err = cfg.database.Open(ctx, filepath.Join(cfg.Dir, "storage.db"), sqldb.Options{Registerer: deps.Registerer, Service: "storage", Readers: 8})
 	if err != nil {
 		return nil, err
 	}
@@ -107,16 +106,18 @@ func (s *Server) assemble(ctx context.Context, cfg Config, deps Deps) error {
 	if err != nil {
 		return err
 	}
-	if s.db.Dialect().Name != sqldb.SQLite.Name {
+	if !cfg.database.Embedded() {
 		if s.replicas, err = feed.Join(cfg.feed, store, deps.Log, deps.Registerer); err != nil {
 			return err
 		}
 		bus = s.replicas
 	}
 	s.settler = settle.New(store, deps.Quota, deps.Log, deps.Registerer)
-	// This process is the only one on the embedded database: leases are of one that has died.
-	if err := store.ForgetLeases(ctx); err != nil {
-		return fmt.Errorf("end old maildrop leases: %w", err)
+	if cfg.database.Embedded() {
+		// This process is the only one on it: leases are of one that has died.
+		if err := store.ForgetLeases(ctx); err != nil {
+			return fmt.Errorf("end old maildrop leases: %w", err)
+		}
 	}
 	if err := store.ShortenRetention(ctx); err != nil {
 		return fmt.Errorf("shorten retention: %w", err)
@@ -160,6 +161,9 @@ func (s *Server) close() error {
 	if s.dir != nil {
 		errs = append(errs, s.dir.Close())
 	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close())
+	}
 	return errors.Join(errs...)
 }
 
@@ -179,6 +183,7 @@ func (s *Server) Components() []lifecycle.Component {
 			}
 			return nil
 		}},
+		{Name: "storage bucket", Run: s.tidyBucket},
 		{Name: "storage settler", Run: s.settler.Run},
 		{Name: "storage maildrop leases", Run: s.leases.Run},
 		{Name: "storage writer", Run: func(ctx context.Context) error {
