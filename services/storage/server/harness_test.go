@@ -19,6 +19,7 @@ import (
 	"github.com/yubin-mail/yubin/pkg/lifecycle"
 	"github.com/yubin-mail/yubin/pkg/rpc"
 	"github.com/yubin-mail/yubin/pkg/sqldb"
+	"github.com/yubin-mail/yubin/pkg/testserver/postgres"
 	quotav1 "github.com/yubin-mail/yubin/proto/yubin/quota/v1"
 	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
@@ -48,6 +49,7 @@ func (c *clock) Forward(d time.Duration) {
 type harness struct {
 	t     testing.TB
 	dir   string
+	url   string // of the PostgreSQL database; empty: the embedded one
 	quota *quotatest.Ledger
 	clock *clock
 	log   *slog.Logger
@@ -63,6 +65,9 @@ type harness struct {
 func start(t testing.TB, args ...string) *harness {
 	t.Helper()
 	h := &harness{t: t, dir: t.TempDir(), quota: quotatest.New(), clock: &clock{}}
+	if overPostgres {
+		h.url = postgres.Start(t).Database(t)
+	}
 	h.run(args...)
 	t.Cleanup(func() {
 		h.stop()
@@ -77,7 +82,7 @@ func (h *harness) run(args ...string) {
 	var cfg Config
 	fs := pflag.NewFlagSet("storage", pflag.ContinueOnError)
 	cfg.Flags(fs)
-	if err := fs.Parse(append([]string{"--storage-delete-grace=0s"}, args...)); err != nil {
+	if err := fs.Parse(append([]string{"--storage-delete-grace=0s", "--storage-database-url=" + h.url}, args...)); err != nil {
 		h.t.Fatal(err)
 	}
 	for _, err := range cfg.Validate() {
@@ -114,13 +119,26 @@ func (h *harness) run(args ...string) {
 	})
 }
 
-// check looks at the stopped service's database, and at what quota knows.
-func (h *harness) check() {
+// database opens the service's database.
+func (h *harness) database() *sqldb.DB {
 	h.t.Helper()
-	db, err := sqldb.OpenSQLite(filepath.Join(h.dir, "storage.db"), sqldb.Options{})
+	var cfg sqldb.Config
+	fs := pflag.NewFlagSet("storage", pflag.ContinueOnError)
+	cfg.Flags(fs, "storage")
+	if err := fs.Parse([]string{"--storage-database-url=" + h.url}); err != nil {
+		h.t.Fatal(err)
+	}
+	db, err := cfg.Open(context.Background(), filepath.Join(h.dir, "storage.db"), sqldb.Options{})
 	if err != nil {
 		h.t.Fatal(err)
 	}
+	return db
+}
+
+// check looks at the stopped service's database, and at what quota knows.
+func (h *harness) check() {
+	h.t.Helper()
+	db := h.database()
 	defer db.Close()
 	for account, usage := range metatest.Check(h.t, db) {
 		q := h.quota.Account(account)

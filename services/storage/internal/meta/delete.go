@@ -14,7 +14,7 @@ import (
 
 // DeleteMailbox removes a mailbox; its messages can be restored for the retention time. INBOX and mailboxes with
 // children are REASON_MAILBOX_PROTECTED. The mailbox is gone at once; the messages of a large one follow in several transactions, each with
-// the usage event of what it removed, and FinishDeletes does what an error leaves.
+// the usage event of what it removed, and PurgeExpired does what an error leaves.
 func (s *Store) DeleteMailbox(ctx context.Context, account, name string) error {
 	var m *storagev1.Mailbox
 	more := false
@@ -104,8 +104,8 @@ func (t *tx) closeSome(account string, m *storagev1.Mailbox) (more bool, err err
 	return false, nil
 }
 
-// FinishDeletes removes what a crash or an error has left of deleted mailboxes.
-func (s *Store) FinishDeletes(ctx context.Context) error {
+// finishDeletes removes what a crash or an error has left of deleted mailboxes.
+func (s *Store) finishDeletes(ctx context.Context) error {
 	type closing struct {
 		account string
 		box     *storagev1.Mailbox

@@ -34,7 +34,11 @@ func (s *Store) ShortenRetention(ctx context.Context) error {
 }
 
 // PurgeExpired removes deleted messages whose time is over, and tells how many. more says that others wait. One replica does it at a time.
+// It first finishes the deletion of mailboxes, whose messages are to expire too.
 func (s *Store) PurgeExpired(ctx context.Context) (purged int, more bool, err error) {
+	if err := s.finishDeletes(ctx); err != nil {
+		return 0, false, err
+	}
 	err = s.write(ctx, "purge_expired", func(t *tx) error {
 		purged, more = 0, false
 		claimed, _, err := t.claim(jobPurge)
@@ -107,33 +111,6 @@ func (s *Store) ForgetDeliveries(ctx context.Context) (more bool, err error) {
 	return more, err
 }
 
-// DeadObjects gives up to limit keys of objects that nothing refers to any more.
-func (s *Store) DeadObjects(ctx context.Context, limit int) ([]string, error) {
-	var keys []string
-	err := s.read(ctx, "dead_objects", func(t *tx) error {
-		keys = nil
-		return t.rows(func(rows *sqldb.Rows) error {
-			var key string
-			err := rows.Scan(&key)
-			keys = append(keys, key)
-			return err
-		}, `SELECT object_key FROM packs WHERE live_refs <= 0 ORDER BY created_unix`+sqldb.Limit(limit))
-	})
-	return keys, err
-}
-
-// ForgetObjects removes the rows of objects that were deleted.
-func (s *Store) ForgetObjects(ctx context.Context, keys []string) error {
-	return s.writeRelaxed(ctx, "forget_objects", func(t *tx) error {
-		for _, key := range slices.Sorted(slices.Values(keys)) {
-			if err := t.later(`DELETE FROM packs WHERE object_key = ? AND live_refs <= 0`, key); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
 // Created tells when the database was made, to the second.
 func (s *Store) Created(ctx context.Context) (time.Time, error) {
 	var unix int64
@@ -141,17 +118,6 @@ func (s *Store) Created(ctx context.Context) (time.Time, error) {
 		return t.row(`SELECT MIN(applied_at) FROM schema_migrations`).Scan(&unix)
 	})
 	return time.Unix(unix, 0), err
-}
-
-// KnowsObject tells whether the store has a row for an object.
-func (s *Store) KnowsObject(ctx context.Context, key string) (known bool, err error) {
-	err = s.read(ctx, "find_object", func(t *tx) error {
-		var n int
-		err := t.row(`SELECT COUNT(*) FROM packs WHERE object_key = ?`, key).Scan(&n)
-		known = n > 0
-		return err
-	})
-	return known, err
 }
 
 // ObjectBytes adds up what the objects hold and what of it is alive, and counts the objects.
