@@ -186,15 +186,15 @@ func testExpiry(f *fixture) {
 	f.now = f.now.Add(time.Hour)
 	n, _, err = f.store.PurgeExpired(f.ctx)
 	f.ok(err)
-	dead, err := f.store.DeadObjects(f.ctx, 10)
+	_, err = f.store.RetireDead(f.ctx, 0)
+	f.ok(err)
+	dead, err := f.store.TakeLoose(f.ctx, "", 10)
 	f.ok(err)
 	f.equal("purged", []any{n, dead}, []any{2, []string{"packs/1"}})
-	f.ok(f.store.ForgetObjects(f.ctx, append(dead, "packs/2")))
-	for object, want := range map[string]bool{"packs/1": false, "packs/2": true} {
-		known, err := f.store.KnowsObject(f.ctx, object)
-		f.ok(err)
-		f.equal(object, known, want)
-	}
+	f.ok(f.store.ForgetLoose(f.ctx, append(dead, "packs/2")))
+	known, err := f.store.KnownObjects(f.ctx, []string{"packs/1", "packs/2"})
+	f.ok(err)
+	f.equal("known", known, map[string]bool{"packs/2": true})
 }
 
 func testLeases(f *fixture) {
@@ -215,6 +215,16 @@ func testLeases(f *fixture) {
 	f.ok(f.store.AcquireLease(f.ctx, one, time.Minute))
 	f.ok(f.store.ForgetLeases(f.ctx))
 	f.ok(f.store.AcquireLease(f.ctx, two, time.Minute))
+
+	three := meta.Lease{AccountID: "a", ID: "3"}
+	f.wantReason(f.store.SucceedLease(f.ctx, three, one.ID, time.Minute), rpcv1.Reason_REASON_MAILDROP_IN_USE)
+	f.ok(f.store.SucceedLease(f.ctx, three, two.ID, time.Minute))
+	f.ok(f.store.ReleaseLease(f.ctx, two)) // by a replica that was given up
+	lost, err = f.store.RenewLeases(f.ctx, []meta.Lease{two, three}, time.Minute)
+	f.ok(err)
+	f.equal("lost to the successor", lost, []meta.Lease{two})
+	f.ok(f.store.ReleaseLease(f.ctx, three))
+	f.ok(f.store.SucceedLease(f.ctx, one, three.ID, time.Minute)) // released meanwhile, and nobody else has it
 }
 
 func testMaildrop(f *fixture) {
