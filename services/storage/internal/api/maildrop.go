@@ -25,16 +25,20 @@ func (s *Service) OpenMaildrop(r *storagev1.OpenMaildropRequest, stream grpc.Ser
 	if err := checkAccount(r.GetAccountId()); err != nil {
 		return err
 	}
-	id, lost, release, err := s.Leases.Acquire(ctx, r.GetAccountId())
+	if len(r.GetPreviousLeaseId()) > maxID {
+		return fault.New(codes.InvalidArgument, rpcv1.Reason_REASON_INVALID, "the lease id is too long")
+	}
+	lease, err := s.Leases.Acquire(ctx, r.GetAccountId(), r.GetPreviousLeaseId())
 	if err != nil {
 		return err
 	}
-	defer release()
+	end := lease.Release
+	defer func() { end() }()
 	inbox, err := s.Meta.MailboxNamed(ctx, r.GetAccountId(), names.Inbox)
 	if err != nil {
 		return err
 	}
-	if err := stream.Send(&storagev1.OpenMaildropResponse{LeaseId: id, Mailbox: inbox}); err != nil {
+	if err := stream.Send(&storagev1.OpenMaildropResponse{LeaseId: lease.ID, Mailbox: inbox}); err != nil {
 		return err
 	}
 	heartbeat := time.NewTicker(heartbeatEvery)
@@ -44,11 +48,12 @@ func (s *Service) OpenMaildrop(r *storagev1.OpenMaildropRequest, stream grpc.Ser
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-rpc.Stopping(ctx):
+			end = lease.Leave // the session goes on elsewhere
 			return fault.New(codes.Unavailable, rpcv1.Reason_REASON_UNAVAILABLE, "storage is leaving")
-		case <-lost:
+		case <-lease.Lost:
 			return meta.ErrLeaseLost
 		case <-heartbeat.C:
-			if err := stream.Send(&storagev1.OpenMaildropResponse{LeaseId: id}); err != nil {
+			if err := stream.Send(&storagev1.OpenMaildropResponse{LeaseId: lease.ID}); err != nil {
 				return err
 			}
 		}

@@ -28,7 +28,7 @@ const (
 
 // Table is where leases are kept.
 type Table interface {
-	AcquireLease(ctx context.Context, lease meta.Lease, ttl time.Duration) error
+	SucceedLease(ctx context.Context, lease meta.Lease, previous string, ttl time.Duration) error
 	RenewLeases(ctx context.Context, leases []meta.Lease, ttl time.Duration) (lost []meta.Lease, err error)
 	ReleaseLease(ctx context.Context, lease meta.Lease) error
 }
@@ -47,27 +47,37 @@ func New(table Table, log *slog.Logger) *Keeper {
 	return &Keeper{table: table, log: log, held: map[meta.Lease]chan struct{}{}}
 }
 
-// Acquire takes the maildrop of an account. lost is closed if the lease is lost before release is called.
-// Errors: MAILDROP_IN_USE.
-func (k *Keeper) Acquire(ctx context.Context, account string) (id string, lost <-chan struct{}, release func(), err error) {
-	lease := meta.Lease{AccountID: account, ID: rand.Text()}
-	if err := k.acquire(ctx, lease); err != nil {
-		return "", nil, nil, err
-	}
-	gone := make(chan struct{})
-	k.mu.Lock()
-	k.held[lease] = gone
-	k.mu.Unlock()
-	return lease.ID, gone, func() { k.release(lease) }, nil
+// Held is a lease that this process renews.
+type Held struct {
+	ID string
+	// Lost is closed if the lease is lost before it is given back.
+	Lost <-chan struct{}
+
+	keeper *Keeper
+	lease  meta.Lease
 }
 
-func (k *Keeper) acquire(ctx context.Context, lease meta.Lease) error {
+// Acquire takes the maildrop of an account; previous is the lease, if any, that the session had at another replica. The caller gives it back by
+// Release or Leave. Errors: MAILDROP_IN_USE.
+func (k *Keeper) Acquire(ctx context.Context, account, previous string) (*Held, error) {
+	lease := meta.Lease{AccountID: account, ID: rand.Text()}
+	if err := k.acquire(ctx, lease, previous); err != nil {
+		return nil, err
+	}
+	lost := make(chan struct{})
+	k.mu.Lock()
+	k.held[lease] = lost
+	k.mu.Unlock()
+	return &Held{ID: lease.ID, Lost: lost, keeper: k, lease: lease}, nil
+}
+
+func (k *Keeper) acquire(ctx context.Context, lease meta.Lease, previous string) error {
 	patience := time.NewTimer(grace)
 	defer patience.Stop()
 	retry := time.NewTicker(retryEvery)
 	defer retry.Stop()
 	for {
-		err := k.table.AcquireLease(ctx, lease, ttl)
+		err := k.table.SucceedLease(ctx, lease, previous, ttl)
 		if !fault.Is(err, rpcv1.Reason_REASON_MAILDROP_IN_USE) {
 			return err
 		}
@@ -81,14 +91,20 @@ func (k *Keeper) acquire(ctx context.Context, lease meta.Lease) error {
 	}
 }
 
-func (k *Keeper) release(lease meta.Lease) {
-	k.mu.Lock()
-	delete(k.held, lease)
-	k.mu.Unlock()
+// Leave renews the lease no longer: the session has the rest of its time to go on at another replica.
+func (h *Held) Leave() {
+	h.keeper.mu.Lock()
+	defer h.keeper.mu.Unlock()
+	delete(h.keeper.held, h.lease)
+}
+
+// Release ends the lease.
+func (h *Held) Release() {
+	h.Leave()
 	ctx, cancel := context.WithTimeout(context.Background(), releaseTimeout)
 	defer cancel()
-	if err := k.table.ReleaseLease(ctx, lease); err != nil {
-		k.log.Warn("maildrop lease not released, it will expire", "error", err)
+	if err := h.keeper.table.ReleaseLease(ctx, h.lease); err != nil {
+		h.keeper.log.Warn("maildrop lease not released, it will expire", "error", err)
 	}
 }
 
@@ -124,9 +140,9 @@ func (k *Keeper) renew(ctx context.Context) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, lease := range lost {
-		if gone, held := k.held[lease]; held {
+		if c, held := k.held[lease]; held {
 			delete(k.held, lease)
-			close(gone)
+			close(c)
 		}
 	}
 }

@@ -31,46 +31,46 @@ func newKeepers(t *testing.T) (one, two *Keeper, now *time.Time) {
 
 func TestRenewedLeaseOutlivesItsTime(t *testing.T) {
 	one, two, now := newKeepers(t)
-	_, lost, release, err := one.Acquire(t.Context(), "bob")
+	held, err := one.Acquire(t.Context(), "bob", "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 5 {
 		*now = now.Add(ttl - time.Second)
 		one.renew(t.Context())
-		if _, _, _, err := two.Acquire(t.Context(), "bob"); !fault.Is(err, rpcv1.Reason_REASON_MAILDROP_IN_USE) {
+		if _, err := two.Acquire(t.Context(), "bob", ""); !fault.Is(err, rpcv1.Reason_REASON_MAILDROP_IN_USE) {
 			t.Fatalf("a second session got %v", err)
 		}
 	}
-	release()
+	held.Release()
 	select {
-	case <-lost:
+	case <-held.Lost:
 		t.Error("a lease that was given back is told as lost")
 	default:
 	}
-	if _, _, _, err := two.Acquire(t.Context(), "bob"); err != nil {
+	if _, err := two.Acquire(t.Context(), "bob", ""); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestLeaseOfASleeperIsLostToAnother(t *testing.T) {
 	one, two, now := newKeepers(t)
-	_, lost, release, err := one.Acquire(t.Context(), "bob")
+	held, err := one.Acquire(t.Context(), "bob", "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	*now = now.Add(ttl)
-	_, mine, _, err := two.Acquire(t.Context(), "bob")
+	mine, err := two.Acquire(t.Context(), "bob", "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	one.renew(t.Context())
 	two.renew(t.Context())
-	<-lost
-	release() // must not take the other's
+	<-held.Lost
+	held.Release() // must not take the other's
 	two.renew(t.Context())
 	select {
-	case <-mine:
+	case <-mine.Lost:
 		t.Error("the second session lost its lease")
 	default:
 	}
@@ -78,17 +78,39 @@ func TestLeaseOfASleeperIsLostToAnother(t *testing.T) {
 
 func TestClientThatComesBackAtOnceWaitsForItsLastSession(t *testing.T) {
 	one, two, _ := newKeepers(t)
-	_, _, release, err := one.Acquire(t.Context(), "bob")
+	held, err := one.Acquire(t.Context(), "bob", "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	asked := make(chan error, 1)
 	go func() {
-		_, _, _, err := two.Acquire(t.Context(), "bob")
+		_, err := two.Acquire(t.Context(), "bob", "")
 		asked <- err
 	}()
-	release()
+	held.Release()
 	if err := <-asked; err != nil {
 		t.Error(err)
+	}
+}
+
+func TestSessionGoesOnAtAnotherReplica(t *testing.T) {
+	one, two, _ := newKeepers(t)
+	held, err := one.Acquire(t.Context(), "bob", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := two.Acquire(t.Context(), "bob", held.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	held.Release() // the first replica learns only now that it has lost the session
+	if _, err := one.Acquire(t.Context(), "bob", held.ID); !fault.Is(err, rpcv1.Reason_REASON_MAILDROP_IN_USE) {
+		t.Errorf("a third session got %v", err)
+	}
+	two.renew(t.Context())
+	select {
+	case <-next.Lost:
+		t.Error("the session lost its lease")
+	default:
 	}
 }

@@ -27,10 +27,16 @@ type Lease struct{ AccountID, ID string }
 
 // AcquireLease takes the maildrop for ttl unless another lease is alive (REASON_MAILDROP_IN_USE).
 func (s *Store) AcquireLease(ctx context.Context, lease Lease, ttl time.Duration) error {
+	return s.SucceedLease(ctx, lease, "", ttl)
+}
+
+// SucceedLease is AcquireLease for a session that gives up its previous lease for the new one: who still holds that, on a replica that
+// the session has lost, can neither renew nor release the new one.
+func (s *Store) SucceedLease(ctx context.Context, lease Lease, previous string, ttl time.Duration) error {
 	return s.writeRelaxed(ctx, "acquire_lease", func(t *tx) error {
 		n, err := t.exec(`INSERT INTO leases (account_id, lease_id, expires_unix) VALUES (?, ?, ?)
 			ON CONFLICT (account_id) DO UPDATE SET lease_id = excluded.lease_id, expires_unix = excluded.expires_unix
-			WHERE leases.expires_unix <= ?`, lease.AccountID, lease.ID, t.now+int64(ttl.Seconds()), t.now)
+			WHERE leases.expires_unix <= ? OR leases.lease_id = ?`, lease.AccountID, lease.ID, t.now+int64(ttl.Seconds()), t.now, previous)
 		if err == nil && n == 0 {
 			return ErrMaildropInUse
 		}
