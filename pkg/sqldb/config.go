@@ -44,6 +44,9 @@ func (c *Config) Embedded() bool { return c.url == "" }
 
 // Validate tells all that is wrong. It does not tell the password.
 func (c *Config) Validate() []error {
+	if c.service == "" { // nothing was declared: the embedded database
+		return nil
+	}
 	var errs []error
 	errs = config.Between(errs, c.flag("max-connections"), c.maxConnections, 2, 1000)
 	if c.statementTimeout != 0 {

@@ -9,13 +9,16 @@ import (
 
 	"github.com/yubin-mail/yubin/pkg/address"
 	"github.com/yubin-mail/yubin/pkg/config"
+	"github.com/yubin-mail/yubin/pkg/sqldb"
 	"github.com/yubin-mail/yubin/services/directory/internal/password"
 )
 
 // Config of the directory service.
 type Config struct {
-	// Dir is the data directory; directory.db is made in it. It has no flag here: the process decides.
+	// Dir is the data directory; the embedded database, directory.db, is made in it. It has no flag here: the process decides.
 	Dir string
+
+	database sqldb.Config
 
 	postmaster string
 
@@ -43,6 +46,7 @@ type Config struct {
 
 // Flags declares the settings.
 func (c *Config) Flags(fs *pflag.FlagSet) {
+	c.database.Flags(fs, "directory")
 	fs.StringVar(&c.postmaster, "directory-postmaster", "", "address that takes mail to postmaster@ every domain that has no such account or alias; empty: left to the domain's catch-all")
 	config.SizeVar(fs, &c.argon2Memory, "directory-argon2-memory", config.Size(password.DefaultParams.Memory)*config.KiB, "memory of one argon2id computation; stored passwords follow at their next login")
 	fs.IntVar(&c.argon2Time, "directory-argon2-time", int(password.DefaultParams.Time), "passes of an argon2id computation")
@@ -64,7 +68,7 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 
 // Validate tells all that is wrong.
 func (c *Config) Validate() []error {
-	var errs []error
+	errs := c.database.Validate()
 	if _, err := c.postmasterAddress(); err != nil {
 		errs = append(errs, config.Errorf("directory-postmaster", "%w; write for example postmaster@example.com", err))
 	}

@@ -27,6 +27,7 @@ type system struct {
 	t        *testing.T
 	registry *prometheus.Registry
 	clock    *clock
+	server   *Server
 	in       *rpc.Inproc
 	gateway  directoryv1.DirectoryServiceClient
 	admin    directoryv1.DirectoryAdminServiceClient
@@ -80,6 +81,7 @@ func open(t *testing.T, dir string, flags ...string) *system {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.server = srv
 	s.in = rpc.NewInproc(log, s.registry)
 	srv.Register(s.in)
 	s.gateway = directoryv1.NewDirectoryServiceClient(s.in.Client("smtp"))

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -33,19 +32,23 @@ type Deps struct {
 
 // Server is the directory service.
 type Server struct {
-	store *store.Store
-	api   api.Options
+	log      *slog.Logger
+	health   *health.Checks
+	store    *store.Store
+	api      api.Options
+	throttle *throttle.Throttle
+	sharer   *throttle.Sharer // nil with the embedded database, which has one process
 }
 
-// New opens the database in cfg.Dir, which is made if need be. Components must be run to close it.
+// New opens the database: the embedded one in cfg.Dir, which is made if need be, or PostgreSQL. Components must be run to close it.
 func New(ctx context.Context, cfg Config, deps Deps) (*Server, error) {
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make data directory: %w", err)
+	if deps.Health == nil {
+		deps.Health = &health.Checks{}
 	}
-	db, err := sqldb.OpenSQLite(filepath.Join(cfg.Dir, "directory.db"), sqldb.Options{Registerer: deps.Registerer, Service: "directory"})
+	db, err := cfg.database.Open(ctx, filepath.Join(cfg.Dir, "directory.db"), sqldb.Options{Registerer: deps.Registerer, Service: "directory"})
 	if err != nil {
 		return nil, err
 	}
@@ -53,9 +56,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	if deps.Health != nil {
-		deps.Health.Set("directory", nil)
-	}
+	deps.Health.Set("directory", nil)
 	return s, nil
 }
 
@@ -80,31 +81,50 @@ func assemble(ctx context.Context, cfg Config, deps Deps, db *sqldb.DB) (*Server
 		Time:    uint32(cfg.argon2Time),
 		Threads: uint8(cfg.argon2Threads),
 	}, cfg.argon2Parallel, cfg.argon2Wait, deps.Registerer)
-	return &Server{store: st, api: api.Options{
+	s := &Server{log: deps.Log, health: deps.Health, store: st}
+	limits := throttle.Options{
+		HostFailures: cfg.throttleFailures, NetworkFailures: cfg.throttleNetworkFailures, AccountFailures: cfg.throttleAccountFailures,
+		MaxDelay: cfg.throttleMaxDelay, Exempt: cfg.throttleExempt, Entries: cfg.throttleEntries,
+		Now: deps.Now, Registerer: deps.Registerer,
+	}
+	if !cfg.database.Embedded() {
+		s.sharer = throttle.NewSharer(st, deps.Log, deps.Now)
+		limits.Changed = s.sharer.Note
+	}
+	s.throttle = throttle.New(limits)
+	s.api = api.Options{
 		Log: deps.Log, Registerer: deps.Registerer, Now: deps.Now, Store: st, Hasher: hasher, Keys: keys,
 		Postmaster: postmaster, ExchangeTimeout: cfg.exchangeTimeout,
 		Login: login.New(login.Options{
 			Log: deps.Log, Registerer: deps.Registerer, Now: deps.Now, Store: st, Hasher: hasher, Keys: keys,
 			CacheTTL: cfg.cacheTTL, CacheEntries: cfg.cacheEntries,
-			Throttle: throttle.New(throttle.Options{
-				HostFailures: cfg.throttleFailures, NetworkFailures: cfg.throttleNetworkFailures, AccountFailures: cfg.throttleAccountFailures,
-				MaxDelay: cfg.throttleMaxDelay, Exempt: cfg.throttleExempt, Entries: cfg.throttleEntries,
-				Now: deps.Now, Registerer: deps.Registerer,
-			}),
+			Throttle: s.throttle,
 		}),
-	}}, nil
+	}
+	return s, nil
 }
 
 // Register adds the services to a gRPC server or an in-process transport.
 func (s *Server) Register(r grpc.ServiceRegistrar) { api.Register(r, s.api) }
 
-// Components are the store, which is closed when all that is listed later has stopped.
+// Components are the store, which is closed when all that is listed later has stopped, and the loops over it.
 func (s *Server) Components() []lifecycle.Component {
-	return []lifecycle.Component{{Name: "directory store", Run: func(ctx context.Context) error {
-		<-ctx.Done()
-		if err := s.store.Close(); err != nil {
-			return fmt.Errorf("close directory: %w", err)
-		}
-		return nil
-	}}}
+	components := []lifecycle.Component{
+		{Name: "directory store", Run: func(ctx context.Context) error {
+			<-ctx.Done()
+			if err := s.store.Close(); err != nil {
+				return fmt.Errorf("close directory: %w", err)
+			}
+			return nil
+		}},
+		{Name: "directory database", Run: func(ctx context.Context) error {
+			return s.store.Watch(ctx, func(err error) { s.health.Set("directory", err) })
+		}},
+	}
+	if s.sharer != nil {
+		components = append(components, lifecycle.Component{Name: "directory throttle", Run: func(ctx context.Context) error {
+			return s.sharer.Run(ctx, s.throttle)
+		}})
+	}
+	return components
 }

@@ -46,15 +46,16 @@ func scanAccount(row scanner) (Account, error) {
 
 // Account gives the account that has the address itself, or ErrNotFound.
 func (v Snapshot) Account(ctx context.Context, addr address.Address) (Account, error) {
-	a, err := accountAt(ctx, v.tx, addr)
+	a, err := accountAt(ctx, v.tx, addr, "")
 	if err != nil {
 		return Account{}, fmt.Errorf("read account: %w", err)
 	}
 	return a, nil
 }
 
-func accountAt(ctx context.Context, tx *sqldb.Tx, addr address.Address) (Account, error) {
-	return scanAccount(tx.QueryRow(ctx, selectAccounts+`WHERE a.domain = ? AND a.local_part = ?`, addr.Domain, addr.Local))
+// accountAt reads an account; lock is lockAccounts, or empty.
+func accountAt(ctx context.Context, tx *sqldb.Tx, addr address.Address, lock string) (Account, error) {
+	return scanAccount(tx.QueryRow(ctx, selectAccounts+`WHERE a.domain = ? AND a.local_part = ?`+lock, addr.Domain, addr.Local))
 }
 
 // Account gives the account that has the address itself, or ErrNotFound.
@@ -82,7 +83,8 @@ func (s *Store) AccountByID(ctx context.Context, id string) (a Account, err erro
 // ErrNoDomain without the domain.
 func (s *Store) CreateAccount(ctx context.Context, a Account) (stored Account, err error) {
 	err = s.db.Write(ctx, "create_account", func(tx *sqldb.Tx) error {
-		if err := needDomain(ctx, tx, a.Address.Domain); err != nil {
+		// All who give away addresses of the domain lock it first.
+		if err := s.needDomains(ctx, tx, []string{a.Address.Domain}); err != nil {
 			return err
 		}
 		if taken, err := exists(ctx, tx, `SELECT 1 FROM aliases WHERE domain = ? AND local_part = ?`, a.Address.Domain, a.Address.Local); err != nil {
@@ -90,7 +92,7 @@ func (s *Store) CreateAccount(ctx context.Context, a Account) (stored Account, e
 		} else if taken {
 			return ErrExists
 		}
-		if _, err := accountAt(ctx, tx, a.Address); !errors.Is(err, ErrNotFound) {
+		if _, err := accountAt(ctx, tx, a.Address, ""); !errors.Is(err, ErrNotFound) {
 			return errors.Join(err, ErrExists)
 		}
 		_, err := tx.Exec(ctx, `INSERT INTO accounts
@@ -99,7 +101,7 @@ func (s *Store) CreateAccount(ctx context.Context, a Account) (stored Account, e
 		if err != nil {
 			return err
 		}
-		stored, err = accountAt(ctx, tx, a.Address)
+		stored, err = accountAt(ctx, tx, a.Address, "")
 		return err
 	})
 	if err != nil {
@@ -111,7 +113,7 @@ func (s *Store) CreateAccount(ctx context.Context, a Account) (stored Account, e
 // UpdateAccount lets change alter display name, disabled and POP3 policy of an account, and gives it as stored. change may run again.
 func (s *Store) UpdateAccount(ctx context.Context, addr address.Address, change func(*Account)) (a Account, err error) {
 	err = s.db.Write(ctx, "update_account", func(tx *sqldb.Tx) error {
-		if a, err = accountAt(ctx, tx, addr); err != nil {
+		if a, err = accountAt(ctx, tx, addr, s.lockAccounts()); err != nil {
 			return err
 		}
 		change(&a)
@@ -180,7 +182,7 @@ func (s *Store) Accounts(ctx context.Context, domain string, after address.Addre
 // DeleteAccount deletes an account with its app passwords, and gives its id.
 func (s *Store) DeleteAccount(ctx context.Context, addr address.Address) (id string, err error) {
 	err = s.db.Write(ctx, "delete_account", func(tx *sqldb.Tx) error {
-		a, err := accountAt(ctx, tx, addr)
+		a, err := accountAt(ctx, tx, addr, s.lockAccounts())
 		if err != nil {
 			return err
 		}

@@ -29,10 +29,9 @@ func scanAlias(row scanner) (Alias, error) {
 // that of a target.
 func (s *Store) PutAlias(ctx context.Context, a Alias, now int64) (created bool, err error) {
 	err = s.db.Write(ctx, "put_alias", func(tx *sqldb.Tx) error {
-		for _, addr := range append([]address.Address{a.Address}, a.Targets...) {
-			if err := needDomain(ctx, tx, addr.Domain); err != nil {
-				return fmt.Errorf("%s: %w", addr.Domain, err)
-			}
+		// Whoever gives the address to an account locks its domain too.
+		if err := s.needDomains(ctx, tx, append(domainsOf(a.Targets), a.Address.Domain)); err != nil {
+			return err
 		}
 		if taken, err := exists(ctx, tx, `SELECT 1 FROM accounts WHERE domain = ? AND local_part = ?`, a.Address.Domain, a.Address.Local); err != nil {
 			return err

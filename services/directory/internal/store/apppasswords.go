@@ -35,7 +35,7 @@ func scanAppPassword(row scanner) (AppPassword, error) {
 // has one with the id, with ErrTooMany, and with ErrNotFound without an account that has both address and id.
 func (s *Store) CreateAppPassword(ctx context.Context, addr address.Address, p AppPassword, limit int) error {
 	err := s.db.Write(ctx, "create_app_password", func(tx *sqldb.Tx) error {
-		account, err := accountAt(ctx, tx, addr)
+		account, err := accountAt(ctx, tx, addr, s.lockAccounts())
 		if err != nil {
 			return err
 		}
@@ -105,7 +105,7 @@ func (s *Store) TouchAppPassword(ctx context.Context, accountID, id string, now 
 // DeleteAppPassword fails with ErrNotFound if the account at the address has none with the id, or is not there itself.
 func (s *Store) DeleteAppPassword(ctx context.Context, addr address.Address, id string) error {
 	err := s.db.Write(ctx, "delete_app_password", func(tx *sqldb.Tx) error {
-		account, err := accountAt(ctx, tx, addr)
+		account, err := accountAt(ctx, tx, addr, s.lockAccounts())
 		if err != nil {
 			return err
 		}

@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/yubin-mail/yubin/pkg/address"
 	"github.com/yubin-mail/yubin/pkg/sqldb"
@@ -34,23 +36,19 @@ func scanDomain(row scanner) (Domain, error) {
 // PutDomain creates or changes a domain. It fails with ErrNoDomain without the domain of a catch-all's address.
 func (s *Store) PutDomain(ctx context.Context, d Domain, now int64) (created bool, err error) {
 	err = s.db.Write(ctx, "put_domain", func(tx *sqldb.Tx) error {
-		for _, addr := range d.CatchAll {
-			if addr.Domain == d.Name {
-				continue
-			}
-			if err := needDomain(ctx, tx, addr.Domain); err != nil {
-				return err
-			}
-		}
-		catchAll := joinAddresses(d.CatchAll)
-		created, err = changed(tx.Exec(ctx,
-			`INSERT INTO domains (`+domainColumns+`, created_at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO NOTHING`,
-			d.Name, catchAll, int32(d.PopDelete), d.NoSubaddress, d.Disabled, now))
-		if err != nil || created {
+		there, err := exists(ctx, tx, `SELECT 1 FROM domains WHERE name = ?`+s.lock, d.Name)
+		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, `UPDATE domains SET catch_all = ?, pop_delete = ?, no_subaddress = ?, disabled = ? WHERE name = ?`,
-			catchAll, int32(d.PopDelete), d.NoSubaddress, d.Disabled, d.Name)
+		others := slices.DeleteFunc(domainsOf(d.CatchAll), func(name string) bool { return name == d.Name })
+		if err := s.needDomains(ctx, tx, others); err != nil {
+			return err
+		}
+		created = !there
+		_, err = tx.Exec(ctx, `INSERT INTO domains (`+domainColumns+`, created_at) VALUES (?, ?, ?, ?, ?, ?)
+			ON CONFLICT (name) DO UPDATE SET catch_all = excluded.catch_all, pop_delete = excluded.pop_delete,
+				no_subaddress = excluded.no_subaddress, disabled = excluded.disabled`,
+			d.Name, joinAddresses(d.CatchAll), int32(d.PopDelete), d.NoSubaddress, d.Disabled, now)
 		return err
 	})
 	if err != nil {
@@ -74,6 +72,9 @@ func (s *Store) Domains(ctx context.Context) (out []Domain, err error) {
 // DeleteDomain fails with ErrNotEmpty while accounts or aliases are left in the domain, and with ErrNotFound if there is none.
 func (s *Store) DeleteDomain(ctx context.Context, name string) error {
 	err := s.db.Write(ctx, "delete_domain", func(tx *sqldb.Tx) error {
+		if there, err := exists(ctx, tx, `SELECT 1 FROM domains WHERE name = ?`+s.lock, name); err != nil || !there {
+			return errors.Join(err, ErrNotFound)
+		}
 		for _, query := range []string{
 			`SELECT 1 FROM accounts WHERE domain = ? LIMIT 1`,
 			`SELECT 1 FROM aliases WHERE domain = ? LIMIT 1`,
@@ -84,10 +85,7 @@ func (s *Store) DeleteDomain(ctx context.Context, name string) error {
 				return ErrNotEmpty
 			}
 		}
-		deleted, err := changed(tx.Exec(ctx, `DELETE FROM domains WHERE name = ?`, name))
-		if err == nil && !deleted {
-			return ErrNotFound
-		}
+		_, err := tx.Exec(ctx, `DELETE FROM domains WHERE name = ?`, name)
 		return err
 	})
 	if err != nil {
@@ -114,11 +112,23 @@ func (v Snapshot) FirstDomain(ctx context.Context) (Domain, error) {
 	return d, nil
 }
 
-// needDomain fails with ErrNoDomain if there is no such domain.
-func needDomain(ctx context.Context, tx *sqldb.Tx, name string) error {
-	there, err := exists(ctx, tx, `SELECT 1 FROM domains WHERE name = ?`, name)
-	if err == nil && !there {
-		return ErrNoDomain
+// needDomains fails with ErrNoDomain unless all domains are there, and keeps them from being deleted meanwhile.
+func (s *Store) needDomains(ctx context.Context, tx *sqldb.Tx, names []string) error {
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
+		there, err := exists(ctx, tx, `SELECT 1 FROM domains WHERE name = ?`+s.lock, name)
+		if err != nil {
+			return err
+		}
+		if !there {
+			return fmt.Errorf("%s: %w", name, ErrNoDomain)
+		}
 	}
-	return err
+	return nil
+}
+
+func domainsOf(list []address.Address) (names []string) {
+	for _, a := range list {
+		names = append(names, a.Domain)
+	}
+	return names
 }

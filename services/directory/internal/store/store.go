@@ -24,9 +24,11 @@ var (
 	ErrTooMany  = errors.New("too many")
 )
 
-// Store is a directory in a database. It is safe for concurrent use.
+// Store is a directory in a database. It is safe for concurrent use, also by several processes on one database: a transaction locks the
+// rows of the domains or the account by which it decides.
 type Store struct {
-	db *sqldb.DB
+	db   *sqldb.DB
+	lock string // ends a SELECT whose rows are to be locked
 }
 
 //go:embed migrations
@@ -34,15 +36,26 @@ var migrations embed.FS
 
 // Open brings the schema of the database up to date. The store owns db from then on.
 func Open(ctx context.Context, db *sqldb.DB) (*Store, error) {
-	dir, err := fs.Sub(migrations, "migrations")
+	dir, err := fs.Sub(migrations, "migrations/"+db.Dialect().Name)
 	if err != nil {
 		return nil, fmt.Errorf("find migrations: %w", err)
 	}
 	if err := db.Migrate(ctx, dir); err != nil {
 		return nil, fmt.Errorf("migrate directory: %w", err)
 	}
-	return &Store{db: db}, nil
+	return &Store{db: db, lock: db.Dialect().ForUpdate}, nil
 }
+
+// lockAccounts ends a SELECT of accounts of which those rows, not their domains', are to be locked.
+func (s *Store) lockAccounts() string {
+	if s.lock == "" {
+		return ""
+	}
+	return s.lock + " OF a"
+}
+
+// Watch tells set whether the database can be reached, until ctx ends.
+func (s *Store) Watch(ctx context.Context, set func(error)) error { return s.db.Watch(ctx, set) }
 
 // Close closes the database.
 func (s *Store) Close() error { return s.db.Close() }

@@ -11,8 +11,9 @@
 // scope full from elsewhere slows down only the owner's logins from new places, and then at most by the longest delay,
 // which is minutes, not for good. A program with an old password does not fill a scope, as the caller counts one wrong password once (package login).
 //
-// Counts are of this process and in bounded memory: N replicas allow N times as many guesses, and a flood of addresses makes it forget the
-// scopes used least recently. Both leave guessing many orders of magnitude too slow for a password that is not on a list.
+// Counts are in the bounded memory of each process: a flood of addresses makes it forget the scopes used least recently, which leaves guessing
+// many orders of magnitude too slow for a password that is not on a list. Replicas tell each other what they have counted (Sharer), so
+// that a guesser has no more tries with more of them, but for those of the second or so until the others have heard.
 package throttle
 
 import (
@@ -39,6 +40,16 @@ type Options struct {
 	Entries    int
 	Now        func() time.Time
 	Registerer prometheus.Registerer // may be nil
+	// Changed is called for what other replicas should know. It must not block. May be nil.
+	Changed func(Event)
+}
+
+// Event is a login that failed, or one that changed what is known of an account at a host.
+type Event struct {
+	At      time.Time
+	Account Account
+	IP      netip.Addr // the zero Addr if not known
+	Success bool
 }
 
 // Account identifies an account, or a name that is none, in bounded space.
@@ -53,6 +64,7 @@ type host struct {
 // Throttle counts failures. It is safe for concurrent use.
 type Throttle struct {
 	now     func() time.Time
+	changed func(Event)
 	exempt  config.Prefixes
 	blocked *prometheus.CounterVec
 
@@ -66,9 +78,13 @@ type Throttle struct {
 
 // New makes a Throttle.
 func New(o Options) *Throttle {
+	if o.Changed == nil {
+		o.Changed = func(Event) {}
+	}
 	return &Throttle{
-		now:    o.Now,
-		exempt: o.Exempt,
+		now:     o.Now,
+		changed: o.Changed,
+		exempt:  o.Exempt,
 		blocked: telemetry.Register(o.Registerer, prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "yubin", Subsystem: "directory", Name: "throttled_total", Help: "Logins refused because of earlier failures, by scope.",
 		}, []string{"scope"})),
@@ -107,26 +123,39 @@ func (t *Throttle) Allow(account Account, ip netip.Addr) (wait time.Duration, al
 
 // Fail counts a failure.
 func (t *Throttle) Fail(account Account, ip netip.Addr) {
-	h, network := t.place(account, ip)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	now := t.now()
-	t.accounts.fail(account, now)
-	if !t.exempt.Contains(ip) {
-		t.hosts.fail(h, now)
-		t.networks.fail(network, now)
-	}
+	e := Event{At: t.now(), Account: account, IP: ip}
+	t.Apply(e)
+	t.changed(e)
 }
 
 // Succeed forgets the account's failures from the host. The wide scopes stay, or else an attacker could clear them with a login of their own.
 func (t *Throttle) Succeed(account Account, ip netip.Addr) {
-	h, _ := t.place(account, ip)
+	e := Event{At: t.now(), Account: account, IP: ip, Success: true}
+	if t.Apply(e) {
+		t.changed(e)
+	}
+}
+
+// Apply takes an event into account, also one that another replica has counted. It tells whether it changed anything.
+func (t *Throttle) Apply(e Event) (changed bool) {
+	h, network := t.place(e.Account, e.IP)
+	exempt := t.exempt.Contains(e.IP)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.hosts.entries.Remove(h)
-	if !t.exempt.Contains(ip) { // one that serves everybody vouches for nobody
-		t.good.Add(h, struct{}{})
+	if e.Success {
+		changed = t.hosts.entries.Remove(h)
+		if !exempt { // one that serves everybody vouches for nobody
+			changed = changed || !t.good.Contains(h)
+			t.good.Add(h, struct{}{})
+		}
+		return changed
 	}
+	t.accounts.fail(e.Account, e.At)
+	if !exempt {
+		t.hosts.fail(h, e.At)
+		t.networks.fail(network, e.At)
+	}
+	return true
 }
 
 func (t *Throttle) place(account Account, ip netip.Addr) (h host, network netip.Prefix) {
@@ -173,6 +202,9 @@ func (s *scope[K]) wait(key K, now time.Time) time.Duration {
 
 func (s *scope[K]) fail(key K, now time.Time) {
 	e, _ := s.entries.Get(key)
+	if now.Before(e.last) { // another replica's failure comes late
+		now = e.last
+	}
 	if forgotten := now.Sub(e.last) / s.forget; forgotten >= time.Duration(e.failures) {
 		e.failures = 0
 	} else {

@@ -14,8 +14,15 @@ import (
 	"github.com/yubin-mail/yubin/services/directory/internal/store"
 )
 
-// Run tests the stores that open makes: each call gives an empty one, which the test's cleanup closes.
-func Run(t *testing.T, open func(t *testing.T) *store.Store) {
+// Run tests the stores that open makes: each call makes an empty database, and what it returns gives a store on that, as
+// another replica would have. The test's cleanup closes them.
+func Run(t *testing.T, open func(t *testing.T) func() *store.Store) {
+	for name, test := range map[string]func(*testing.T, func() *store.Store){
+		"Replicas":    testReplicas,
+		"LoginEvents": testLoginEvents,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, open(t)) })
+	}
 	for name, test := range map[string]func(*testing.T, *store.Store){
 		"Domains":        testDomains,
 		"Accounts":       testAccounts,
@@ -27,7 +34,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		"ConcurrentMake": testConcurrentCreate,
 		"Settings":       testSettings,
 	} {
-		t.Run(name, func(t *testing.T) { test(t, open(t)) })
+		t.Run(name, func(t *testing.T) { test(t, open(t)()) })
 	}
 }
 
