@@ -36,6 +36,7 @@ type Config struct {
 	minFree          config.Size
 	s3               s3.Config
 	upkeep           upkeepConfig
+	catalog          catalogConfig
 	feed             feed.Config
 }
 
@@ -56,6 +57,7 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 	fs.DurationVar(&c.groupWait, "storage-group-wait", 2*time.Millisecond, "how long a group of deliveries waits for more under load; a lone one does not wait")
 	c.s3.Flags(fs)
 	c.upkeep.flags(fs)
+	c.catalog.flags(fs)
 	c.feed.Flags(fs)
 }
 
@@ -64,6 +66,7 @@ func (c *Config) Validate() []error {
 	errs := slices.Concat(c.database.Validate(), c.feed.Validate())
 	errs = append(errs, c.s3.Validate()...)
 	errs = append(errs, c.upkeep.validate()...)
+	errs = append(errs, c.catalog.validate()...)
 	if c.retention < 0 {
 		errs = append(errs, config.Errorf("storage-retention", "%v: must not be negative", c.retention))
 	}

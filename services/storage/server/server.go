@@ -56,6 +56,7 @@ type Server struct {
 	settler  *settle.Settler
 	leases   *maildrop.Keeper
 	*upkeep
+	catalog  []lifecycle.Component
 	service  *api.Service
 	replicas *feed.Replicas // nil: the embedded database has one
 }
@@ -106,6 +107,9 @@ func (s *Server) assemble(ctx context.Context, cfg Config, deps Deps) error {
 	if err != nil {
 		return err
 	}
+	if rebuilding, err := store.Rebuilding(ctx); err != nil || rebuilding {
+		return cmp.Or(err, errRebuilding)
+	}
 	if !cfg.database.Embedded() {
 		if s.replicas, err = feed.Join(cfg.feed, store, deps.Log, deps.Registerer); err != nil {
 			return err
@@ -146,6 +150,7 @@ func (s *Server) assemble(ctx context.Context, cfg Config, deps Deps) error {
 	})
 	s.leases = maildrop.New(store, deps.Log)
 	s.upkeep = cfg.upkeep.assemble(store, s.objects, guard, s.writer.Busy, deps)
+	s.catalog = cfg.catalog.components(store, s.objects, spools, s.jobs, deps)
 	s.service = api.New(api.Deps{
 		Meta: store, Bodies: bodies, Writer: s.writer, Capacity: s.capacity, Space: guard, Feed: bus, Leases: s.leases,
 		Auditor: s.auditor, Compactor: s.compactor, Log: deps.Log, Registerer: deps.Registerer, MaxRecipients: cfg.maxRecipients,
@@ -194,5 +199,5 @@ func (s *Server) Components() []lifecycle.Component {
 			s.capacity.Wait()
 			return err
 		}},
-	}, s.components()...)
+	}, append(s.components(), s.catalog...)...)
 }
