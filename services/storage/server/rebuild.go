@@ -18,6 +18,9 @@ import (
 // RebuildReport is what a rebuild did.
 type RebuildReport = rebuild.Report
 
+// RebuiltAccount is one that came back.
+type RebuiltAccount = rebuild.Account
+
 // ErrNotEmpty says that a rebuild was asked for on a database that holds mail.
 var ErrNotEmpty = meta.ErrNotEmpty
 

@@ -16,7 +16,7 @@ import (
 
 func newMailbox(a *app) *cobra.Command {
 	return group("mailbox", "Mailboxes, and deleted messages", "Mailboxes of an account, and its deleted messages that can still be restored.",
-		newMailboxList(a), newMailboxDeleted(a), newMailboxRestore(a))
+		newMailboxList(a), newMailboxDeleted(a), newMailboxRestore(a), newMailboxRenew(a))
 }
 
 type mailboxView struct {

@@ -1,0 +1,67 @@
+package allinone
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	settings "github.com/yubin-mail/yubin/pkg/config"
+	"github.com/yubin-mail/yubin/pkg/service"
+	storage "github.com/yubin-mail/yubin/services/storage/server"
+)
+
+// Stores is where the all-in-one, or a storage service of its own, keeps its data: for what is done with it while nothing runs.
+type Stores struct {
+	DataDir string
+	Storage storage.Config
+}
+
+// foreign are the settings of a storage service of its own that the all-in-one does not have: its settings file may hold them.
+var foreign = []string{"rpc-ca", "rpc-cert", "rpc-key", "quota-target", "storage-rpc-listen", "directory-target", "storage-target"}
+
+// LoadStores reads settings as `yubin serve` and the storage service do, and those that own declares. usage has the settings that matter, for
+// PrintUsage. Errors: pflag.ErrHelp, everything that is wrong.
+func LoadStores(name string, own *pflag.FlagSet, args, environ []string) (s *Stores, usage *pflag.FlagSet, err error) {
+	cfg := &config{}
+	fs := service.AloneFlags(name, cfg)
+	for _, f := range foreign {
+		if fs.Lookup(f) == nil {
+			fs.String(f, "", "")
+		}
+	}
+	fs.AddFlagSet(own)
+	usage = pflag.NewFlagSet(name, pflag.ContinueOnError)
+	usage.SortFlags = false
+	usage.AddFlagSet(own)
+	fs.VisitAll(func(f *pflag.Flag) {
+		ours := f.Name == "data-dir" || f.Name == settings.FileFlag || strings.HasPrefix(f.Name, "storage-")
+		if ours && !slices.Contains(foreign, f.Name) {
+			usage.AddFlag(f)
+		}
+	})
+	environ = slices.DeleteFunc(slices.Clone(environ), func(entry string) bool {
+		variable, _, _ := strings.Cut(entry, "=")
+		known := false
+		fs.VisitAll(func(f *pflag.Flag) { known = known || settings.EnvName(f.Name) == variable })
+		return !known
+	})
+	if err := settings.Load(fs, args, environ); err != nil {
+		return nil, usage, err
+	}
+	if err := settings.Check(cfg.storage.Validate()); err != nil {
+		return nil, usage, err
+	}
+	cfg.storage.Dir = filepath.Join(cfg.dataDir, "storage")
+	return &Stores{DataDir: cfg.dataDir, Storage: cfg.storage}, usage, nil
+}
+
+// Lock keeps `yubin serve` from the data directory until unlock is called. It fails if one runs.
+func (s *Stores) Lock() (unlock func(), err error) {
+	if unlock, err = lock(s.DataDir); err != nil {
+		return nil, fmt.Errorf("nothing may run on the stores meanwhile: %w", err)
+	}
+	return unlock, nil
+}
