@@ -46,3 +46,11 @@ func closeLater(t *testing.T, db *sqldb.DB) {
 		}
 	})
 }
+
+func TestReplicasOnPostgreSQL(t *testing.T) {
+	metatest.RunReplicas(t, func(t *testing.T) [2]*sqldb.DB {
+		t.Helper()
+		url := postgres.Start(t).Database(t)
+		return [2]*sqldb.DB{connect(t, url), connect(t, url)}
+	})
+}
