@@ -99,6 +99,11 @@ func deadline(timeout time.Duration) grpc.UnaryClientInterceptor {
 	}
 }
 
+// Lost tells whether a call was lost with its replica, or found none: nobody has said what became of it.
+func Lost(err error) bool {
+	return fault.Code(err) == codes.Unavailable && fault.Reason(err) == rpcv1.Reason_REASON_UNSPECIFIED
+}
+
 // Transient tells whether the same call may succeed if it is made again soon: the service
 // could not be reached, or a concurrent change was in the way. Only an idempotent call may be repeated.
 func Transient(err error) bool {

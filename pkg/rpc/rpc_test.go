@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
 
 	"github.com/yubin-mail/yubin/pkg/fault"
 	"github.com/yubin-mail/yubin/pkg/health"
@@ -539,6 +540,20 @@ func TestTransient(t *testing.T) {
 	} {
 		if Transient(err) != want {
 			t.Errorf("Transient(%v) != %v", err, want)
+		}
+	}
+}
+
+func TestLost(t *testing.T) {
+	for err, want := range map[error]bool{
+		nil:    false,
+		io.EOF: false,
+		fault.New(codes.Unavailable, rpcv1.Reason_REASON_UNAVAILABLE, "x"): false,
+		status.Error(codes.Unavailable, "connection reset"):                true,
+		status.Error(codes.Canceled, "x"):                                  false,
+	} {
+		if Lost(err) != want {
+			t.Errorf("Lost(%v) != %v", err, want)
 		}
 	}
 }

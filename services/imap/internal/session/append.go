@@ -2,22 +2,24 @@ package session
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"io"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc/codes"
 
 	"github.com/yubin-mail/yubin/pkg/fault"
+	"github.com/yubin-mail/yubin/pkg/replay"
+	"github.com/yubin-mail/yubin/pkg/rpc"
 	quotav1 "github.com/yubin-mail/yubin/proto/yubin/quota/v1"
 	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 	"github.com/yubin-mail/yubin/services/imap/internal/wire"
 )
-
-// appendChunk is how many octets of a message go to storage at a time.
-const appendChunk = 64 << 10
 
 // APPEND: RFC 9051 section 6.3.12, APPENDUID RFC 4315, LITERAL+ RFC 7888 (LITERAL- is held with it), APPENDLIMIT RFC 7889.
 func init() {
@@ -103,8 +105,48 @@ func tryCreate(err error) error {
 	return err
 }
 
-// appendTo streams one message to storage. Unless all of it came, nothing is committed.
+const (
+	// appendAttempts bounds how often a message is sent whose replica of storage was lost, and appendPause is between two of them.
+	appendAttempts = 3
+	appendPause    = 100 * time.Millisecond
+)
+
+// appendTo streams one message to storage. Unless all of it came, nothing is committed. A small one is sent again, under the same id, if
+// its replica of storage was lost.
 func (s *session) appendTo(ctx context.Context, name string, start *storagev1.AppendRequest_Message, literal io.Reader) (*storagev1.AppendResponse, error) {
+	target := &storagev1.AppendRequest_Target{AccountId: s.accountID(), Mailbox: name, AppendId: rand.Text()}
+	source := replay.New(literal, nil)
+	whole := sync.OnceValue(func() error { return s.appendEnds(source.Size(), start) })
+	for attempt := 1; ; attempt++ {
+		answer, err := s.appendOnce(ctx, target, start, source, whole)
+		if attempt == appendAttempts || !rpc.Lost(err) {
+			return answer, err
+		}
+		if kept, broken := source.ReadAll(); broken != nil || !kept {
+			return nil, cmp.Or(broken, err)
+		}
+		select {
+		case <-time.After(appendPause):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
+// appendEnds reads the end of the command, which must be whole, too: a client that vanishes before it did not ask for anything.
+func (s *session) appendEnds(size int64, start *storagev1.AppendRequest_Message) error {
+	if uint64(size) != start.GetSizeHint() {
+		return &brokenError{io.ErrUnexpectedEOF}
+	}
+	if s.dec.AppendMore() {
+		s.dec.Fail("one message at a time")
+	}
+	return s.dec.End()
+}
+
+func (s *session) appendOnce(
+	ctx context.Context, target *storagev1.AppendRequest_Target, start *storagev1.AppendRequest_Message, source *replay.Source, whole func() error,
+) (*storagev1.AppendResponse, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := s.Storage.Append(ctx)
@@ -121,42 +163,22 @@ func (s *session) appendTo(ctx context.Context, name string, start *storagev1.Ap
 		}
 		return err
 	}
-	if err := send(&storagev1.AppendRequest{Message: &storagev1.AppendRequest_Target_{
-		Target: &storagev1.AppendRequest_Target{AccountId: s.accountID(), Mailbox: name},
-	}}); err != nil {
+	if err := send(&storagev1.AppendRequest{Message: &storagev1.AppendRequest_Target_{Target: target}}); err != nil {
 		return nil, err
 	}
 	if err := send(&storagev1.AppendRequest{Message: &storagev1.AppendRequest_Start{Start: start}}); err != nil {
 		return nil, err
 	}
-	var size uint64
-	for {
-		chunk := make([]byte, appendChunk) // a new one: in one process the message itself is handed over
-		n, readErr := io.ReadFull(literal, chunk)
-		if n > 0 {
-			if err := send(&storagev1.AppendRequest{Message: &storagev1.AppendRequest_Chunk{Chunk: chunk[:n]}}); err != nil {
-				return nil, err
-			}
-			size += uint64(n)
-		}
-		if errors.Is(readErr, io.EOF) || errors.Is(readErr, io.ErrUnexpectedEOF) {
-			break
-		}
-		if readErr != nil {
-			return nil, readErr
-		}
-	}
-	// The command must be whole, too: a client that vanishes before its end did not ask for anything.
-	if size != start.GetSizeHint() {
-		return nil, &brokenError{io.ErrUnexpectedEOF}
-	}
-	if s.dec.AppendMore() {
-		s.dec.Fail("one message at a time")
-	}
-	if err := s.dec.End(); err != nil {
+	err = source.Send(func(chunk []byte) error {
+		return send(&storagev1.AppendRequest{Message: &storagev1.AppendRequest_Chunk{Chunk: chunk}})
+	})
+	if err != nil {
 		return nil, err
 	}
-	if err := send(&storagev1.AppendRequest{Message: &storagev1.AppendRequest_Commit{Commit: &storagev1.Commit{Size: size}}}); err != nil {
+	if err := whole(); err != nil {
+		return nil, err
+	}
+	if err := send(&storagev1.AppendRequest{Message: &storagev1.AppendRequest_Commit{Commit: &storagev1.Commit{Size: uint64(source.Size())}}}); err != nil {
 		return nil, err
 	}
 	timer := time.AfterFunc(s.Limits.RPC, cancel)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"runtime/debug"
 
+	"github.com/yubin-mail/yubin/pkg/rpc"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 	"github.com/yubin-mail/yubin/services/imap/internal/view"
 	"github.com/yubin-mail/yubin/services/imap/internal/wire"
@@ -228,38 +229,74 @@ func batches(spans []span, n int) func(yield func([]span) bool) {
 
 // batch asks storage about some messages and sends them as they come.
 func (f *fetcher) batch(ctx context.Context, spans []span) error {
+	wanted, missing := f.s.box.uidRanges(spans), count(spans)
+	for {
+		told, err := f.ask(ctx, wanted)
+		missing -= told.known
+		if told.lost {
+			wanted = after(wanted, told.last)
+			continue
+		}
+		if err == nil && missing > 0 {
+			f.missing = true
+		}
+		return err
+	}
+}
+
+// answered is what came of a call to storage.
+type answered struct {
+	last  uint32 // the highest UID that it told of, 0 if none
+	known int    // messages of those that the client knows
+	lost  bool   // the replica of storage was lost when it had begun to answer; before that, gRPC itself has tried others
+}
+
+// ask is one call to storage.
+func (f *fetcher) ask(ctx context.Context, wanted []*storagev1.UidRange) (told answered, err error) {
+	if len(wanted) == 0 {
+		return told, nil
+	}
 	call, cancel := context.WithCancel(ctx)
 	defer cancel()
 	b := f.s.box
 	stream, err := f.s.Storage.Fetch(call, &storagev1.FetchRequest{
-		AccountId: f.s.accountID(), MailboxId: b.id, Uids: b.uidRanges(spans),
+		AccountId: f.s.accountID(), MailboxId: b.id, Uids: wanted,
 		Structure: f.needs.structure, Envelope: f.needs.envelope, Preview: f.needs.preview, Header: f.needs.header,
 	})
 	if err != nil {
-		return err
+		return told, err
 	}
-	want := count(spans)
 	for {
 		answer, err := recv(stream, f.s.Limits.RPC, cancel)
 		if errors.Is(err, io.EOF) {
-			break
+			return told, nil
 		}
 		if err != nil {
-			return err
+			told.lost = rpc.Lost(err) && told.last > 0
+			return told, err
 		}
 		for _, info := range answer.GetMessages() {
-			m, i, ok := b.told.Find(info.GetState().GetUid())
+			told.last = info.GetState().GetUid()
+			m, i, ok := b.told.Find(told.last)
 			if !ok {
 				continue // the client does not know it yet
 			}
-			want--
+			told.known++
 			if err := f.message(ctx, i, m, info); err != nil {
-				return err
+				return told, err
 			}
 		}
 	}
-	f.missing = f.missing || want > 0
-	return nil
+}
+
+// after gives what of the ranges lies behind a UID.
+func after(ranges []*storagev1.UidRange, uid uint32) (rest []*storagev1.UidRange) {
+	for _, r := range ranges {
+		if r.GetStop() > uid {
+			rest = append(rest, &storagev1.UidRange{Start: max(r.GetStart(), uid+1), Stop: r.GetStop()})
+		}
+	}
+	return rest
 }
 
 // readAhead is how many messages are opened beyond the one that is sent, so that storage works while the client reads.

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/yubin-mail/yubin/pkg/fault"
+	"github.com/yubin-mail/yubin/pkg/octets"
 	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 	"github.com/yubin-mail/yubin/services/imap/internal/render"
@@ -148,52 +149,17 @@ func (s *session) openExtent(ctx context.Context, m *fetched, label []byte, exte
 	if extent.Size == 0 {
 		return &part{label: label, body: bytes.NewReader(nil)}, nil
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	stream, err := s.Storage.Read(ctx, &storagev1.ReadRequest{
+	r := octets.NewReader(ctx, s.Storage, &storagev1.ReadRequest{
 		AccountId: s.accountID(), MailboxId: s.box.id, Uid: m.state.UID, Offset: extent.Offset, Length: extent.Size,
-	})
-	if err != nil {
-		cancel()
-		return nil, err
-	}
-	r := &bodyReader{stream: stream, timeout: s.Limits.RPC, cancel: cancel}
-	if err := r.fill(); err != nil {
-		cancel()
+	}, s.Limits.RPC)
+	if err := r.Fill(); err != nil {
+		r.Close()
 		if errors.Is(err, io.EOF) {
 			return nil, &partError{io.ErrUnexpectedEOF}
 		}
 		return nil, err
 	}
-	return &part{label: label, size: extent.Size, body: r, close: cancel}, nil
-}
-
-// bodyReader reads a message from storage.
-type bodyReader struct {
-	stream  grpc.ServerStreamingClient[storagev1.ReadResponse]
-	timeout time.Duration
-	cancel  context.CancelFunc
-	chunk   []byte
-}
-
-func (r *bodyReader) fill() error {
-	for len(r.chunk) == 0 {
-		answer, err := recv(r.stream, r.timeout, r.cancel)
-		if err != nil {
-			return err
-		}
-		r.chunk = answer.GetChunk()
-	}
-	return nil
-}
-
-// Read implements io.Reader.
-func (r *bodyReader) Read(p []byte) (int, error) {
-	if err := r.fill(); err != nil {
-		return 0, err
-	}
-	n := copy(p, r.chunk)
-	r.chunk = r.chunk[n:]
-	return n, nil
+	return &part{label: label, size: extent.Size, body: r, close: r.Close}, nil
 }
 
 // recv receives the next answer of a stream, and cancels it if that takes longer than the timeout.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/yubin-mail/yubin/pkg/rpc"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 	"github.com/yubin-mail/yubin/services/imap/internal/view"
 	"github.com/yubin-mail/yubin/services/imap/internal/wire"
@@ -89,10 +90,15 @@ func (s *session) storeFlags(ctx context.Context, spans []span, change flagChang
 func (s *session) storeBatch(ctx context.Context, spans []span, change flagChange) (*storagev1.StoreFlagsResponse, error) {
 	ctx, cancel := s.bulk(ctx)
 	defer cancel()
-	return s.Storage.StoreFlags(ctx, &storagev1.StoreFlagsRequest{
+	request := &storagev1.StoreFlagsRequest{
 		AccountId: s.accountID(), MailboxId: s.box.id, Uids: s.box.uidRanges(spans),
 		Operation: storeOps[change.op], Flags: change.bits, Keywords: change.keywords,
-	})
+	}
+	answer, err := s.Storage.StoreFlags(ctx, request)
+	if rpc.Lost(err) { // without a condition, made twice is made once
+		answer, err = s.Storage.StoreFlags(ctx, request)
+	}
+	return answer, err
 }
 
 // explains tells whether a message is as a client expects that knew it as before and made the change.

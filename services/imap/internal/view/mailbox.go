@@ -9,12 +9,16 @@ import (
 	"sync/atomic"
 
 	"github.com/yubin-mail/yubin/pkg/fault"
+	"github.com/yubin-mail/yubin/pkg/rpc"
 	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 )
 
 // ErrDead means that the mailbox was deleted, or is no longer the one that was opened.
 var ErrDead = errors.New("the mailbox was deleted")
+
+// syncAttempts bounds how often a sync is begun whose replica of storage was lost on the way.
+const syncAttempts = 3
 
 // errOrder means that storage told of a message between UIDs that were known before.
 var errOrder = errors.New("a message appeared between known UIDs")
@@ -101,7 +105,13 @@ func (b *mailbox) startLocked() bool {
 func (b *mailbox) sync() error {
 	ctx, cancel := context.WithTimeout(b.manager.ctx, b.manager.opts.SyncTimeout)
 	defer cancel()
-	next, err := b.pull(ctx)
+	next, begun, err := b.pull(ctx)
+	for range syncAttempts - 1 {
+		if !begun || !rpc.Lost(err) { // before it has begun, gRPC itself has tried other replicas
+			break
+		}
+		next, begun, err = b.pull(ctx)
+	}
 	switch {
 	case fault.Is(err, rpcv1.Reason_REASON_MAILBOX_NOT_FOUND), fault.Is(err, rpcv1.Reason_REASON_UID_VALIDITY_CHANGED):
 		b.kill()
@@ -123,8 +133,8 @@ func (b *mailbox) sync() error {
 	return nil
 }
 
-// pull asks storage what changed since the current snapshot.
-func (b *mailbox) pull(ctx context.Context) (*Snapshot, error) {
+// pull asks storage what changed since the current snapshot. begun says that an answer had begun to come.
+func (b *mailbox) pull(ctx context.Context) (next *Snapshot, begun bool, err error) {
 	from := b.current.Load()
 	request := &storagev1.SyncRequest{AccountId: b.key.account, MailboxId: b.key.mailbox}
 	if from == nil {
@@ -134,7 +144,7 @@ func (b *mailbox) pull(ctx context.Context) (*Snapshot, error) {
 	}
 	stream, err := b.manager.storage.Sync(ctx, request)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	build := newBuilder(from)
 	var end *storagev1.Mailbox
@@ -144,14 +154,15 @@ func (b *mailbox) pull(ctx context.Context) (*Snapshot, error) {
 			break
 		}
 		if err != nil {
-			return nil, err
+			return nil, begun, err
 		}
+		begun = true
 		for _, r := range answer.GetVanished() {
 			build.drop(r.GetStart(), r.GetStop())
 		}
 		for _, state := range answer.GetChanged() {
 			if !build.put(messageOf(state)) {
-				return nil, errOrder
+				return nil, begun, errOrder
 			}
 		}
 		if answer.GetMailbox() != nil {
@@ -159,11 +170,11 @@ func (b *mailbox) pull(ctx context.Context) (*Snapshot, error) {
 		}
 	}
 	if end == nil {
-		return nil, io.ErrUnexpectedEOF
+		return nil, begun, io.ErrUnexpectedEOF
 	}
-	next := build.snapshot()
+	next = build.snapshot()
 	next.UIDValidity, next.UIDNext, next.ModSeq = end.GetUidValidity(), end.GetUidNext(), end.GetHighestModseq()
-	return next, nil
+	return next, begun, nil
 }
 
 // kill marks the view dead for good: its handles learn of it, and the next Open makes a new one.

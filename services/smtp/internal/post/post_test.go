@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/yubin-mail/yubin/pkg/fault"
+	"github.com/yubin-mail/yubin/pkg/replay"
 	"github.com/yubin-mail/yubin/pkg/rpc"
 	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
@@ -102,7 +103,7 @@ func TestALostAnswerIsAskedForAgain(t *testing.T) {
 		"not reached": {before: []error{errDown, errDown, errDown, errDown}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			want := strings.Repeat("0123456789abcdef", keep/16)
+			want := strings.Repeat("0123456789abcdef", replay.Keep/16)
 			run(t, s, iotest.OneByteReader(strings.NewReader(want)), func(t *testing.T, res *storagev1.DeliverResponse, size int64, _ time.Duration, err error) {
 				require.NoError(t, err)
 				require.Len(t, res.GetResults(), 1)
@@ -129,11 +130,11 @@ func TestAnAnswerIsAskedForOnlySoOften(t *testing.T) {
 
 func TestALargeMessageIsSentOnce(t *testing.T) {
 	s := &storage{after: []error{errDown}}
-	body := bytes.NewReader(make([]byte, keep+1))
+	body := bytes.NewReader(make([]byte, replay.Keep+1))
 	run(t, s, body, func(t *testing.T, _ *storagev1.DeliverResponse, size int64, _ time.Duration, err error) {
 		require.True(t, fault.Is(err, rpcv1.Reason_REASON_UNAVAILABLE), err)
 		require.Equal(t, 1, s.attempts)
-		require.EqualValues(t, keep+1, size)
+		require.EqualValues(t, replay.Keep+1, size)
 	})
 }
 
@@ -152,7 +153,7 @@ func TestAMessageThatBreaksOffIsNotStored(t *testing.T) {
 		"while it is read to end": {before: []error{errDown}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			body := io.MultiReader(bytes.NewReader(make([]byte, 3*chunkSize)), iotest.ErrReader(broken))
+			body := io.MultiReader(bytes.NewReader(make([]byte, 3*replay.ChunkSize)), iotest.ErrReader(broken))
 			run(t, s, body, func(t *testing.T, _ *storagev1.DeliverResponse, _ int64, _ time.Duration, err error) {
 				require.ErrorIs(t, err, broken)
 				require.Equal(t, 1, s.attempts)
