@@ -184,9 +184,9 @@ func (c *Compactor) unit(ctx context.Context, o Options) (done Totals, more bool
 	}
 	last, cancelLast := context.WithTimeout(context.WithoutCancel(ctx), lastWord)
 	defer cancelLast()
-	keys := make([]string, len(packs))
-	for i, p := range packs {
-		keys[i] = p.Object
+	keys := []string{w.made}
+	for _, p := range packs {
+		keys = append(keys, p.Object)
 	}
 	return w.done, true, errors.Join(err, c.Meta.ReleasePacks(last, claim.Holder, keys, w.paused))
 }

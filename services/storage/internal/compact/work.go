@@ -29,6 +29,7 @@ type work struct {
 	urgent  bool
 	live    []liveFrame
 	bytes   int64 // of live
+	made    string // the key of the new pack
 	emptied []meta.Pack
 	paused  []string // packs to be left alone for a while
 	done    Totals
@@ -190,13 +191,14 @@ func (w *work) admit(ctx context.Context) error {
 // write writes the new pack and points the contents to it.
 func (w *work) write(ctx context.Context) error {
 	key := body.NewKey(w.Now())
+	w.made = key
 	if err := w.Meta.AnnouncePack(ctx, key, w.holder, lease); err != nil {
 		return fmt.Errorf("announce new pack: %w", err)
 	}
 	moves, err := w.put(ctx, key)
 	moved := 0
 	if err == nil {
-		r := &meta.Rewritten{Object: key, Holder: w.holder, Moves: map[string][]meta.Move{}}
+		r := &meta.Rewritten{Object: key, Holder: w.holder, Lease: lease, Moves: map[string][]meta.Move{}}
 		for _, m := range moves {
 			r.Total += m.Stored
 			r.Moves[m.Object] = append(r.Moves[m.Object], m)

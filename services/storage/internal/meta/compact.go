@@ -204,6 +204,8 @@ func (s *Store) AnnouncePack(ctx context.Context, object, holder string, lease t
 // Rewritten is a new pack with copies of frames of others.
 type Rewritten struct {
 	Object, Holder string
+	// Lease is how long nobody else takes it for one that is mostly dead, as it is filled bit by bit.
+	Lease time.Duration
 	// Total is the octets of all its frames.
 	Total int64
 	// Moves are the copied frames by the pack that they are in so far, those of each by offset.
@@ -335,8 +337,8 @@ func (t *tx) addMoved(r *Rewritten, come objectUse) error {
 	if r.known {
 		n, err = t.exec(`UPDATE packs SET live_bytes = live_bytes + ?, live_refs = live_refs + ? WHERE object_key = ?`, come.bytes, come.refs, r.Object)
 	} else if n, err = t.exec(`DELETE FROM loose_objects WHERE object_key = ? AND holder = ?`, r.Object, r.Holder); err == nil && n > 0 {
-		_, err = t.exec(`INSERT INTO packs (object_key, total_bytes, live_bytes, live_refs, created_unix) VALUES (?, ?, ?, ?, ?)`,
-			r.Object, r.Total, come.bytes, come.refs, t.now)
+		_, err = t.exec(`INSERT INTO packs (object_key, total_bytes, live_bytes, live_refs, created_unix, claimed_by, claimed_until) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+			r.Object, r.Total, come.bytes, come.refs, t.now, r.Holder, t.now+int64(r.Lease.Seconds()))
 	}
 	if err == nil && n == 0 {
 		err = ErrObjectLost

@@ -63,7 +63,7 @@ func (f *fixture) claim(holder string) []string {
 func (f *fixture) move(to, holder string, packs ...string) *meta.Rewritten {
 	f.Helper()
 	f.ok(f.store.AnnouncePack(f.ctx, to, holder, time.Minute))
-	r := &meta.Rewritten{Object: to, Holder: holder, Moves: map[string][]meta.Move{}}
+	r := &meta.Rewritten{Object: to, Holder: holder, Lease: time.Minute, Moves: map[string][]meta.Move{}}
 	for _, p := range packs {
 		frames, err := f.store.Frames(f.ctx, p)
 		f.ok(err)
@@ -223,10 +223,11 @@ func testLostPack(f *fixture) {
 	// Between two of its transactions all of what moved died, and the new pack was given up.
 	f.pack("packs/z", slices.Repeat([]string{"a"}, 900)...)
 	r = f.move("packs/late", "me", "packs/z")
-	first := &meta.Rewritten{Object: r.Object, Holder: r.Holder, Total: r.Total, Moves: map[string][]meta.Move{"packs/z": r.Moves["packs/z"][:1]}}
+	first := &meta.Rewritten{Object: r.Object, Holder: r.Holder, Lease: time.Minute, Total: r.Total, Moves: map[string][]meta.Move{"packs/z": r.Moves["packs/z"][:1]}}
 	moved, err := f.store.MoveFrames(f.ctx, first)
 	f.ok(err)
 	f.equal("moved", moved, 1)
+	f.equal("what is being filled is nobody else's", f.claim("other"), []string(nil))
 	f.drop("a", 2)
 	_, err = f.store.RetireDead(f.ctx, 0)
 	f.ok(err)
