@@ -67,7 +67,7 @@ func (cfg PostgresConfig) pool() (*pgxpool.Config, error) {
 	}
 	pc.MaxConns = 16
 	if cfg.MaxConnections > 0 {
-		pc.MaxConns = int32(min(cfg.MaxConnections, 10_000)) //nolint:gosec // G115: bounded
+		pc.MaxConns = int32(min(cfg.MaxConnections, 10_000))
 	}
 	pc.MaxConnLifetime, pc.MaxConnLifetimeJitter = connectionLifetime, lifetimeJitter
 	c := pc.ConnConfig

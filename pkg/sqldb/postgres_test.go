@@ -137,7 +137,7 @@ func TestConnectionLostBeforeCommit(t *testing.T) {
 			b.Exec("DELETE FROM box")
 			b.Exec("INSERT INTO box VALUES ('a', 1)")
 			if err := tx.Batch(t.Context(), b); err != nil {
-				return errors.New("an error that hides its cause") //nolint:nilerr // on purpose
+				return errors.New("an error that hides its cause")
 			}
 			_, err := tx.Exec(t.Context(), "INSERT INTO box VALUES ('b', 2)")
 			return err

@@ -24,7 +24,7 @@ const source = "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c"
 const KMSKey = "test-key"
 
 // kmsSecret are 32 octets that protect nothing.
-const kmsSecret = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+const kmsSecret = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=" //nolint:gosec // of a test server
 
 // Server is a MinIO on one directory.
 type Server struct {
@@ -58,7 +58,7 @@ func StartTLS(tb testing.TB) *Server {
 }
 
 func newServer(tb testing.TB) *Server {
-	return &Server{AccessKey: "yubin-test", SecretKey: "yubin-test-secret", dir: tb.TempDir()}
+	return &Server{AccessKey: "yubin-test", SecretKey: "yubin-test-secret", dir: tb.TempDir()} //nolint:gosec // of a test server
 }
 
 func start(tb testing.TB, s *Server, scheme string, transport http.RoundTripper) *Server {

@@ -29,7 +29,7 @@ type Server struct {
 // Start starts a server of the test's own, which ends with it. It needs a file system with extended attributes.
 func Start(tb testing.TB) *Server {
 	tb.Helper()
-	s := &Server{AccessKey: "yubin-test", SecretKey: "yubin-test-secret", dir: tb.TempDir()}
+	s := &Server{AccessKey: "yubin-test", SecretKey: "yubin-test-secret", dir: tb.TempDir()} //nolint:gosec // of a test server
 	binary := process.Find(tb, "versitygw", source)
 	p := process.Start(tb, process.Command{
 		Name: "versitygw",

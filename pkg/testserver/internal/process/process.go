@@ -79,7 +79,7 @@ func (s *Server) launch(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	args := s.command.Args(s.Addr)
-	cmd := exec.Command(args[0], args[1:]...) //nolint:noctx // outlives the context of the test, whose cleanup ends it
+	cmd := exec.Command(args[0], args[1:]...) //nolint:gosec,noctx // named by tests; outlives the context of the test, whose cleanup ends it
 	cmd.Env = slices.Concat(os.Environ(), s.command.Env)
 	cmd.Stdout, cmd.Stderr = &s.log, &s.log
 	if err := cmd.Start(); err != nil {
@@ -181,7 +181,7 @@ var _ io.Writer = (*tail)(nil)
 func freeAddr(tb testing.TB) string {
 	tb.Helper()
 	for range 1000 {
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(10_000+rand.IntN(22_000)))
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(10_000+rand.IntN(22_000))) //nolint:gosec // not a secret
 		var c net.ListenConfig
 		if l, err := c.Listen(tb.Context(), "tcp", addr); err == nil {
 			_ = l.Close()
