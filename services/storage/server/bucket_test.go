@@ -24,7 +24,7 @@ func bucketFlags(t *testing.T, server *minio.Server) []string {
 
 func TestMailLivesInABucketThroughRestartsOfBoth(t *testing.T) {
 	server := minio.Start(t)
-	flags := bucketFlags(t, server)
+	flags := append(bucketFlags(t, server), "--storage-read-cache-dir="+t.TempDir())
 	h := start(t, flags...)
 	small, large := mail("small", "x"), mail("large", strings.Repeat("all work and no play\r\n", 200_000))
 	uids := map[uint32]string{h.mustDeliver("bob", small): small, h.mustDeliver("bob", large): large}
@@ -36,6 +36,12 @@ func TestMailLivesInABucketThroughRestartsOfBoth(t *testing.T) {
 	for uid, want := range uids {
 		if got := h.read("bob", inbox, uid, 0, 0); got != want {
 			t.Errorf("message %d reads %d octets, want %d", uid, len(got), len(want))
+		}
+	}
+	server.Kill(t)
+	for uid, want := range uids {
+		if got := h.read("bob", inbox, uid, 0, 100); got != want[:100] {
+			t.Errorf("message %d reads %q without its bucket, though it was read before", uid, got)
 		}
 	}
 	if left, err := os.ReadDir(filepath.Join(h.dir, "bodies")); err == nil {

@@ -31,6 +31,8 @@ type Config struct {
 	spoolMemory      config.Size
 	spoolTotalMemory config.Size
 	readCache        config.Size
+	readCacheDir     string
+	readCacheDisk    config.Size
 	largeBody        config.Size
 	groupWait        time.Duration
 	minFree          config.Size
@@ -53,6 +55,8 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 	config.SizeVar(fs, &c.spoolMemory, "storage-spool-memory", config.MiB, "memory for one incoming message; more goes to a temporary file")
 	config.SizeVar(fs, &c.spoolTotalMemory, "storage-spool-total-memory", 256*config.MiB, "memory for all incoming messages together")
 	config.SizeVar(fs, &c.readCache, "storage-read-cache", 64*config.MiB, "memory for bodies that are read again")
+	fs.StringVar(&c.readCacheDir, "storage-read-cache-dir", "", "directory for a second read cache, on a local disk; empty: none")
+	config.SizeVar(fs, &c.readCacheDisk, "storage-read-cache-disk", 10*config.GB, "disk space of --storage-read-cache-dir")
 	config.SizeVar(fs, &c.largeBody, "storage-large-body", config.MiB, "size above which a body becomes an object of its own")
 	fs.DurationVar(&c.groupWait, "storage-group-wait", 2*time.Millisecond, "how long a group of deliveries waits for more under load; a lone one does not wait")
 	c.s3.Flags(fs)
@@ -78,6 +82,7 @@ func (c *Config) Validate() []error {
 	errs = config.AtLeast(errs, "storage-spool-memory", c.spoolMemory, 4*config.KiB)
 	errs = config.AtLeast(errs, "storage-spool-total-memory", c.spoolTotalMemory, config.MiB)
 	errs = config.AtLeast(errs, "storage-read-cache", c.readCache, config.MiB)
+	errs = config.AtLeast(errs, "storage-read-cache-disk", c.readCacheDisk, 16*config.MiB)
 	errs = config.Between(errs, "storage-large-body", c.largeBody, 64*config.KiB, maxLargeBody)
 	return config.Between(errs, "storage-group-wait", c.groupWait, 0, time.Second)
 }

@@ -50,6 +50,7 @@ type Server struct {
 	lock     *os.File
 	dir      *object.Dir // if the objects are in a directory of ours
 	bucket   *s3.Store   // if they are in a bucket
+	cache    *body.DiskCache
 	objects  object.Store
 	capacity *capacity.Reserver
 	writer   *delivery.Writer
@@ -126,8 +127,13 @@ func (s *Server) assemble(ctx context.Context, cfg Config, deps Deps) error {
 	if err := store.ShortenRetention(ctx); err != nil {
 		return fmt.Errorf("shorten retention: %w", err)
 	}
+	if cfg.readCacheDir != "" {
+		if s.cache, err = body.OpenDiskCache(cfg.readCacheDir, int64(cfg.readCacheDisk), deps.Log, deps.Registerer); err != nil {
+			return err
+		}
+	}
 	bodies, err := body.NewStore(body.Config{
-		Objects: s.objects, CacheBytes: int64(cfg.readCache), LargeBytes: int64(cfg.largeBody), Now: deps.Now, Registerer: deps.Registerer,
+		Disk: s.cache, Objects: s.objects, CacheBytes: int64(cfg.readCache), LargeBytes: int64(cfg.largeBody), Now: deps.Now, Registerer: deps.Registerer,
 	})
 	if err != nil {
 		return err
@@ -165,6 +171,9 @@ func (s *Server) close() error {
 	}
 	if s.dir != nil {
 		errs = append(errs, s.dir.Close())
+	}
+	if s.cache != nil {
+		errs = append(errs, s.cache.Close())
 	}
 	if s.lock != nil {
 		errs = append(errs, s.lock.Close())

@@ -53,7 +53,7 @@ func build(tb testing.TB, dir, program, source string) error {
 		return nil
 	}
 	tb.Logf("building %s, which takes some minutes the first time", source)
-	fresh := filepath.Join(dir, "new") // in the same file system, so that it appears whole
+	fresh := filepath.Join(dir, "new")                                // in the same file system, so that it appears whole
 	cmd := exec.CommandContext(tb.Context(), "go", "install", source) //nolint:gosec // named by tests
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GOBIN="+fresh, "GOWORK=off", "CGO_ENABLED=0", "GOFLAGS=-trimpath")

@@ -68,11 +68,11 @@ func (c *cache) get(key cacheKey) (cached, bool) {
 	return v, ok
 }
 
-// has tells whether key is there, as no use of it.
-func (c *cache) has(key cacheKey) bool {
+// peek gives what is under key, as no use of it.
+func (c *cache) peek(key cacheKey) (cached, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.lru.Contains(key)
+	return c.lru.Peek(key)
 }
 
 func (c *cache) add(key cacheKey, v cached) {

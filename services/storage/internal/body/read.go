@@ -100,6 +100,11 @@ type rangeReader struct {
 	written  int64
 }
 
+// keepOnDisk tells whether the disk has room for what is read at one go.
+func (r *rangeReader) keepOnDisk() bool {
+	return r.store.disk != nil && r.end-r.off <= r.store.disk.limit/8
+}
+
 func (b *Body) key(chunk int) cacheKey {
 	return cacheKey{location: b.location, chunk: chunk}
 }
@@ -107,7 +112,7 @@ func (b *Body) key(chunk int) cacheKey {
 // chunks writes chunk i, and those up to last that are best read with it; next is the one after them.
 func (r *rangeReader) chunks(i, last int) (next int, err error) {
 	next = i + 1
-	for next <= last && !r.store.cache.has(r.key(i)) && !r.store.cache.has(r.key(next)) {
+	for next <= last && !r.cached(i) && !r.cached(next) {
 		next++
 	}
 	if next > i+1 {
@@ -118,6 +123,19 @@ func (r *rangeReader) chunks(i, last int) (next int, err error) {
 		return 0, readError(r.location, err)
 	}
 	return next, r.write(i, content)
+}
+
+// cached tells whether a cache has chunk i of a body of several.
+func (r *rangeReader) cached(i int) bool {
+	if _, ok := r.store.cache.peek(r.key(i)); ok {
+		return true
+	}
+	table, ok := r.store.cache.peek(r.key(tableChunk))
+	if !ok || r.store.disk == nil {
+		return false
+	}
+	off, n := table.table.ChunkRange(i)
+	return r.store.disk.has(diskName(r.location.Object, off, n))
 }
 
 // write writes what the range has of chunk i.
@@ -148,14 +166,24 @@ func (r *rangeReader) stream(i, end int) error {
 
 	var stored, buf []byte
 	for ; i < end; i++ {
-		_, n := table.ChunkRange(i)
+		off, n := table.ChunkRange(i)
 		stored = slices.Grow(stored[:0], int(n))[:n]
-		if _, err := io.ReadFull(wholeReader{in}, stored); err != nil {
+		if _, err := io.ReadFull(wholeReader{in}, stored); err != nil && !errors.Is(err, pack.ErrCorrupt) {
 			return readError(r.location, err)
 		}
 		content, err := table.Decode(buf, i, stored)
 		if err != nil {
-			return readError(r.location, err)
+			// Damaged, here or on the way: read alone it gets a second chance.
+			if content, err = r.chunk(r.ctx, i); err != nil {
+				return readError(r.location, err)
+			}
+			if err := r.write(i, content); err != nil {
+				return err
+			}
+			continue
+		}
+		if r.keepOnDisk() {
+			r.store.disk.add(diskName(r.location.Object, off, n), stored)
 		}
 		if r.keep {
 			r.store.cache.add(r.key(i), cachedContent(content))
@@ -183,36 +211,35 @@ func (b *Body) chunk(ctx context.Context, i int) ([]byte, error) {
 }
 
 // loadWhole reads a body of one chunk with its table in one read.
-func (b *Body) loadWhole(ctx context.Context, i int) ([]byte, error) {
-	frame, err := b.read(ctx, b.location.Offset, b.location.Stored)
-	if err != nil {
-		return nil, err
-	}
-	off, n, err := b.location.frame().TableRange()
-	if err != nil {
-		return nil, err
-	}
-	off -= b.location.Offset
-	table, err := pack.ParseTable(b.location.frame(), frame[off:off+n])
-	if err != nil {
-		return nil, err
-	}
-	off, n = table.ChunkRange(i)
-	off -= b.location.Offset
-	return table.Decode(nil, i, frame[off:off+n])
+func (b *Body) loadWhole(ctx context.Context, i int) (content []byte, err error) {
+	frame := b.location.frame()
+	err = b.read(ctx, frame.Offset, frame.Stored, func(stored []byte) error {
+		off, n, err := frame.TableRange()
+		if err != nil {
+			return err
+		}
+		table, err := pack.ParseTable(frame, stored[off-frame.Offset:][:n])
+		if err != nil {
+			return err
+		}
+		off, n = table.ChunkRange(i)
+		content, err = table.Decode(nil, i, stored[off-frame.Offset:][:n])
+		return err
+	})
+	return content, err
 }
 
-func (b *Body) loadChunk(ctx context.Context, i int) ([]byte, error) {
+func (b *Body) loadChunk(ctx context.Context, i int) (content []byte, err error) {
 	table, err := b.table(ctx)
 	if err != nil {
 		return nil, err
 	}
 	off, n := table.ChunkRange(i)
-	stored, err := b.read(ctx, off, n)
-	if err != nil {
-		return nil, err
-	}
-	return table.Decode(nil, i, stored)
+	err = b.read(ctx, off, n, func(stored []byte) error {
+		content, err = table.Decode(nil, i, stored)
+		return err
+	})
+	return content, err
 }
 
 func (b *Body) table(ctx context.Context) (*pack.Table, error) {
@@ -221,11 +248,11 @@ func (b *Body) table(ctx context.Context) (*pack.Table, error) {
 		if err != nil {
 			return cached{}, err
 		}
-		stored, err := b.read(ctx, off, n)
-		if err != nil {
-			return cached{}, err
-		}
-		table, err := pack.ParseTable(b.location.frame(), stored)
+		var table *pack.Table
+		err = b.read(ctx, off, n, func(stored []byte) error {
+			table, err = pack.ParseTable(b.location.frame(), stored)
+			return err
+		})
 		return cachedTable(table, b.location.frame().Chunks()), err
 	})
 	return v.table, err
@@ -234,21 +261,42 @@ func (b *Body) table(ctx context.Context) (*pack.Table, error) {
 // maxRead is the most that a read of one piece takes: a frame of one chunk with the longest meta, or a table.
 const maxRead = 8 << 20
 
-// read reads n octets of the object.
-func (b *Body) read(ctx context.Context, off, n int64) (stored []byte, err error) {
+// read reads n octets of the object, from the disk if they are there, and has them verified. What the object store gave damaged is read
+// once more: it may have been so on the way only.
+func (b *Body) read(ctx context.Context, off, n int64, verify func(stored []byte) error) error {
 	if n > maxRead {
-		return nil, fmt.Errorf("%w: %d octets where few were expected", pack.ErrCorrupt, n)
+		return fmt.Errorf("%w: %d octets where few were expected", pack.ErrCorrupt, n)
 	}
+	name := diskName(b.location.Object, off, n)
+	if stored, ok := b.store.disk.get(name); ok {
+		if int64(len(stored)) == n && verify(stored) == nil {
+			return nil
+		}
+		b.store.disk.damaged(name)
+	}
+	stored, err := b.readStored(ctx, off, n, verify)
+	if errors.Is(err, pack.ErrCorrupt) {
+		stored, err = b.readStored(ctx, off, n, verify)
+	}
+	if err != nil {
+		return err
+	}
+	b.store.disk.add(name, stored)
+	return nil
+}
+
+// readStored reads and verifies n octets of the object in the object store.
+func (b *Body) readStored(ctx context.Context, off, n int64, verify func(stored []byte) error) ([]byte, error) {
 	in, err := b.store.objects.GetRange(ctx, b.location.Object, off, n)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = in.Close() }() // what was read of it is verified
-	stored = make([]byte, n)
+	stored := make([]byte, n)
 	if _, err := io.ReadFull(wholeReader{in}, stored); err != nil {
 		return nil, err
 	}
-	return stored, nil
+	return stored, verify(stored)
 }
 
 // wholeReader takes the end of an object within a frame for corruption, unlike the io.ErrUnexpectedEOF of a connection that broke.

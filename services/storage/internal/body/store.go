@@ -30,6 +30,8 @@ type Config struct {
 	Objects object.Store
 	// CacheBytes bounds the memory of the read cache, in octets (64 MiB); negative: no cache.
 	CacheBytes int64
+	// Disk is a second cache below the one in memory; nil: none. The caller closes it.
+	Disk *DiskCache
 	// LargeBytes is the size in octets above which a body gets an object of its own (1 MiB).
 	LargeBytes int64
 	// ReadTimeout bounds one read of a chunk or table that callers share (30 s).
@@ -44,6 +46,7 @@ type Store struct {
 	cfg     Config
 	objects object.Store
 	cache   *cache
+	disk    *DiskCache
 	flights singleflight.Group
 	metrics *metrics
 }
@@ -64,7 +67,7 @@ func NewStore(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make cache: %w", err)
 	}
-	return &Store{cfg: cfg, objects: object.Instrument(cfg.Objects, cfg.Registerer), cache: c, metrics: m}, nil
+	return &Store{cfg: cfg, objects: object.Instrument(cfg.Objects, cfg.Registerer), cache: c, disk: cfg.Disk, metrics: m}, nil
 }
 
 // Pending is a body to be stored.

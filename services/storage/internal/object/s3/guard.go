@@ -82,7 +82,7 @@ func (g *guard) do(ctx context.Context, operation string, request func(context.C
 func pause(ctx context.Context, try int) bool {
 	longest := min(firstPause<<(try-1), maxPause)
 	select {
-	case <-time.After(longest/2 + rand.N(longest/2)):
+	case <-time.After(longest/2 + rand.N(longest/2)): //nolint:gosec // not a secret
 		return true
 	case <-ctx.Done():
 		return false

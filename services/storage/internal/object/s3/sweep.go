@@ -20,7 +20,7 @@ const (
 
 // Run removes now and then the uploads that nobody will finish, until ctx ends. Several replicas may do so.
 func (s *Store) Run(ctx context.Context) error {
-	for wait := rand.N(time.Minute); ; wait = sweepEvery/2 + rand.N(sweepEvery) {
+	for wait := rand.N(time.Minute); ; wait = sweepEvery/2 + rand.N(sweepEvery) { //nolint:gosec // not a secret
 		select {
 		case <-ctx.Done():
 			return nil
