@@ -106,7 +106,8 @@ type storage struct {
 	messages map[uint32]string
 	popped   map[uint32]bool
 	lease    int           // counts leases
-	leased   chan struct{} // closed to take the lease away; nil: nobody has it
+	leased   chan error    // gets why the lease's stream ends; nil: nobody has it
+	opened   chan string   // gets the previous lease of each that is taken
 	freed    chan struct{} // gets a value when a lease has ended
 	commits  []*storagev1.CommitMaildropRequest
 	// hooks make calls fail; nil: they do not.
@@ -116,7 +117,7 @@ type storage struct {
 }
 
 func newStorage(messages ...string) *storage {
-	s := &storage{messages: map[uint32]string{}, popped: map[uint32]bool{}, freed: make(chan struct{}, 1000)}
+	s := &storage{messages: map[uint32]string{}, popped: map[uint32]bool{}, freed: make(chan struct{}, 1000), opened: make(chan string, 1000)}
 	for i, m := range messages {
 		s.add(uint32(i*2+1), m) // odd UIDs: nothing is adjacent
 	}
@@ -137,7 +138,7 @@ func call(hook func() error) error {
 	return hook()
 }
 
-func (s *storage) OpenMaildrop(_ *storagev1.OpenMaildropRequest, stream grpc.ServerStreamingServer[storagev1.OpenMaildropResponse]) error {
+func (s *storage) OpenMaildrop(req *storagev1.OpenMaildropRequest, stream grpc.ServerStreamingServer[storagev1.OpenMaildropResponse]) error {
 	s.mu.Lock()
 	if err := call(s.onOpen); err != nil {
 		s.mu.Unlock()
@@ -147,9 +148,10 @@ func (s *storage) OpenMaildrop(_ *storagev1.OpenMaildropRequest, stream grpc.Ser
 		s.mu.Unlock()
 		return fault.New(codes.FailedPrecondition, rpcv1.Reason_REASON_MAILDROP_IN_USE, "in use")
 	}
-	taken := make(chan struct{})
-	s.leased = taken
+	ends := make(chan error, 1)
+	s.leased = ends
 	s.lease++
+	s.opened <- req.GetPreviousLeaseId()
 	first := &storagev1.OpenMaildropResponse{LeaseId: fmt.Sprint(s.lease), Mailbox: &storagev1.Mailbox{MailboxId: mailboxID, UidValidity: uidValidity}}
 	s.mu.Unlock()
 	defer func() {
@@ -164,15 +166,23 @@ func (s *storage) OpenMaildrop(_ *storagev1.OpenMaildropRequest, stream grpc.Ser
 	select {
 	case <-stream.Context().Done():
 		return stream.Context().Err()
-	case <-taken:
-		return down()
+	case err := <-ends:
+		return err
 	}
 }
 
-func (s *storage) takeLease() {
+// current gives the id of the lease.
+func (s *storage) current() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	close(s.leased)
+	return fmt.Sprint(s.lease)
+}
+
+// endLease ends the stream of the lease.
+func (s *storage) endLease(why error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leased <- why
 }
 
 func (s *storage) Sync(req *storagev1.SyncRequest, stream grpc.ServerStreamingServer[storagev1.SyncResponse]) error {
@@ -228,6 +238,7 @@ func (s *storage) Read(req *storagev1.ReadRequest, stream grpc.ServerStreamingSe
 		return fault.New(codes.NotFound, rpcv1.Reason_REASON_NOT_FOUND, "gone")
 	}
 	sent := 0
+	message = message[min(uint64(len(message)), req.GetOffset()):]
 	for chunk := range slices.Chunk([]byte(message), chunkSize) {
 		if hook != nil {
 			if err := hook(sent); err != nil {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/yubin-mail/yubin/pkg/fault"
 	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
@@ -77,7 +78,7 @@ func TestLeaseIsLost(t *testing.T) {
 	w := newWorld(t, newStorage(first))
 	c := w.login()
 	c.ok("DELE 1")
-	w.storage.takeLease()
+	w.storage.endLease(fault.New(codes.Aborted, rpcv1.Reason_REASON_LEASE_LOST, "lost"))
 	if line := c.line(); !strings.HasPrefix(line, "-ERR [SYS/TEMP] the maildrop was lost") {
 		t.Errorf("got %q", line)
 	}
@@ -85,6 +86,48 @@ func TestLeaseIsLost(t *testing.T) {
 	if got := w.storage.left(); len(got) != 1 {
 		t.Errorf("left %v", got)
 	}
+}
+
+func TestSessionGoesOnWhenItsReplicaOfStorageIsLost(t *testing.T) {
+	for name, lost := range map[string]error{"leaving": down(), "dead": status.Error(codes.Unavailable, "connection reset by peer")} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, newStorage(first, third))
+			c := w.login()
+			<-w.storage.opened
+			c.ok("DELE 1")
+			for range 3 {
+				before := w.storage.current()
+				w.storage.endLease(lost)
+				if previous := <-w.storage.opened; previous != before {
+					t.Errorf("the lease %q was given up, want %q", previous, before)
+				}
+			}
+			c.ok("RETR 2")
+			c.lines()
+			c.ok("QUIT")
+			if got := w.storage.left(); !slices.Equal(got, []uint32{3}) {
+				t.Errorf("left %v", got)
+			}
+		})
+	}
+}
+
+func TestDownloadGoesOnWhenItsReplicaOfStorageIsLost(t *testing.T) {
+	w := newWorld(t, newStorage(first))
+	cuts := 0
+	w.storage.onRead = func(sent int) error {
+		if sent == chunkSize {
+			cuts++
+			return status.Error(codes.Unavailable, "connection reset by peer")
+		}
+		return nil
+	}
+	c := w.login()
+	c.ok("RETR 1")
+	if got := strings.Join(c.lines(), "\r\n") + "\r\n"; got != first || cuts < 2 {
+		t.Errorf("got %q after %d cuts", got, cuts)
+	}
+	c.ok("QUIT")
 }
 
 func TestStorageIsDown(t *testing.T) {

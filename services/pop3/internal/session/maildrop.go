@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/yubin-mail/yubin/pkg/fault"
+	"github.com/yubin-mail/yubin/pkg/rpc"
 	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 )
@@ -22,7 +24,6 @@ type message struct {
 // maildrop is the list of an account's messages as it was at login, under a lease that nobody else can hold.
 type maildrop struct {
 	accountID   string
-	leaseID     string
 	mailboxID   uint64
 	uidValidity uint32
 	messages    []message
@@ -34,7 +35,13 @@ type maildrop struct {
 	release context.CancelFunc
 	// lost is closed when the lease has ended.
 	lost chan struct{}
+
+	mu      sync.Mutex // held while the lease is used, or exchanged for another one
+	leaseID string
 }
+
+// listAttempts bounds how often a list is begun.
+const listAttempts = 3
 
 // inUseRetries is how long to wait before each further attempt to take a lease that another session holds: it may be the
 // client's own session before this one, of which storage has not heard yet that it is over.
@@ -65,43 +72,21 @@ func openMaildrop(ctx context.Context, s *Session, accountID string) (*maildrop,
 	return d, nil
 }
 
-// lease takes the lease of an account's maildrop.
-func lease(ctx context.Context, s *Session, accountID string) (*maildrop, error) {
-	ctx, watch := newWatchdog(ctx, s.server.config.CallTimeout)
-	stream, err := s.server.clients.Storage.OpenMaildrop(ctx, &storagev1.OpenMaildropRequest{AccountId: accountID})
-	var first *storagev1.OpenMaildropResponse
-	if err == nil {
-		first, err = stream.Recv()
-	}
-	if !watch.rest() && err == nil {
-		err = context.DeadlineExceeded
-	}
-	if err != nil {
-		watch.end()
-		return nil, fmt.Errorf("open maildrop: %w", err)
-	}
-	d := &maildrop{
-		accountID:   accountID,
-		leaseID:     first.GetLeaseId(),
-		mailboxID:   first.GetMailbox().GetMailboxId(),
-		uidValidity: first.GetMailbox().GetUidValidity(),
-		release:     watch.end,
-		lost:        make(chan struct{}),
-	}
-	go func() {
-		defer close(d.lost)
-		for err == nil {
-			_, err = stream.Recv()
+// list reads the whole mailbox but what has left the maildrop (policy keep), in the order of UIDs. It begins again if the replica of storage
+// is lost on the way.
+func (d *maildrop) list(ctx context.Context, s *Session) error {
+	err := d.tryList(ctx, s)
+	for range listAttempts - 1 {
+		if len(d.messages) == 0 || !rpc.Lost(err) { // before it has begun, gRPC itself has tried other replicas
+			break
 		}
-		if ctx.Err() == nil {
-			s.leave(textLeaseLost)
-		}
-	}()
-	return d, nil
+		d.messages, d.count, d.octets = nil, 0, 0
+		err = d.tryList(ctx, s)
+	}
+	return err
 }
 
-// list reads the whole mailbox but what has left the maildrop (policy keep), in the order of UIDs.
-func (d *maildrop) list(ctx context.Context, s *Session) error {
+func (d *maildrop) tryList(ctx context.Context, s *Session) error {
 	ctx, watch := newWatchdog(ctx, s.server.config.CallTimeout)
 	defer watch.end()
 	stream, err := s.server.clients.Storage.Sync(ctx, &storagev1.SyncRequest{AccountId: d.accountID, MailboxId: d.mailboxID, UidValidity: d.uidValidity})

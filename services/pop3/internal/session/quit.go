@@ -44,14 +44,17 @@ func (s *Session) update(ctx context.Context) error {
 	defer cancel()
 	var err error
 	for range commitAttempts {
-		_, err = s.server.clients.Storage.CommitMaildrop(ctx, &storagev1.CommitMaildropRequest{
-			AccountId: s.drop.accountID, LeaseId: s.drop.leaseID, Uids: uids, Action: action,
+		err = s.drop.withLease(func(lease string) error {
+			_, err := s.server.clients.Storage.CommitMaildrop(ctx, &storagev1.CommitMaildropRequest{
+				AccountId: s.drop.accountID, LeaseId: lease, Uids: uids, Action: action,
+			})
+			return err
 		})
 		if err == nil {
 			s.server.metrics.deleted.WithLabelValues(label).Add(float64(len(s.drop.messages) - s.drop.count))
 			return nil
 		}
-		if !rpc.Transient(err) {
+		if !rpc.Transient(err) || fault.Is(err, rpcv1.Reason_REASON_LEASE_LOST) {
 			break
 		}
 	}

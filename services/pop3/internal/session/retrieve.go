@@ -9,6 +9,7 @@ import (
 	"math"
 
 	"github.com/yubin-mail/yubin/pkg/fault"
+	"github.com/yubin-mail/yubin/pkg/octets"
 	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 	"github.com/yubin-mail/yubin/services/pop3/internal/wire"
@@ -27,7 +28,7 @@ func (s *Session) cmdRetr(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer body.close()
+	defer body.Close()
 	s.say(textOctets, m.size)
 	return s.transfer(body, m.size, math.MaxInt)
 }
@@ -59,7 +60,7 @@ func (s *Session) cmdTop(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer body.close()
+	defer body.Close()
 	s.say(textTop)
 	return s.transfer(body, size, lines)
 }
@@ -89,35 +90,21 @@ func (s *Session) header(ctx context.Context, n int, m *message) ([]byte, uint64
 	}
 }
 
-// body is a message that is being read.
-type body struct {
-	stream storagev1.StorageService_ReadClient
-	watch  *watchdog
-	// chunk is the first, until it was taken; ended says that there is none after it.
-	chunk []byte
-	ended bool
-}
-
-// read begins to read a message. That its first chunk is there means that +OK can be said. The body must be closed.
-func (s *Session) read(ctx context.Context, n int, m *message) (*body, error) {
-	ctx, watch := newWatchdog(ctx, s.server.config.CallTimeout)
-	stream, err := s.server.clients.Storage.Read(ctx, &storagev1.ReadRequest{AccountId: s.drop.accountID, MailboxId: s.drop.mailboxID, Uid: m.uid})
-	b := &body{stream: stream, watch: watch}
-	if err == nil {
-		b.chunk, err = b.receive()
-	}
+// read begins to read a message. That its first octets are there means that +OK can be said. The reader must be closed.
+func (s *Session) read(ctx context.Context, n int, m *message) (*octets.Reader, error) {
+	r := octets.NewReader(ctx, s.server.clients.Storage, &storagev1.ReadRequest{
+		AccountId: s.drop.accountID, MailboxId: s.drop.mailboxID, Uid: m.uid,
+	}, s.server.config.CallTimeout)
+	err := r.Fill()
 	if errors.Is(err, io.EOF) && m.size == 0 {
-		b.ended = true
-		return b, nil
+		return r, nil
 	}
 	if err != nil {
-		b.close()
+		r.Close()
 		return nil, readFailure(err, n)
 	}
-	return b, nil
+	return r, nil
 }
-
-func (b *body) close() { b.watch.end() }
 
 func readFailure(err error, n int) failure {
 	if errors.Is(err, io.EOF) {
@@ -132,36 +119,16 @@ func readFailure(err error, n int) failure {
 	return unavailable(err)
 }
 
-// receive waits for a chunk from storage.
-func (b *body) receive() ([]byte, error) {
-	b.watch.expect()
-	defer b.watch.rest()
-	resp, err := b.stream.Recv()
-	return resp.GetChunk(), err
-}
-
-// next gives the next chunk, io.EOF at the end.
-func (b *body) next() ([]byte, error) {
-	if chunk := b.chunk; chunk != nil {
-		b.chunk = nil
-		return chunk, nil
-	}
-	if b.ended {
-		return nil, io.EOF
-	}
-	return b.receive()
-}
-
 // errCut ends a session in which a message could not be given out whole: POP3 has no way to say so, but a connection that ends before
 // the final dot is not taken for a whole message.
 var errCut = errors.New("message was cut")
 
 // transfer sends a message: all of its first octets (whole), and then up to so many lines.
-func (s *Session) transfer(b *body, whole uint64, lines int) error {
+func (s *Session) transfer(b *octets.Reader, whole uint64, lines int) error {
 	out := wire.NewDotWriter(s.w)
 	var sent uint64
 	for {
-		chunk, err := b.next()
+		chunk, err := b.Next()
 		if errors.Is(err, io.EOF) {
 			if sent < whole {
 				return fmt.Errorf("%w: %d of %d octets", errCut, sent, whole)

@@ -21,9 +21,6 @@ func newWatchdog(ctx context.Context, timeout time.Duration) (context.Context, *
 
 func (w *watchdog) expect() { w.timer.Reset(w.timeout) }
 
-// rest says that nothing is expected for now. It is false if the time was over already.
-func (w *watchdog) rest() bool { return w.timer.Stop() }
-
 func (w *watchdog) end() {
 	w.timer.Stop()
 	w.cancel()
