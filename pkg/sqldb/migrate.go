@@ -53,7 +53,7 @@ func (db *DB) Migrate(ctx context.Context, fsys fs.FS) error {
 // prepareMigrations makes the tables about the schema. The row of schema_state is locked by who migrates.
 func (db *DB) prepareMigrations(ctx context.Context) error {
 	for attempt := 1; ; attempt++ {
-		err := db.Write(ctx, "migrate", func(tx *Tx) error {
+		err := db.repeat(ctx, "migrate", migrating, func(tx *Tx) error {
 			for _, statement := range []string{
 				`CREATE TABLE IF NOT EXISTS schema_migrations (version BIGINT PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL)`,
 				`CREATE TABLE IF NOT EXISTS schema_state (id BIGINT PRIMARY KEY, oldest BIGINT NOT NULL)`,
@@ -74,7 +74,7 @@ func (db *DB) prepareMigrations(ctx context.Context) error {
 
 // migrateNext applies one migration. It looks for the version under the lock, as another replica may be migrating too.
 func (db *DB) migrateNext(ctx context.Context, migrations []migration) (more bool, err error) {
-	err = db.Write(ctx, "migrate", func(tx *Tx) error {
+	err = db.repeat(ctx, "migrate", migrating, func(tx *Tx) error {
 		var at, oldest int
 		if err := tx.QueryRow(ctx, "SELECT oldest FROM schema_state WHERE id = 1"+db.dialect.ForUpdate).Scan(&oldest); err != nil {
 			return fmt.Errorf("lock schema: %w", err)

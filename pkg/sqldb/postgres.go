@@ -92,10 +92,14 @@ type postgresSource struct {
 
 // beginnings of transactions. The level is said because an administrator may have set another default.
 var beginnings = map[kind]string{
-	reading: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-	writing: "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
-	relaxed: "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
+	reading:   "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+	writing:   "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
+	relaxed:   "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
+	migrating: "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
 }
+
+// cockroachMigrates: CockroachDB does not change a schema at READ COMMITTED.
+const cockroachMigrates = "BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE"
 
 // dontWait makes the commit of this transaction not wait for the disk.
 const dontWait = "SET LOCAL synchronous_commit = off"
@@ -106,8 +110,12 @@ func (s *postgresSource) begin(ctx context.Context, k kind) (session, error) {
 		return nil, fmt.Errorf("connect to database: %w", err)
 	}
 	first := []string{beginnings[k]}
-	if k == relaxed && c.Conn().PgConn().ParameterStatus("crdb_version") == "" { // CockroachDB always waits
+	cockroach := c.Conn().PgConn().ParameterStatus("crdb_version") != ""
+	switch {
+	case k == relaxed && !cockroach: // which always waits
 		first = append(first, dontWait)
+	case k == migrating && cockroach:
+		first[0] = cockroachMigrates
 	}
 	return &postgresSession{source: s, conn: c, first: first, writes: k != reading}, nil
 }

@@ -11,7 +11,8 @@ type kind int
 const (
 	reading kind = iota
 	writing
-	relaxed // writing without waiting for the disk
+	relaxed   // writing without waiting for the disk
+	migrating // writing and changing the schema
 )
 
 // source gives out connections.

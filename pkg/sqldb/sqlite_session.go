@@ -16,8 +16,9 @@ type sqliteStatements struct {
 }
 
 var sqliteKinds = map[kind]sqliteStatements{
-	reading: {begin: "BEGIN DEFERRED", end: "COMMIT", abort: "ROLLBACK"},
-	writing: {begin: "BEGIN IMMEDIATE", end: "COMMIT", abort: "ROLLBACK"},
+	reading:   {begin: "BEGIN DEFERRED", end: "COMMIT", abort: "ROLLBACK"},
+	writing:   {begin: "BEGIN IMMEDIATE", end: "COMMIT", abort: "ROLLBACK"},
+	migrating: {begin: "BEGIN IMMEDIATE", end: "COMMIT", abort: "ROLLBACK"},
 	relaxed: {
 		begin: "PRAGMA synchronous=NORMAL; BEGIN IMMEDIATE",
 		end:   "COMMIT; PRAGMA synchronous=FULL",
