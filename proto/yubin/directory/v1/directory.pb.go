@@ -1184,9 +1184,12 @@ type CreateAccountRequest struct {
 	Address     string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
 	DisplayName string                 `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	// At least 8 characters, or empty: nobody can log in until SetPassword.
-	Password      string    `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`
-	PopDelete     PopDelete `protobuf:"varint,4,opt,name=pop_delete,json=popDelete,proto3,enum=yubin.directory.v1.PopDelete" json:"pop_delete,omitempty"`
-	Disabled      bool      `protobuf:"varint,5,opt,name=disabled,proto3" json:"disabled,omitempty"`
+	Password  string    `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`
+	PopDelete PopDelete `protobuf:"varint,4,opt,name=pop_delete,json=popDelete,proto3,enum=yubin.directory.v1.PopDelete" json:"pop_delete,omitempty"`
+	Disabled  bool      `protobuf:"varint,5,opt,name=disabled,proto3" json:"disabled,omitempty"`
+	// The id of an account that the directory has lost, a UUID in lower case: so its mail is found again. ALREADY_EXISTS if another has it.
+	// Empty: a new one.
+	AccountId     string `protobuf:"bytes,6,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1254,6 +1257,13 @@ func (x *CreateAccountRequest) GetDisabled() bool {
 		return x.Disabled
 	}
 	return false
+}
+
+func (x *CreateAccountRequest) GetAccountId() string {
+	if x != nil {
+		return x.AccountId
+	}
+	return ""
 }
 
 type CreateAccountResponse struct {
@@ -2547,14 +2557,16 @@ const file_yubin_directory_v1_directory_proto_rawDesc = "" +
 	"\adomains\x18\x01 \x03(\v2\x1a.yubin.directory.v1.DomainR\adomains\")\n" +
 	"\x13DeleteDomainRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\x16\n" +
-	"\x14DeleteDomainResponse\"\xc9\x01\n" +
+	"\x14DeleteDomainResponse\"\xe8\x01\n" +
 	"\x14CreateAccountRequest\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x1a\n" +
 	"\bpassword\x18\x03 \x01(\tR\bpassword\x12<\n" +
 	"\n" +
 	"pop_delete\x18\x04 \x01(\x0e2\x1d.yubin.directory.v1.PopDeleteR\tpopDelete\x12\x1a\n" +
-	"\bdisabled\x18\x05 \x01(\bR\bdisabled\"N\n" +
+	"\bdisabled\x18\x05 \x01(\bR\bdisabled\x12\x1d\n" +
+	"\n" +
+	"account_id\x18\x06 \x01(\tR\taccountId\"N\n" +
 	"\x15CreateAccountResponse\x125\n" +
 	"\aaccount\x18\x01 \x01(\v2\x1b.yubin.directory.v1.AccountR\aaccount\"\xe9\x01\n" +
 	"\x14UpdateAccountRequest\x12\x18\n" +

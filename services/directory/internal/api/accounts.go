@@ -33,8 +33,12 @@ func (a *Admin) CreateAccount(ctx context.Context, req *directoryv1.CreateAccoun
 	if err := checkPopDelete(req.GetPopDelete()); err != nil {
 		return nil, err
 	}
+	id, err := accountID(req.GetAccountId())
+	if err != nil {
+		return nil, err
+	}
 	account := store.Account{
-		ID: uuid.NewString(), Address: addr, DisplayName: req.GetDisplayName(), Disabled: req.GetDisabled(),
+		ID: id, Address: addr, DisplayName: req.GetDisplayName(), Disabled: req.GetDisabled(),
 		PopDelete: req.GetPopDelete(), Created: a.o.Now().Unix(),
 	}
 	if req.GetPassword() != "" {
@@ -47,6 +51,17 @@ func (a *Admin) CreateAccount(ctx context.Context, req *directoryv1.CreateAccoun
 		return nil, translateAccount(err)
 	}
 	return &directoryv1.CreateAccountResponse{Account: accountProto(account)}, nil
+}
+
+// accountID gives a new id, or the lost one that was asked for.
+func accountID(lost string) (string, error) {
+	if lost == "" {
+		return uuid.NewString(), nil
+	}
+	if id, err := uuid.Parse(lost); err != nil || id.String() != lost {
+		return "", invalid("account_id: %q is not a UUID in lower case", lost)
+	}
+	return lost, nil
 }
 
 // UpdateAccount implements DirectoryAdminService.

@@ -79,8 +79,8 @@ func (s *Store) AccountByID(ctx context.Context, id string) (a Account, err erro
 	return a, nil
 }
 
-// CreateAccount stores a new account, with version 1, and gives it as stored. It fails with ErrExists if an account or alias has the address, with
-// ErrNoDomain without the domain.
+// CreateAccount stores a new account, with version 1, and gives it as stored. It fails with ErrExists if an account or alias has the address, or an
+// account the id, with ErrNoDomain without the domain.
 func (s *Store) CreateAccount(ctx context.Context, a Account) (stored Account, err error) {
 	err = s.db.Write(ctx, "create_account", func(tx *sqldb.Tx) error {
 		// All who give away addresses of the domain lock it first.
@@ -94,6 +94,11 @@ func (s *Store) CreateAccount(ctx context.Context, a Account) (stored Account, e
 		}
 		if _, err := accountAt(ctx, tx, a.Address, ""); !errors.Is(err, ErrNotFound) {
 			return errors.Join(err, ErrExists)
+		}
+		if taken, err := exists(ctx, tx, `SELECT 1 FROM accounts WHERE id = ?`, a.ID); err != nil {
+			return err
+		} else if taken {
+			return ErrExists
 		}
 		_, err := tx.Exec(ctx, `INSERT INTO accounts
 			(domain, local_part, id, display_name, disabled, pop_delete, version, password, scram, created_at) VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?, ?)`,

@@ -54,6 +54,7 @@ func newAccountAdd(a *app) *cobra.Command {
 		displayName string
 		popDelete   popDeleteFlag
 		disable     bool
+		id          string
 	)
 	cmd := &cobra.Command{
 		Use:   "add ADDRESS",
@@ -71,7 +72,7 @@ func newAccountAdd(a *app) *cobra.Command {
 			return err
 		}
 		resp, err := c.directoryAdmin.CreateAccount(ctx, &directoryv1.CreateAccountRequest{
-			Address: args[0], DisplayName: displayName, Password: secret, PopDelete: popDelete.policy, Disabled: disable,
+			Address: args[0], DisplayName: displayName, Password: secret, PopDelete: popDelete.policy, Disabled: disable, AccountId: id,
 		})
 		if fault.Is(err, rpcv1.Reason_REASON_NOT_FOUND) {
 			return &hintError{err: err, hint: `"yubin domain add" adds a domain.`}
@@ -92,6 +93,7 @@ func newAccountAdd(a *app) *cobra.Command {
 	fs.StringVar(&displayName, "display-name", "", "the person's name")
 	fs.Var(&popDelete, "pop-delete", popDeleteUsage)
 	fs.BoolVar(&disable, "disable", false, "refuse its mail and logins for now")
+	fs.StringVar(&id, "id", "", "the id it had in a directory that was lost, as \"yubin storage rebuild\" tells: so it has its mail again")
 	return cmd
 }
 
