@@ -159,7 +159,7 @@ func (s *Server) assemble(ctx context.Context, cfg Config, deps Deps) error {
 	s.catalog = cfg.catalog.components(store, s.objects, spools, s.jobs, deps)
 	s.service = api.New(api.Deps{
 		Meta: store, Bodies: bodies, Writer: s.writer, Capacity: s.capacity, Space: guard, Feed: bus, Leases: s.leases,
-		Auditor: s.auditor, Compactor: s.compactor, Log: deps.Log, Registerer: deps.Registerer, MaxRecipients: cfg.maxRecipients,
+		Auditor: s.auditor, Compactor: s.compactor, Reclaimer: s.reclaimer, Log: deps.Log, Registerer: deps.Registerer, MaxRecipients: cfg.maxRecipients,
 	})
 	return nil
 }

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -58,7 +57,7 @@ func (c *upkeepConfig) assemble(store *meta.Store, objects object.Store, guard *
 	})
 	u.compactor = compact.New(compact.Config{
 		Meta: store, Objects: objects, PackBytes: int64(c.compactPackSize), Rate: int64(c.compactRate),
-		Busy: busy, Admit: guard.Admit, MakeRoom: func(ctx context.Context) error { return u.reclaimer.DeleteDead(ctx, 0) },
+		Busy: busy, Admit: guard.Admit, MakeRoom: u.reclaimer.DeleteNow,
 		Now: deps.Now, Log: deps.Log, Registerer: deps.Registerer,
 	})
 	u.auditor = &audit.Auditor{Meta: store, Objects: objects, Jobs: u.jobs, Now: deps.Now, Log: deps.Log}

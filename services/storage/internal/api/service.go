@@ -22,6 +22,7 @@ import (
 	"github.com/yubin-mail/yubin/services/storage/internal/feed"
 	"github.com/yubin-mail/yubin/services/storage/internal/maildrop"
 	"github.com/yubin-mail/yubin/services/storage/internal/meta"
+	"github.com/yubin-mail/yubin/services/storage/internal/reclaim"
 	"github.com/yubin-mail/yubin/services/storage/internal/space"
 )
 
@@ -36,6 +37,7 @@ type Deps struct {
 	Leases        *maildrop.Keeper
 	Auditor       *audit.Auditor
 	Compactor     *compact.Compactor
+	Reclaimer     *reclaim.Reclaimer
 	Log           *slog.Logger
 	Registerer    prometheus.Registerer // may be nil
 	MaxRecipients int

@@ -80,7 +80,20 @@ func (a *admin) ScrubStorage(r *storagev1.ScrubStorageRequest, stream grpc.Serve
 // CompactStorage implements storagev1.StorageAdminServiceServer.
 func (a *admin) CompactStorage(r *storagev1.CompactStorageRequest, stream grpc.ServerStreamingServer[storagev1.CompactStorageResponse]) error {
 	ctx := stream.Context()
-	done, err := a.s.Compactor.Pass(ctx, compact.Options{Now: r.GetNow()}, func(t compact.Totals) error { return stream.Send(compacted(t)) })
+	reclaim := func() error { return nil }
+	if r.GetNow() {
+		reclaim = func() error { return a.s.Reclaimer.DeleteNow(ctx) }
+	}
+	err := reclaim()
+	var done compact.Totals
+	if err == nil {
+		done, err = a.s.Compactor.Pass(ctx, compact.Options{Now: r.GetNow()}, func(t compact.Totals) error {
+			if err := reclaim(); err != nil {
+				return err
+			}
+			return stream.Send(compacted(t))
+		})
+	}
 	if err != nil {
 		return runFault(ctx, err)
 	}

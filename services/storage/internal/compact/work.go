@@ -28,7 +28,7 @@ type work struct {
 	packs   []meta.Pack
 	urgent  bool
 	live    []liveFrame
-	bytes   int64 // of live
+	bytes   int64  // of live
 	made    string // the key of the new pack
 	emptied []meta.Pack
 	paused  []string // packs to be left alone for a while

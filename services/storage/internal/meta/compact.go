@@ -431,6 +431,14 @@ func (s *Store) RetireDead(ctx context.Context, grace time.Duration) (more bool,
 	return more, err
 }
 
+// EndGrace lets all objects in which nothing is alive be deleted at once.
+func (s *Store) EndGrace(ctx context.Context) error {
+	return s.writeRelaxed(ctx, "end_grace", func(t *tx) error {
+		_, err := t.exec(`UPDATE loose_objects SET until_unix = 0 WHERE holder = '' AND until_unix > ?`, t.now)
+		return err
+	})
+}
+
 // TakeLoose gives up to limit loose objects that may be deleted, after a key, and takes them from whoever was writing them.
 func (s *Store) TakeLoose(ctx context.Context, after string, limit int) ([]string, error) {
 	var keys []string

@@ -105,6 +105,14 @@ func (r *Reclaimer) Purge(ctx context.Context) error {
 	return r.DeleteDead(ctx, r.Grace)
 }
 
+// DeleteNow deletes what is dead without any grace.
+func (r *Reclaimer) DeleteNow(ctx context.Context) error {
+	if err := r.Meta.EndGrace(ctx); err != nil {
+		return fmt.Errorf("end grace of dead objects: %w", err)
+	}
+	return r.DeleteDead(ctx, 0)
+}
+
 // DeleteDead deletes objects in which nothing has been alive for grace, and what was left of compactions. Their rows go after them, so that
 // none is forgotten. One that cannot be deleted does not keep the others.
 func (r *Reclaimer) DeleteDead(ctx context.Context, grace time.Duration) error {

@@ -29,6 +29,7 @@ type world struct {
 	clients *clients
 	storage storagev1.StorageServiceClient // as an IMAP gateway
 	state   string                         // the import state's folder
+	dir     string                         // data directory
 }
 
 func newWorld(t *testing.T) *world {
@@ -74,7 +75,7 @@ func newWorld(t *testing.T) *world {
 		}
 	})
 	admin := in.Client("admin")
-	return &world{t: t, clients: newClients(admin, admin, admin), storage: storagev1.NewStorageServiceClient(in.Client("imap")), state: t.TempDir()}
+	return &world{t: t, clients: newClients(admin, admin, admin), storage: storagev1.NewStorageServiceClient(in.Client("imap")), state: t.TempDir(), dir: dir}
 }
 
 // result of a command.

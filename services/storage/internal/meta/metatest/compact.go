@@ -270,7 +270,11 @@ func testLooseObjects(f *fixture) {
 		return keys
 	}
 	f.equal("within the grace", take(""), []string(nil))
-	f.now = f.now.Add(time.Minute)
+	f.ok(f.store.AnnouncePack(f.ctx, "packs/other", "me", 24*time.Hour))
+	f.pack("packs/z", "a")
+	f.drop("a", 3)
+	_, err = f.store.RetireDead(f.ctx, 3*time.Hour)
+	f.ok(err)
 	f.equal("after it", take(""), []string{"packs/x", "packs/y"})
 	f.equal("the second", take("packs/x"), []string{"packs/y"})
 	f.ok(f.store.ForgetLoose(f.ctx, []string{"packs/x"}))
@@ -282,6 +286,8 @@ func testLooseObjects(f *fixture) {
 	f.equal("not its pack", take(""), []string{"packs/y"})
 	f.ok(f.store.DropPack(f.ctx, "packs/new", "me"))
 	f.equal("dropped", take(""), []string{"packs/new", "packs/y"})
+	f.ok(f.store.EndGrace(f.ctx))
+	f.equal("without grace", take("packs/other"), []string{"packs/y", "packs/z"})
 }
 
 func testCheckPacks(f *fixture) {
