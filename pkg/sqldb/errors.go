@@ -32,6 +32,9 @@ const (
 	codeDiskFull            = "53100"
 	codeFeatureNotSupported = "0A000"
 	classConnection         = "08"
+	classData               = "22"
+	classIntegrity          = "23"
+	classLimit              = "54"
 	classOperator           = "57" // shutdown, crash, starting up, cancelled
 	codeCancelled           = "57014"
 	stalePlan               = "cached plan must not change result type"
@@ -123,4 +126,17 @@ func IsUnique(err error) bool {
 // IsFull tells whether an error says that the disk has no room.
 func IsFull(err error) bool {
 	return primaryCode(err) == sqlite3.SQLITE_FULL || postgresCode(err) == codeDiskFull
+}
+
+// IsRefused tells whether an error says that the database does not take what a statement was given: it would refuse the same again.
+func IsRefused(err error) bool {
+	switch primaryCode(err) {
+	case sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_RANGE:
+		return true
+	}
+	switch code := postgresCode(err); {
+	case strings.HasPrefix(code, classData), strings.HasPrefix(code, classIntegrity), strings.HasPrefix(code, classLimit):
+		return true
+	}
+	return false
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/yubin-mail/yubin/services/quota/internal/ledger"
 )
 
-// minReservationTTL is longer than any delivery can still commit: storage gives up after five minutes.
-const minReservationTTL = 6 * time.Minute
+// minReservationTTL is longer than a write can still commit: storage does so within a minute, or reserves again.
+const minReservationTTL = 90 * time.Second
 
 // Config of the quota service.
 type Config struct {
@@ -98,7 +98,7 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 	c.defaultBytes, c.defaultMessages = limit(5*config.GB), ledger.Unlimited
 	fs.Var(&c.defaultBytes, "quota-default-bytes", "capacity of an account where no limit is set for it, its domain or all: a size such as 5GB (5×10⁹ octets) or 5GiB, or none")
 	fs.Var(&c.defaultMessages, "quota-default-messages", "most messages of an account where no limit is set for it, its domain or all: a number or none")
-	fs.DurationVar(&c.reservationTTL, "quota-reservation-ttl", 10*time.Minute, "when capacity that was reserved and neither used nor released is free again; at least 6m")
+	fs.DurationVar(&c.reservationTTL, "quota-reservation-ttl", 2*time.Minute, "when capacity that was reserved and neither used nor released is free again, as after the death of a storage process; at least 90s")
 	c.warnLevels = levels{80, 90, 100}
 	fs.Var(&c.warnLevels, "quota-warn-levels", "percent of the limit at which the owner is warned by mail; empty: never")
 	fs.StringVar(&c.noticeFrom, "quota-notice-from", "", "sender address of the warnings; empty: postmaster of the account's domain")

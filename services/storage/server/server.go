@@ -151,7 +151,9 @@ func (s *Server) assemble(ctx context.Context, cfg Config, deps Deps) error {
 		return err
 	}
 	s.capacity = capacity.New(deps.Quota, deps.Log)
-	s.writer = delivery.New(delivery.Config{MaxMessageSize: int64(cfg.maxMessageSize), Wait: cmp.Or(cfg.groupWait, -1)}, delivery.Deps{
+	s.writer = delivery.New(delivery.Config{
+		MaxMessageSize: int64(cfg.maxMessageSize), Wait: cmp.Or(cfg.groupWait, -1), Remote: s.bucket != nil,
+	}, delivery.Deps{
 		Meta: store, Bodies: bodies, Spools: spools, Capacity: s.capacity, Space: guard, Log: deps.Log, Registerer: deps.Registerer, Now: deps.Now,
 	})
 	s.leases = maildrop.New(store, deps.Log)

@@ -7,7 +7,7 @@ import (
 )
 
 // sweepEvery is how often expired reservations are returned. A refusal returns those of its account at once.
-const sweepEvery = time.Minute
+const sweepEvery = 15 * time.Second
 
 // Sweep returns expired reservations until ctx ends.
 func (s *Service) Sweep(ctx context.Context, log *slog.Logger) error {

@@ -28,7 +28,7 @@ type Result struct {
 var ErrReused = errors.New("reservation id is in use for another write")
 
 // Reserve answers each reservation in order, all in one transaction. An id that holds a reservation is granted
-// again. What does not fit takes nothing.
+// again, and held for its whole time anew. What does not fit takes nothing.
 func (l *Ledger) Reserve(ctx context.Context, reservations []Reservation) ([]Result, error) {
 	order := orderByAccount(reservations, func(r Reservation) string { return r.AccountID })
 	var results []Result
@@ -89,6 +89,8 @@ func (w *work) reserve(r Reservation, found held) (Result, error) {
 		if h.AccountID != r.AccountID || h.Amount != r.Amount {
 			return Result{}, ErrReused
 		}
+		w.writes.Exec(`UPDATE reservations SET expires_at = ? WHERE account_id = ? AND reservation_id = ?`,
+			w.l.opts.Now().Add(w.l.opts.TTL).UnixMilli(), r.AccountID, r.ID)
 		return Result{Granted: true}, nil
 	}
 	a := w.accounts[r.AccountID]

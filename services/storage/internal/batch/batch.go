@@ -34,22 +34,23 @@ type Config struct {
 	MaxQueue int
 	// MaxFlushes is how many flushes may run at a time (1).
 	MaxFlushes int
-	// Full is how many waiting items are worth a flush beside another one (MaxItems).
+	// Full is how many waiting items are worth a flush, beside another one or without waiting for more (MaxItems).
 	Full int
 	// Patience is how long an item waits at most for a flush beside another one (100 ms).
 	Patience time.Duration
-	// Wait is how long a flush under load waits for more at least (2 ms); a lone submission does not. Negative: no flush waits.
+	// Wait is how long a flush under load waits for the next submission at least (2 ms), again after each; a lone one does not wait.
+	// Negative: no flush waits.
 	Wait time.Duration
 	// FlushTimeout is the deadline of the flush's context (60 s).
 	FlushTimeout time.Duration
 	Registerer   prometheus.Registerer
 }
 
-// Under load a flush waits for a share of the time that the last one took, as that is what its items lose if they miss it, but for no more
-// than some times Config.Wait.
+// Who misses a flush loses the time that it takes. So a flush under load waits for the next submission for a share of the time that the last one
+// took, and in all for no more than that time, nor for maxWaits times Config.Wait.
 const (
 	waitShare = 4
-	waitTimes = 10
+	maxWaits  = 50
 )
 
 // Result of one item.
@@ -65,8 +66,8 @@ type Flush[T, R any] func(ctx context.Context, items []T) []Result[R]
 // Batcher gathers concurrent submissions into flushes, first come first served.
 //
 // A flush takes all that wait, up to its limits. Those whom the one before it has answered are likely to come again: it waits a little for as
-// many as were answered and as had been waiting then. While one runs, another begins only for Config.Full items, or for one that has
-// waited for Config.Patience: more load makes larger batches first, and more of them last.
+// many as were answered and as had been waiting then, but not beyond Config.Full. While one runs, another begins only for so many items, or
+// for one that has waited for Config.Patience: more load makes larger batches first, more of them next, and then again larger ones.
 type Batcher[T, R any] struct {
 	cfg     Config
 	size    func(T) int64
@@ -79,11 +80,13 @@ type Batcher[T, R any] struct {
 
 	mu       sync.Mutex
 	queue    []*entry[T, R]
-	bytes    int64     // of the queue
-	flushes  int       // that run
-	expected int       // items that are likely to wait soon
-	until    time.Time // how long to wait for them
-	running  bool      // the loop that begins flushes
+	bytes    int64         // of the queue
+	flushes  int           // that run
+	expected int           // items that are likely to wait soon
+	gap      time.Duration // how long to wait for the next of them
+	until    time.Time     // how long to wait for all of them
+	latest   time.Time     // when the last submission came or the last flush ended
+	running  bool          // the loop that begins flushes
 	closed   bool
 	news     chan struct{} // wakes the loop
 	idle     chan struct{} // closed when closed and nothing is left
@@ -149,6 +152,7 @@ func (b *Batcher[T, R]) enqueue(ctx context.Context, e *entry[T, R]) error {
 		return ErrBusy
 	}
 	b.queue = append(b.queue, e)
+	b.latest = e.queued
 	b.bytes += e.size
 	b.metrics.queue.Set(float64(len(b.queue)))
 	if !b.running {
@@ -241,14 +245,14 @@ func (b *Batcher[T, R]) wait() time.Duration {
 		return forever
 	case b.closed, b.bytes >= b.cfg.MaxBytes:
 		return 0
-	case b.flushes > 0 && len(b.queue) >= b.cfg.Full:
+	case len(b.queue) >= b.cfg.Full:
 		return 0
 	case b.flushes > 0:
 		return b.cfg.Patience - time.Since(b.queue[0].queued)
-	case len(b.queue) >= min(b.expected, b.cfg.MaxItems):
+	case len(b.queue) >= b.expected:
 		return 0
 	}
-	return time.Until(b.until)
+	return min(b.gap-time.Since(b.latest), time.Until(b.until))
 }
 
 // take takes a batch from the queue.
@@ -302,9 +306,10 @@ func (b *Batcher[T, R]) landed(took time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.flushes--
-	b.until = time.Time{}
-	if b.cfg.Wait > 0 && b.expected > 1 {
-		b.until = time.Now().Add(min(max(b.cfg.Wait, took/waitShare), waitTimes*b.cfg.Wait))
+	b.latest, b.until = time.Now(), time.Time{}
+	if b.expected > 1 {
+		b.gap = max(took/waitShare, b.cfg.Wait)
+		b.until = b.latest.Add(min(max(took, b.cfg.Wait), maxWaits*b.cfg.Wait))
 	}
 	b.wake()
 }

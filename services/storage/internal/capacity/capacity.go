@@ -26,8 +26,11 @@ const (
 )
 
 // HoldTime is how long after its reservation a write may still commit. It must be well under the time after which quota
-// lets a reservation expire (10 minutes).
-const HoldTime = 4 * time.Minute
+// lets a reservation expire (2 minutes). A write that begins to commit later than FreshTime after its reservation asks for it again.
+const (
+	HoldTime  = time.Minute
+	FreshTime = 30 * time.Second
+)
 
 // maxReservations bounds the reservations of one call.
 const maxReservations = 5000

@@ -1,36 +1,42 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
+	"github.com/yubin-mail/yubin/pkg/sqldb"
 	quotav1 "github.com/yubin-mail/yubin/proto/yubin/quota/v1"
 	"github.com/yubin-mail/yubin/services/storage/internal/batch"
 	"github.com/yubin-mail/yubin/services/storage/internal/body"
+	"github.com/yubin-mail/yubin/services/storage/internal/capacity"
 	"github.com/yubin-mail/yubin/services/storage/internal/meta"
 )
 
-// flush stores a group. Body first, metadata second: a crash between leaves an orphan body, never a row without one.
-func (w *Writer) flush(ctx context.Context, jobs []*job) []batch.Result[[]Outcome] {
-	fresh := slices.DeleteFunc(slices.Clone(jobs), func(j *job) bool { return j.prepared })
-	err := w.prepare(ctx, fresh)
-	if err != nil {
-		for _, j := range fresh {
-			j.err = err
-		}
-	}
-	ready := slices.DeleteFunc(slices.Clone(jobs), func(j *job) bool { return j.err != nil })
-	if err := w.commit(ctx, ready); err != nil {
-		for _, j := range ready {
-			j.err = err
-		}
+// storeGroup stores a group. Body first, metadata second: a crash between leaves an orphan body, never a row without one. While it commits, the
+// next group writes its bodies.
+func (w *Writer) storeGroup(ctx context.Context, jobs []*job) []batch.Result[[]Outcome] {
+	err := w.prepare(ctx, jobs)
+	if err == nil {
+		_, err = w.commits.Submit(ctx, jobs)
 	}
 	results := make([]batch.Result[[]Outcome], len(jobs))
 	for i, j := range jobs {
-		results[i] = batch.Result[[]Outcome]{Value: j.outcomes, Err: j.err}
+		if results[i].Err = cmp.Or(j.err, err); results[i].Err == nil {
+			results[i].Value = j.outcomes
+		}
 	}
 	return results
+}
+
+// commitGroups commits groups whose bodies are durable, in one transaction. Jobs tell how they fared.
+func (w *Writer) commitGroups(ctx context.Context, groups [][]*job) []batch.Result[struct{}] {
+	jobs := slices.Concat(groups...)
+	w.renew(ctx, jobs)
+	w.commit(ctx, slices.DeleteFunc(jobs, func(j *job) bool { return j.err != nil }))
+	return make([]batch.Result[struct{}], len(groups))
 }
 
 // prepare finds out what earlier requests have stored, reserves capacity for the rest and writes the bodies. On an error
@@ -43,15 +49,19 @@ func (w *Writer) prepare(ctx context.Context, jobs []*job) error {
 		return err
 	}
 	if err := w.writeBodies(ctx, jobs); err != nil {
-		for _, j := range jobs {
-			w.capacity.Release(j.unsettled()...)
-		}
+		w.release(jobs)
 		return err
 	}
-	for _, j := range jobs {
-		j.prepared = true
-	}
 	return nil
+}
+
+// release gives back what the jobs have reserved.
+func (w *Writer) release(jobs []*job) {
+	var ids []string
+	for _, j := range jobs {
+		ids = append(ids, j.unsettled()...)
+	}
+	w.capacity.Release(ids...)
 }
 
 // recall decides the targets that an earlier request of the same id has stored.
@@ -81,10 +91,12 @@ func (w *Writer) recall(ctx context.Context, jobs []*job) error {
 	return nil
 }
 
-// reserve asks for the capacity of all jobs in one call.
+// reserve asks for the capacity of all jobs' open targets in one call.
 func (w *Writer) reserve(ctx context.Context, jobs []*job) error {
 	var reservations []*quotav1.Reservation
+	asked := time.Now()
 	for _, j := range jobs {
+		j.reserved = asked
 		reservations = append(reservations, j.reservations()...)
 	}
 	granted, err := w.capacity.Reserve(ctx, reservations)
@@ -133,18 +145,18 @@ func (w *Writer) findGone(ctx context.Context, jobs []*job) error {
 		}
 	}
 	gone, err := w.meta.Purged(ctx, accounts)
+	if err != nil {
+		w.release(jobs)
+		return err
+	}
 	for _, j := range jobs {
-		if err != nil {
-			w.capacity.Release(j.unsettled()...)
-			continue
-		}
 		for i, row := range j.rows {
 			if j.outcomes[i].Status == OverQuota && gone[row.AccountID] {
 				j.outcomes[i].Status = NoAccount
 			}
 		}
 	}
-	return err
+	return nil
 }
 
 // writeBodies makes the bodies durable that have an accepted target.
@@ -187,8 +199,27 @@ func (j *job) accepts(m *Message) bool {
 	return false
 }
 
+// renew reserves again for jobs whose bodies took so long that their reservations might expire before the commit has ended. It sets the error of
+// those that it could not find out about.
+func (w *Writer) renew(ctx context.Context, jobs []*job) {
+	old := slices.DeleteFunc(slices.Clone(jobs), func(j *job) bool {
+		return !slices.Contains(j.accepted, true) || time.Since(j.reserved) <= capacity.FreshTime
+	})
+	if len(old) == 0 {
+		return
+	}
+	for _, j := range old {
+		clear(j.accepted) // open again, with the same reservations
+	}
+	if err := w.reserve(ctx, old); err != nil {
+		for _, j := range old {
+			j.err = err
+		}
+	}
+}
+
 // commit writes the rows of all jobs in one transaction, and sets the jobs' outcomes or errors.
-func (w *Writer) commit(ctx context.Context, jobs []*job) error {
+func (w *Writer) commit(ctx context.Context, jobs []*job) {
 	units, rows := make([]*meta.Unit, len(jobs)), false
 	for k, j := range jobs {
 		units[k] = &meta.Unit{AllOrNone: j.AllOrNone}
@@ -199,13 +230,20 @@ func (w *Writer) commit(ctx context.Context, jobs []*job) error {
 		}
 	}
 	if !rows {
-		return nil
+		return
 	}
 	if err := w.meta.Insert(ctx, units); err != nil {
-		for _, j := range jobs {
-			w.capacity.Release(j.unsettled()...)
+		if half := len(jobs) / 2; half > 0 && sqldb.IsRefused(err) {
+			// One of them has what the database does not take: the others shall not suffer for it.
+			w.commit(ctx, jobs[:half])
+			w.commit(ctx, jobs[half:])
+			return
 		}
-		return err
+		w.release(jobs)
+		for _, j := range jobs {
+			j.err = err
+		}
+		return
 	}
 	var unused []string
 	for k, j := range jobs {
@@ -228,7 +266,6 @@ func (w *Writer) commit(ctx context.Context, jobs []*job) error {
 		}
 	}
 	w.capacity.Release(unused...)
-	return nil
 }
 
 func statusOf(p meta.Placed) Status {

@@ -1,8 +1,10 @@
 package delivery
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -18,8 +20,8 @@ type job struct {
 	rows     []*meta.Row // one a target
 	outcomes []Outcome   // one a target
 	accepted []bool      // by target: holds a reservation and will be stored
-	prepared bool
-	settled  bool // the commit settled the reservations, or they were released
+	reserved time.Time   // before the reservations began
+	settled  bool        // the commit settled the reservations, or they were released
 	err      error
 }
 
@@ -76,6 +78,14 @@ func (j *job) messages() []*Message {
 	return out
 }
 
+// weightOf is what a group of jobs adds to a transaction: its rows.
+func weightOf(jobs []*job) (n int64) {
+	for _, j := range jobs {
+		n += RowWeight * int64(len(j.Targets))
+	}
+	return n
+}
+
 func (w *Writer) anyLarge(j *job) bool {
 	for _, m := range j.messages() {
 		if w.bodies.Large(m.Size()) {
@@ -95,7 +105,7 @@ func (j *job) reservations() []*quotav1.Reservation {
 		if !j.open(i) {
 			continue
 		}
-		row.ReservationID = capacity.NewID()
+		row.ReservationID = cmp.Or(row.ReservationID, capacity.NewID())
 		out = append(out, &quotav1.Reservation{
 			ReservationId: row.ReservationID, AccountId: row.AccountID,
 			Bytes: row.Size(), Messages: 1, Exempt: j.Exempt,

@@ -3,6 +3,7 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -22,13 +23,30 @@ import (
 	"github.com/yubin-mail/yubin/services/storage/internal/space"
 )
 
-// flushTimeout bounds the steps of one group. Together with capacity.HoldTime it stays under the life of a reservation.
-const flushTimeout = time.Minute
+const (
+	// storeTimeout bounds a request from its whole message to its answer. The gateways wait longer.
+	storeTimeout = 4 * time.Minute
+	// groupTimeout bounds the way of a group, commitTimeout a transaction: what begins it with reservations that are fresh ends it with
+	// reservations that hold.
+	groupTimeout  = 2 * time.Minute
+	commitTimeout = capacity.HoldTime - capacity.FreshTime
+	// maxCommits is how many transactions may run at a time, and fullCommit how many groups are worth a second one beside a slow first.
+	maxCommits = 2
+	fullCommit = 4
+)
+
+// How many groups may be on their way at a time, and how many requests are worth a group beside another: a group costs a wait for the disk, or
+// with a remote object store tens of milliseconds and the price of a request.
+const (
+	localGroups, fullLocalGroup   = 2, 16
+	remoteGroups, fullRemoteGroup = 8, 64
+)
 
 // Config of a Writer.
 type Config struct {
 	MaxMessageSize int64         // octets; 0: no limit
 	Wait           time.Duration // how long a group waits for more under load; 0: the batcher's default
+	Remote         bool          // the bodies go over the network
 }
 
 // Deps of a Writer.
@@ -53,7 +71,8 @@ type Writer struct {
 	space    *space.Guard
 	log      *slog.Logger
 	now      func() time.Time
-	batcher  *batch.Batcher[*job, []Outcome]
+	groups   *batch.Batcher[*job, []Outcome]
+	commits  *batch.Batcher[[]*job, struct{}]
 	seconds  prometheus.Histogram
 	rows     *prometheus.CounterVec
 
@@ -76,9 +95,16 @@ func New(cfg Config, deps Deps) *Writer {
 			Help: "New message rows asked for, by outcome: stored, over_quota, not_stored, no_account, error.",
 		}, []string{"outcome"})),
 	}
-	w.batcher = batch.New(batch.Config{
-		Name: "deliver", Wait: cfg.Wait, FlushTimeout: flushTimeout, Registerer: deps.Registerer,
-	}, (*job).weight, w.flush)
+	groups, full := localGroups, fullLocalGroup
+	if cfg.Remote {
+		groups, full = remoteGroups, fullRemoteGroup
+	}
+	w.groups = batch.New(batch.Config{
+		Name: "deliver", Wait: cfg.Wait, MaxFlushes: groups, Full: full, FlushTimeout: groupTimeout, Registerer: deps.Registerer,
+	}, (*job).weight, w.storeGroup)
+	w.commits = batch.New(batch.Config{
+		Name: "commit", Wait: -1, MaxFlushes: maxCommits, Full: fullCommit, MaxItems: 4 * fullCommit, FlushTimeout: commitTimeout, Registerer: deps.Registerer,
+	}, weightOf, w.commitGroups)
 	return w
 }
 
@@ -132,7 +158,7 @@ func (w *Writer) Store(ctx context.Context, r Request) ([]Outcome, error) {
 		return nil, err
 	}
 	defer leave()
-	ctx, cancel := context.WithTimeout(ctx, capacity.HoldTime)
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	outcomes, err := w.store(ctx, w.newJob(r))
 	w.observe(r, outcomes, err, time.Since(begun))
@@ -143,13 +169,18 @@ func (w *Writer) store(ctx context.Context, j *job) ([]Outcome, error) {
 	if err := w.space.Admit(j.weight()); err != nil {
 		return nil, err
 	}
+	var outcomes []Outcome
+	var err error
 	if w.anyLarge(j) {
-		// A large body goes first, so that its upload does not hold up the group of small ones.
+		// A large body goes first, so that its upload does not hold up a group of small ones.
 		if err := w.prepare(ctx, []*job{j}); err != nil {
 			return nil, err
 		}
+		_, err = w.commits.Submit(ctx, []*job{j})
+		outcomes, err = j.outcomes, cmp.Or(err, j.err)
+	} else {
+		outcomes, err = w.groups.Submit(ctx, j)
 	}
-	outcomes, err := w.batcher.Submit(ctx, j)
 	switch {
 	case err == nil:
 		return outcomes, nil
@@ -189,10 +220,15 @@ func (w *Writer) enter(ctx context.Context, id string) (leave func(), err error)
 }
 
 // Busy tells whether deliveries are being written.
-func (w *Writer) Busy() bool { return w.batcher.Busy() }
+func (w *Writer) Busy() bool { return w.groups.Busy() || w.commits.Busy() }
 
 // Close refuses new requests and returns when those that wait are stored, or ctx ends.
-func (w *Writer) Close(ctx context.Context) error { return w.batcher.Close(ctx) }
+func (w *Writer) Close(ctx context.Context) error {
+	// Groups end in a commit, so that when the time is over both must be given up at once.
+	giveUp := context.AfterFunc(ctx, func() { _ = w.commits.Close(ctx) })
+	defer giveUp()
+	return errors.Join(w.groups.Close(ctx), w.commits.Close(ctx))
+}
 
 func (w *Writer) observe(r Request, outcomes []Outcome, err error, took time.Duration) {
 	w.seconds.Observe(took.Seconds())

@@ -331,7 +331,10 @@ func (in *insertion) addPacks() error {
 		}
 	}
 	for _, object := range slices.Sorted(maps.Keys(in.packs)) {
-		err := in.later(`INSERT INTO packs (object_key, total_bytes, live_bytes, live_refs, created_unix) VALUES (?, ?, ?, ?, ?)`,
+		// It is there if a part of the group was refused, so that the rest came in several transactions.
+		err := in.later(`INSERT INTO packs (object_key, total_bytes, live_bytes, live_refs, created_unix) VALUES (?, ?, ?, ?, ?)
+			ON CONFLICT (object_key) DO UPDATE SET total_bytes = packs.total_bytes + excluded.total_bytes,
+				live_bytes = packs.live_bytes + excluded.live_bytes, live_refs = packs.live_refs + excluded.live_refs`,
 			object, total[object], in.packs[object].bytes, in.packs[object].refs, in.now)
 		if err != nil {
 			return err

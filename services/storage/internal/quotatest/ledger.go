@@ -118,6 +118,14 @@ func (l *Ledger) Release(_ context.Context, r *quotav1.ReleaseRequest) (*quotav1
 	return &quotav1.ReleaseResponse{}, nil
 }
 
+// Expire takes back a reservation; the same can be made again.
+func (l *Ledger) Expire(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.release(id)
+	delete(l.reservations, id)
+}
+
 func (l *Ledger) release(id string) {
 	if held := l.reservations[id]; held != nil {
 		a := l.account(held.GetAccountId())

@@ -128,6 +128,24 @@ func testExpiry(t *testing.T, open Open) {
 	f.wantUsage("b", amount(60, 1), amount(0, 0))
 }
 
+func testRenewal(t *testing.T, open Open) {
+	f := setup(t, open, "a")
+	for range 3 {
+		if !f.reserve("a", "1", 60) {
+			t.Error("a reservation was not renewed")
+		}
+		f.wantUsage("a", amount(0, 0), amount(60, 1))
+		f.clock.pass(ttl - time.Millisecond)
+		if n, err := f.Expire(t.Context()); n != 0 || err != nil {
+			t.Errorf("expired %d reservations, %v", n, err)
+		}
+	}
+	f.clock.pass(time.Millisecond)
+	if !f.reserve("a", "2", 60) || f.reserve("a", "1", 60) {
+		t.Error("an expired reservation was renewed, though its capacity is taken")
+	}
+}
+
 func testSettle(t *testing.T, open Open) {
 	f := setup(t, open, "a")
 	f.reserve("a", "1", 10)

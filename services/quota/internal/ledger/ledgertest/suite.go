@@ -25,6 +25,7 @@ func Run(t *testing.T, open Open) {
 		"exempt":                  testExempt,
 		"check":                   testCheck,
 		"expiry":                  testExpiry,
+		"renewal":                 testRenewal,
 		"settle once":             testSettle,
 		"settle several accounts": testSettleSeveral,
 		"limits":                  testLimits,
