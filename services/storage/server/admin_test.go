@@ -394,6 +394,14 @@ func TestSearchReadsStateHeaderAndBody(t *testing.T) {
 	}
 	inbox := h.mailbox("bob", "INBOX").GetMailboxId()
 	h.flag("bob", inbox, opAdd, seen, span(2, 3))
+	h.flag("bob", inbox, opAdd, uint32(storagev1.Flag_FLAG_FLAGGED), span(1, 2))
+	h.flag("bob", inbox, opAdd, uint32(storagev1.Flag_FLAG_DELETED), span(2, 3))
+	flagged := func(f storagev1.Flag) *storagev1.SearchCriteria {
+		return &storagev1.SearchCriteria{Key: &storagev1.SearchCriteria_Flags{Flags: uint32(f)}}
+	}
+	not := func(c *storagev1.SearchCriteria) *storagev1.SearchCriteria {
+		return &storagev1.SearchCriteria{Key: &storagev1.SearchCriteria_Not{Not: c}}
+	}
 	all := func(list ...*storagev1.SearchCriteria) *storagev1.SearchCriteria {
 		return &storagev1.SearchCriteria{Key: &storagev1.SearchCriteria_AllOf{AllOf: &storagev1.SearchCriteria_List{Criteria: list}}}
 	}
@@ -419,6 +427,11 @@ func TestSearchReadsStateHeaderAndBody(t *testing.T) {
 		"text of a header":  {text("fruit 2"), "[[2 2]]"},
 		"text of a prefix":  {text("delivered-to"), "[[1 3]]"},
 		"nothing like that": {text("melon"), "[]"},
+		"flagged":           {flagged(storagev1.Flag_FLAG_FLAGGED), "[[1 2]]"},
+		"two flags":         {flagged(storagev1.Flag_FLAG_FLAGGED | storagev1.Flag_FLAG_DELETED), "[[2 2]]"},
+		"unseen, by text":   {all(not(isSeen), text("fruit")), "[[1 1]]"},
+		"unseen deleted":    {all(not(isSeen), flagged(storagev1.Flag_FLAG_DELETED)), "[]"},
+		"not deleted":       {not(flagged(storagev1.Flag_FLAG_DELETED)), "[[1 1]]"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, err := h.imap.Search(t.Context(), &storagev1.SearchRequest{AccountId: "bob", MailboxId: inbox, Criteria: c.criteria})

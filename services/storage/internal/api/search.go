@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -30,7 +31,7 @@ func (s *Service) Search(ctx context.Context, r *storagev1.SearchRequest) (*stor
 	if err != nil {
 		return nil, err
 	}
-	set, err := bounds(r.GetCriteria())
+	set, err := s.candidates(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -58,6 +59,51 @@ func (s *Service) Search(ctx context.Context, r *storagev1.SearchRequest) (*stor
 	}
 	response.Uids = uids.Set().Proto()
 	return response, nil
+}
+
+// candidates gives UIDs outside of which nothing can match: by the UIDs that are asked for, and by flags that few messages have.
+func (s *Service) candidates(ctx context.Context, r *storagev1.SearchRequest) (uidset.Set, error) {
+	set, err := bounds(r.GetCriteria())
+	if err != nil {
+		return nil, err
+	}
+	for _, mark := range marks(r.GetCriteria()) {
+		marked, few, err := s.Meta.Marked(ctx, r.GetAccountId(), r.GetMailboxId(), mark)
+		if err != nil {
+			return nil, err
+		}
+		if few {
+			set = set.Intersect(marked)
+		}
+	}
+	return set, nil
+}
+
+// marks gives the marks that whatever matches has.
+func marks(c *storagev1.SearchCriteria) []meta.Mark {
+	switch k := c.GetKey().(type) {
+	case *storagev1.SearchCriteria_Flags:
+		var out []meta.Mark
+		if k.Flags&uint32(storagev1.Flag_FLAG_DELETED) != 0 {
+			out = append(out, meta.MarkDeleted)
+		}
+		if k.Flags&uint32(storagev1.Flag_FLAG_FLAGGED) != 0 {
+			out = append(out, meta.MarkFlagged)
+		}
+		return out
+	case *storagev1.SearchCriteria_Not:
+		if flags, ok := k.Not.GetKey().(*storagev1.SearchCriteria_Flags); ok && flags.Flags == uint32(storagev1.Flag_FLAG_SEEN) {
+			return []meta.Mark{meta.MarkUnseen}
+		}
+	case *storagev1.SearchCriteria_AllOf:
+		var out []meta.Mark
+		for _, inner := range k.AllOf.GetCriteria() {
+			out = append(out, marks(inner)...)
+		}
+		slices.Sort(out)
+		return slices.Compact(out)
+	}
+	return nil
 }
 
 // bounds gives UIDs outside of which nothing can match, so that they are not read.
