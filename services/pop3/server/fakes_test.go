@@ -113,6 +113,7 @@ type storage struct {
 	// hooks make calls fail; nil: they do not.
 	onOpen, onSync, onCommit func() error
 	onRead                   func(sent int) error
+	fetches, together        int          // calls of Fetch, and messages that it gave whole
 	committed                func() error // after the commit: a lost answer
 }
 
@@ -221,12 +222,27 @@ const maxHeader = 200
 func (s *storage) Fetch(req *storagev1.FetchRequest, stream grpc.ServerStreamingServer[storagev1.FetchResponse]) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	message, ok := s.messages[req.GetUids()[0].GetStart()]
-	if !ok {
-		return nil
+	s.fetches++
+	answer := &storagev1.FetchResponse{}
+	for _, r := range req.GetUids() {
+		for uid := r.GetStart(); uid <= r.GetStop(); uid++ {
+			message, ok := s.messages[uid]
+			if !ok {
+				continue
+			}
+			size := headerSize(message)
+			out := &storagev1.Message{State: &storagev1.MessageState{Uid: uid}, HeaderSize: uint64(size)}
+			if req.GetHeader() {
+				out.Header = []byte(message[:min(size, maxHeader)])
+			}
+			if uint64(len(message)) <= req.GetWholeBytes() && s.onRead == nil { // a test that looks at Read wants every message from there
+				out.Whole = []byte(message)
+				s.together++
+			}
+			answer.Messages = append(answer.Messages, out)
+		}
 	}
-	size := headerSize(message)
-	return stream.Send(&storagev1.FetchResponse{Messages: []*storagev1.Message{{Header: []byte(message[:min(size, maxHeader)]), HeaderSize: uint64(size)}}})
+	return stream.Send(answer)
 }
 
 func (s *storage) Read(req *storagev1.ReadRequest, stream grpc.ServerStreamingServer[storagev1.ReadResponse]) error {

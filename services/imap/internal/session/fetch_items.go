@@ -85,9 +85,9 @@ func sectionNeeds(item wire.Item) need {
 	case topHeader(section):
 		return need{header: true}
 	case len(section.Path) == 0 && section.Specifier == "":
-		return need{}
+		return need{whole: section.Partial == nil}
 	}
-	return need{structure: true}
+	return need{structure: true, whole: len(section.Path) == 0 && section.Partial == nil}
 }
 
 // sectionLabel is an item's name in the response.
@@ -148,6 +148,9 @@ func bytesPart(label, value []byte, section *wire.Section) *part {
 func (s *session) openExtent(ctx context.Context, m *fetched, label []byte, extent render.Extent) (*part, error) {
 	if extent.Size == 0 {
 		return &part{label: label, body: bytes.NewReader(nil)}, nil
+	}
+	if whole := m.info.GetWhole(); uint64(len(whole)) == m.state.Size && extent.Offset+extent.Size <= m.state.Size {
+		return &part{label: label, size: extent.Size, body: bytes.NewReader(whole[extent.Offset:][:extent.Size])}, nil
 	}
 	r := octets.NewReader(ctx, s.Storage, &storagev1.ReadRequest{
 		AccountId: s.accountID(), MailboxId: s.box.id, Uid: m.state.UID, Offset: extent.Offset, Length: extent.Size,

@@ -1,7 +1,7 @@
 package wire
 
 import (
-	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -28,10 +28,7 @@ const (
 // ErrBodySize is a literal whose octets were not as many as announced.
 var ErrBodySize = errors.New("literal is not of the size announced")
 
-const (
-	writeBuffer = 4 << 10
-	copyBuffer  = 32 << 10
-)
+const copyBuffer = 32 << 10
 
 var copyBuffers = sync.Pool{New: func() any { return new([copyBuffer]byte) }}
 
@@ -41,13 +38,13 @@ type Encoder struct {
 	// UTF8 is set once the client has enabled IMAP4rev2 or UTF8=ACCEPT: strings and mailbox names may be UTF-8.
 	UTF8 bool
 
-	bw  *bufio.Writer
+	bw  buffer
 	err error
 }
 
 // NewEncoder writes to w.
 func NewEncoder(w io.Writer) *Encoder {
-	return &Encoder{bw: bufio.NewWriterSize(w, writeBuffer)}
+	return &Encoder{bw: buffer{w: w}}
 }
 
 // Reset writes to w from now on; what was not flushed is lost.
@@ -227,10 +224,12 @@ func (e *Encoder) literal(prefix string, size int64, r io.Reader) error {
 	if e.err != nil {
 		return e.err
 	}
-	buf, ok := copyBuffers.Get().(*[copyBuffer]byte)
-	if !ok {
-		buf = new([copyBuffer]byte)
+	if b, ok := r.(*bytes.Reader); ok && int64(b.Len()) == size {
+		_, err := b.WriteTo(&e.bw)
+		e.setErr(err)
+		return e.err
 	}
+	buf := copyBuffers.Get().(*[copyBuffer]byte)
 	defer copyBuffers.Put(buf)
 	var written int64
 	for e.err == nil {

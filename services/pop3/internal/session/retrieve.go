@@ -24,7 +24,7 @@ func (s *Session) cmdRetr(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	body, err := s.read(ctx, n, m)
+	body, err := s.download(ctx, n, m)
 	if err != nil {
 		return err
 	}
@@ -90,6 +90,12 @@ func (s *Session) header(ctx context.Context, n int, m *message) ([]byte, uint64
 	}
 }
 
+// source gives a message in pieces, and io.EOF at the end. It must be closed.
+type source interface {
+	Next() ([]byte, error)
+	Close()
+}
+
 // read begins to read a message. That its first octets are there means that +OK can be said. The reader must be closed.
 func (s *Session) read(ctx context.Context, n int, m *message) (*octets.Reader, error) {
 	r := octets.NewReader(ctx, s.server.clients.Storage, &storagev1.ReadRequest{
@@ -124,7 +130,7 @@ func readFailure(err error, n int) failure {
 var errCut = errors.New("message was cut")
 
 // transfer sends a message: all of its first octets (whole), and then up to so many lines.
-func (s *Session) transfer(b *octets.Reader, whole uint64, lines int) error {
+func (s *Session) transfer(b source, whole uint64, lines int) error {
 	out := wire.NewDotWriter(s.w)
 	var sent uint64
 	for {

@@ -37,6 +37,7 @@ type Session struct {
 	language language
 	account  *directoryv1.Account
 	drop     *maildrop
+	ahead    ahead
 
 	authFailures int
 	badCommands  int

@@ -38,7 +38,8 @@ func (s *Service) Fetch(r *storagev1.FetchRequest, stream grpc.ServerStreamingSe
 			return err
 		}
 		response, size := &storagev1.FetchResponse{}, 0
-		for _, m := range page {
+		whole := s.newWholes(ctx, r, page)
+		for i, m := range page {
 			after = m.State.GetUid()
 			out, err := s.outward(ctx, r, m)
 			if errors.Is(err, errGone) {
@@ -47,6 +48,7 @@ func (s *Service) Fetch(r *storagev1.FetchRequest, stream grpc.ServerStreamingSe
 			if err != nil {
 				return err
 			}
+			out.Whole = whole.of(i)
 			response.Messages = append(response.Messages, out)
 			if size += proto.Size(out); size >= maxFetchBytes {
 				if err := stream.Send(response); err != nil {

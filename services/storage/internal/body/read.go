@@ -211,19 +211,10 @@ func (b *Body) chunk(ctx context.Context, i int) ([]byte, error) {
 }
 
 // loadWhole reads a body of one chunk with its table in one read.
-func (b *Body) loadWhole(ctx context.Context, i int) (content []byte, err error) {
+func (b *Body) loadWhole(ctx context.Context, _ int) (content []byte, err error) {
 	frame := b.location.frame()
 	err = b.read(ctx, frame.Offset, frame.Stored, func(stored []byte) error {
-		off, n, err := frame.TableRange()
-		if err != nil {
-			return err
-		}
-		table, err := pack.ParseTable(frame, stored[off-frame.Offset:][:n])
-		if err != nil {
-			return err
-		}
-		off, n = table.ChunkRange(i)
-		content, err = table.Decode(nil, i, stored[off-frame.Offset:][:n])
+		content, err = decodeWhole(b.location, stored)
 		return err
 	})
 	return content, err
