@@ -132,6 +132,12 @@ func (s *Server) Bucket(tb testing.TB) string {
 	return name
 }
 
+// PID is the number of the server's process.
+func (s *Server) PID() int { return s.process.PID() }
+
+// DataDir is where the server keeps everything.
+func (s *Server) DataDir() string { return s.data() }
+
 // Kill ends the server with SIGKILL.
 func (s *Server) Kill(testing.TB) { s.process.Kill() }
 

@@ -79,6 +79,16 @@ func (s *Server) Database(tb testing.TB) string {
 // Address is host:port of the server.
 func (s *Server) Address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
 
+// PID is the number of the server's first process.
+func (s *Server) PID() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.proc.Process.Pid
+}
+
+// DataDir is where the server keeps everything.
+func (s *Server) DataDir() string { return s.data() }
+
 // Kill ends the server and all of its processes with SIGKILL.
 func (s *Server) Kill(tb testing.TB) {
 	tb.Helper()

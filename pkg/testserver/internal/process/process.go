@@ -119,6 +119,13 @@ func (s *Server) await(ctx context.Context) error {
 	}
 }
 
+// PID is the number of the server's process.
+func (s *Server) PID() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cmd.Process.Pid
+}
+
 // Kill ends the server with SIGKILL, and waits until it is gone.
 func (s *Server) Kill() {
 	s.mu.Lock()
