@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -255,13 +254,9 @@ func (r *restoration) finish() error {
 	return r.countReferences(r.account)
 }
 
-// mailboxRow writes a mailbox, its messages' modseqs and its tombstones. UIDs beyond what 32 bits hold need a new UIDVALIDITY after all.
+// mailboxRow writes a mailbox, its messages' modseqs and its tombstones.
 func (r *restoration) mailboxRow(m *storagev1.CatalogAccount_Mailbox) error {
-	modseq := m.GetHighestModseq() + modseqGap
-	next, validity := int64(m.GetUidNext())+uidGap, int64(m.GetUidValidity())
-	if next > math.MaxUint32 {
-		next, validity = int64(m.GetUidNext()), r.now
-	}
+	modseq, next, validity := leapt(m.GetHighestModseq(), m.GetUidNext(), m.GetUidValidity(), r.now)
 	_, err := r.exec(`INSERT INTO mailboxes (account_id, `+mailboxColumns+`) VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, ?)`,
 		r.account, m.GetMailboxId(), m.GetName(), validity, next, modseq, int32(m.GetSpecialUse()))
 	if err != nil {
@@ -270,7 +265,7 @@ func (r *restoration) mailboxRow(m *storagev1.CatalogAccount_Mailbox) error {
 	if _, err := r.exec(`UPDATE messages SET modseq = ? WHERE account_id = ? AND mailbox_id = ?`, modseq, r.account, m.GetMailboxId()); err != nil {
 		return err
 	}
-	return r.buryGaps(r.account, m.GetMailboxId(), modseq, uint32(next))
+	return r.buryGaps(r.account, m.GetMailboxId(), modseq, next)
 }
 
 // buryGaps makes all UIDs below next that have no message vanish with a modseq.

@@ -58,6 +58,12 @@ func LoadStores(name string, own *pflag.FlagSet, args, environ []string) (s *Sto
 	return &Stores{DataDir: cfg.dataDir, Storage: cfg.storage}, usage, nil
 }
 
+// EmbeddedStores are those of a data directory, with the other settings at their defaults.
+func EmbeddedStores(dataDir string) (*Stores, error) {
+	s, _, err := LoadStores("yubin", pflag.NewFlagSet("yubin", pflag.ContinueOnError), []string{"--data-dir", dataDir}, nil)
+	return s, err
+}
+
 // Lock keeps `yubin serve` from the data directory until unlock is called. It fails if one runs.
 func (s *Stores) Lock() (unlock func(), err error) {
 	if unlock, err = lock(s.DataDir); err != nil {
