@@ -215,13 +215,20 @@ func (s *System) Identity(tb testing.TB, service string) tlsconf.Files {
 	return files
 }
 
-// prefixed picks the flags of one service, each with its value: --<service>-… value.
+// prefixed picks the flags of one service, each with its value: --<service>-… value, or --<service>-…=value.
 func prefixed(args []string, service string) []string {
 	var out []string
-	for i := 0; i+1 < len(args); i += 2 {
-		if strings.HasPrefix(args[i], "--"+service+"-") || strings.HasPrefix(args[i], "--log-") {
-			out = append(out, args[i], args[i+1])
+	for len(args) > 0 {
+		n := min(2, len(args))
+		if strings.Contains(args[0], "=") {
+			n = 1
 		}
+		for _, prefix := range []string{service, "log", "admin"} {
+			if strings.HasPrefix(args[0], "--"+prefix+"-") {
+				out = append(out, args[:n]...)
+			}
+		}
+		args = args[n:]
 	}
 	return out
 }
