@@ -11,12 +11,19 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/yubin-mail/yubin/tests/harness"
+	"github.com/yubin-mail/yubin/tests/ledger"
 )
 
 const (
 	// settleTime is longer than the ledger takes to learn of what storage has.
 	settleTime = 30 * time.Second
 	tick       = 100 * time.Millisecond
+)
+
+// accounts that the load is on: alice reads over IMAP, bob over POP3.
+const (
+	imapUser = "alice"
+	popUser  = "bob"
 )
 
 // settings spare the tests what logins cost.
@@ -41,18 +48,18 @@ func seed(t *testing.T) uint64 {
 func killUnderLoad(t *testing.T, s *harness.System, victims []string) {
 	t.Helper()
 	n := seed(t)
-	l, rng := newLedger(n), rand.New(rand.NewPCG(n, 2)) // repeatable on purpose
+	l, rng := ledger.New(n, []string{imapUser}, []string{popUser}), rand.New(rand.NewPCG(n, 2)) // repeatable on purpose
 	for _, name := range victims {
 		victim := s.Process(t, name)
-		w := begin(t, s, l)
+		w := ledger.Begin(t, l, 0, s)
 		time.Sleep(500*time.Millisecond + time.Duration(rng.IntN(1000))*time.Millisecond) // the moment is the test's input
 		victim.Kill()
 		time.Sleep(time.Duration(rng.IntN(200)) * time.Millisecond)
 		victim.Start(t)
 		time.Sleep(time.Duration(rng.IntN(300)) * time.Millisecond) // clients come back by themselves
-		w.end()
+		w.End()
 		t.Logf("killed %s", name)
-		l.verify(t, s)
+		l.Verify(t, s)
 	}
 }
 

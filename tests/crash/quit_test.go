@@ -1,7 +1,6 @@
 package crash
 
 import (
-	"bufio"
 	"crypto/tls"
 	"fmt"
 	"math/rand/v2"
@@ -13,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/yubin-mail/yubin/tests/harness"
+	"github.com/yubin-mail/yubin/tests/ledger"
 )
 
 // quitUnderKill kills a process while a POP3 session commits its deletions: after +OK all are gone, without it all or none.
@@ -29,19 +29,17 @@ func quitUnderKill(t *testing.T, shape harness.Shape, victim string) {
 		conn, err := net.Dial("tcp", s.POP3S)
 		require.NoError(t, err)
 		require.NoError(t, conn.SetDeadline(time.Now().Add(settleTime)))
-		p := &popClient{conn: tls.Client(conn, s.TLS(t))}
-		p.r = bufio.NewReader(p.conn)
-		p.line()
-		p.do("USER " + harness.Address("alice"))
-		p.do("PASS " + harness.Password)
+		p := ledger.NewPOP3(tls.Client(conn, s.TLS(t)))
+		p.Do("USER " + harness.Address("alice"))
+		p.Do("PASS " + harness.Password)
 		for i := range messages {
-			p.do(fmt.Sprintf("DELE %d", i+1))
+			p.Do(fmt.Sprintf("DELE %d", i+1))
 		}
-		require.NoError(t, p.err)
+		require.NoError(t, p.Err)
 		answer := make(chan bool)
 		go func() {
-			line := p.do("QUIT")
-			answer <- p.err == nil && strings.HasPrefix(line, "+OK")
+			line := p.Do("QUIT")
+			answer <- p.Err == nil && strings.HasPrefix(line, "+OK")
 		}()
 		time.Sleep(time.Duration(rng.IntN(5_000)) * time.Microsecond) // the moment is the test's input
 		s.Process(t, victim).Kill()

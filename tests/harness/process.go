@@ -147,6 +147,14 @@ func (p *Process) signal(tb testing.TB, signal syscall.Signal) {
 	}
 }
 
+// Signal sends a signal to the process, as SIGSTOP to make it hang.
+func (p *Process) Signal(tb testing.TB, signal syscall.Signal) {
+	tb.Helper()
+	if err := p.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		tb.Fatalf("signal %s: %v", p.Name, err)
+	}
+}
+
 // Running tells whether the process has not ended.
 func (p *Process) Running() bool {
 	select {
