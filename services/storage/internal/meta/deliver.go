@@ -73,7 +73,7 @@ func (s *Store) Deliveries(ctx context.Context, keys []DeliveryKey) (map[Deliver
 }
 
 // findDelivery adds a query to a batch that adds to found what an earlier delivery has stored.
-func (t *tx) findDelivery(b *sqldb.Batch, key DeliveryKey, found map[DeliveryKey]Placed) {
+func (t *tx) findDelivery(b *queue, key DeliveryKey, found map[DeliveryKey]Placed) {
 	b.Query(func(rows *sqldb.Rows) error {
 		placed := Placed{Duplicate: true}
 		err := rows.Scan(&placed.MailboxID, &placed.UIDValidity, &placed.UID)

@@ -17,6 +17,7 @@ import (
 // in Placed where its rows are, or in Err why it was left out. However large the group is, it reads once and writes once.
 func (s *Store) Insert(ctx context.Context, units []*Unit) error {
 	purged := map[string]bool{}
+	units = soundUnits(units)
 	for {
 		var strangers []string
 		err := s.write(ctx, "deliver", func(t *tx) error {
@@ -42,6 +43,19 @@ func (s *Store) Insert(ctx context.Context, units []*Unit) error {
 			return err
 		}
 	}
+}
+
+// soundUnits sets the error of units with an id or a name that is none, so that they do not spoil the others, and gives those.
+func soundUnits(units []*Unit) []*Unit {
+	return slices.DeleteFunc(slices.Clone(units), func(u *Unit) bool {
+		bad := slices.ContainsFunc(u.Rows, func(r *Row) bool {
+			return !validText(r.AccountID) || !validText(r.Mailbox) || !validText(r.DeliveryID) || !validText(r.ReservationID)
+		})
+		if bad {
+			u.Placed, u.Err = make([]Placed, len(u.Rows)), errText
+		}
+		return bad
+	})
 }
 
 // insertion is the work of Insert in one attempt of its transaction.
@@ -140,7 +154,7 @@ func (in *insertion) read() error {
 }
 
 // readBox adds a query for a mailbox to a batch, once.
-func (in *insertion) readBox(b *sqldb.Batch, name boxName) {
+func (in *insertion) readBox(b *queue, name boxName) {
 	if _, asked := in.boxes[name]; asked {
 		return
 	}

@@ -29,7 +29,7 @@ func checkKeyword(keyword string) error {
 type vocabulary map[string]string
 
 // learn adds a query to a batch that reads the keywords of an account; there are few.
-func (v vocabulary) learn(b *sqldb.Batch, account string) {
+func (v vocabulary) learn(b *queue, account string) {
 	b.Query(func(rows *sqldb.Rows) error {
 		var folded, name string
 		err := rows.Scan(&folded, &name)

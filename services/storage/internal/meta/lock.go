@@ -25,7 +25,7 @@ func (t *tx) lockAccounts(accounts []string) error {
 }
 
 // findAccount adds a query to a batch that locks an account, and calls found if there is one.
-func (t *tx) findAccount(b *sqldb.Batch, account string, found func()) {
+func (t *tx) findAccount(b *queue, account string, found func()) {
 	b.Query(func(*sqldb.Rows) error {
 		found()
 		return nil

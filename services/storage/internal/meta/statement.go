@@ -3,12 +3,56 @@ package meta
 import (
 	"database/sql"
 	"errors"
+	"strings"
+	"unicode/utf8"
 
+	"google.golang.org/grpc/codes"
+
+	"github.com/yubin-mail/yubin/pkg/fault"
 	"github.com/yubin-mail/yubin/pkg/sqldb"
+	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 )
 
 // maxQueue bounds the statements that wait for a round trip, and so the memory for their arguments.
 const maxQueue = 2000
+
+// queue is statements that run together.
+type queue struct {
+	batch sqldb.Batch
+	bad   bool // one has an argument that is no text
+}
+
+// errText is the fault of a text that a database cannot hold or compare. Both refuse it, so that they do not differ.
+var errText = fault.New(codes.InvalidArgument, rpcv1.Reason_REASON_INVALID, "an id or a name is not UTF-8 or has a NUL")
+
+// validText tells whether databases take a text: PostgreSQL has no NUL, and wants UTF-8.
+func validText(s string) bool { return strings.IndexByte(s, 0) < 0 && utf8.ValidString(s) }
+
+func (q *queue) check(args []any) {
+	for _, a := range args {
+		if s, ok := a.(string); ok && !validText(s) {
+			q.bad = true
+		}
+	}
+}
+
+// Exec is sqldb.Batch.Exec.
+func (q *queue) Exec(query string, args ...any) {
+	q.check(args)
+	q.batch.Exec(query, args...)
+}
+
+// ExecCount is sqldb.Batch.ExecCount.
+func (q *queue) ExecCount(n *int64, query string, args ...any) {
+	q.check(args)
+	q.batch.ExecCount(n, query, args...)
+}
+
+// Query is sqldb.Batch.Query.
+func (q *queue) Query(scan func(*sqldb.Rows) error, query string, args ...any) {
+	q.check(args)
+	q.batch.Query(scan, query, args...)
+}
 
 // later runs a statement before the next query, or at the end of the transaction: with others in one round trip. Its errors come from there.
 func (t *tx) later(query string, args ...any) error {
@@ -30,7 +74,7 @@ func (t *tx) laterOne(failure error, query string, args ...any) error {
 }
 
 func (t *tx) overflow() error {
-	if t.queue.Len() < maxQueue {
+	if t.queue.batch.Len() < maxQueue {
 		return nil
 	}
 	return t.flush()
@@ -38,12 +82,15 @@ func (t *tx) overflow() error {
 
 // flush runs what was left for later.
 func (t *tx) flush() error {
-	if t.queue.Len() == 0 {
+	if t.queue.batch.Len() == 0 {
 		return nil
 	}
-	batch, checks := t.queue, t.checks
-	t.queue, t.checks = sqldb.Batch{}, nil
-	if err := t.raw.Batch(t.ctx, &batch); err != nil {
+	q, checks := t.queue, t.checks
+	t.queue, t.checks = queue{}, nil
+	if q.bad {
+		return errText
+	}
+	if err := t.raw.Batch(t.ctx, &q.batch); err != nil {
 		return err
 	}
 	for _, check := range checks {

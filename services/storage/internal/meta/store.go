@@ -94,7 +94,7 @@ type tx struct {
 	changes map[mailboxKey]Change
 	usage   map[string]*delta
 	// queue holds statements that run in front of the next query or at the end, with it in one round trip. checks look at their outcomes.
-	queue  sqldb.Batch
+	queue  queue
 	checks []func() error
 }
 

@@ -50,7 +50,7 @@ func threadHash(messageID, baseSubject string) []byte {
 var threadsAtOnce = []int{1, 2, 4, 8, 16, 32}
 
 // find adds queries to a batch that read the threads to which hashes lead.
-func (h threads) find(b *sqldb.Batch, account string, hashes []threadSum) {
+func (h threads) find(b *queue, account string, hashes []threadSum) {
 	scan := func(rows *sqldb.Rows) error {
 		var hash []byte
 		var id string

@@ -2,6 +2,7 @@ package meta
 
 import (
 	"context"
+	"math"
 
 	"github.com/yubin-mail/yubin/pkg/sqldb"
 )
@@ -21,6 +22,9 @@ func (s *Store) Highest(ctx context.Context, keys []MailboxKey) ([]Change, error
 		for i, key := range keys {
 			c := &changes[i]
 			*c = Change{AccountID: key.AccountID, MailboxID: key.MailboxID, Deleted: true}
+			if !validText(key.AccountID) || key.MailboxID > math.MaxInt64 {
+				continue // and does not spoil the others
+			}
 			batch.Query(func(rows *sqldb.Rows) error {
 				c.Deleted = false
 				return rows.Scan(&c.Modseq)

@@ -51,6 +51,7 @@ func Run(t *testing.T, open func(*testing.T) *sqldb.DB) {
 		"UsedUpUIDs":       testUsedUpUIDs,
 		"ExpungeMany":      testExpungeMany,
 		"Rollback":         testRollback,
+		"Hostile":          testHostile,
 		"Notices":          testNotices,
 	} {
 		t.Run(name, func(t *testing.T) {
