@@ -50,7 +50,7 @@ var ErrNoTLS = errors.New("rpc connections need TLS")
 //
 // A replica whose process ends is noticed at once; one that the network cuts off clientTimeout after the next octet that is sent to it; one
 // that hangs, or that nobody calls, after clientKeepalive and clientTimeout. Calls that were open on it fail with Unavailable, but those that the protos call
-// idempotent are made again on another; a unary one of those is made there too when it has no answer after hedgeAfter.
+// idempotent are made again on another, and there too when they have no answer after hedgeAfter.
 func Dial(target string, opts DialOptions) (*grpc.ClientConn, error) {
 	if opts.TLS == nil {
 		return nil, ErrNoTLS
@@ -63,6 +63,7 @@ func Dial(target string, opts DialOptions) (*grpc.ClientConn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("describe methods: %w", err)
 	}
+	hedger := newHedger(hedgeAfter)
 	metrics := telemetry.Register(opts.Registerer, grpcprom.NewClientMetrics())
 	options = append(options,
 		grpc.WithTransportCredentials(credentials.NewTLS(opts.TLS)),
@@ -70,8 +71,8 @@ func Dial(target string, opts DialOptions) (*grpc.ClientConn, error) {
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: clientKeepalive, Timeout: clientTimeout, PermitWithoutStream: true}),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: 5 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxMessageSize), grpc.MaxCallSendMsgSize(MaxMessageSize)),
-		grpc.WithChainUnaryInterceptor(metrics.UnaryClientInterceptor(), deadline(opts.Timeout), awaitUnary, newHedger(hedgeAfter).unary),
-		grpc.WithChainStreamInterceptor(metrics.StreamClientInterceptor(), awaitStream, repeatableStream),
+		grpc.WithChainUnaryInterceptor(metrics.UnaryClientInterceptor(), deadline(opts.Timeout), awaitUnary, hedger.unary),
+		grpc.WithChainStreamInterceptor(metrics.StreamClientInterceptor(), awaitStream, hedger.stream),
 	)
 	conn, err := grpc.NewClient(target, options...)
 	if err != nil {

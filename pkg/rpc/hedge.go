@@ -2,11 +2,17 @@ package rpc
 
 import (
 	"context"
+	"errors"
+	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/yubin-mail/yubin/pkg/fault"
+	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 )
 
 const (
@@ -83,10 +89,114 @@ func (h *hedger) unary(ctx context.Context, method string, req, reply any, cc *g
 	return err
 }
 
-// repeatableStream lets the attempts that gRPC makes for a stream meet different replicas.
-func repeatableStream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	if describe(method).repeatable {
-		ctx = withAttempt(ctx, &call{}, false)
+// stream is unary for a repeatable stream of answers: what counts is the first of them.
+func (h *hedger) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	if !describe(method).repeatable {
+		return streamer(ctx, desc, cc, method, opts...)
 	}
-	return streamer(ctx, desc, cc, method, opts...)
+	c := &call{}
+	if desc.ClientStreams {
+		return streamer(withAttempt(ctx, c, false), desc, cc, method, opts...)
+	}
+	h.earn()
+	first, cancel := context.WithCancel(withAttempt(ctx, c, false))
+	stream, err := streamer(first, desc, cc, method, opts...)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	return &hedgedStream{ClientStream: stream, hedger: h, cancel: cancel, again: func(req any) (grpc.ClientStream, context.CancelFunc, error) {
+		second, cancel := context.WithCancel(withAttempt(ctx, c, true))
+		stream, err := streamer(second, desc, cc, method) // without opts, as above
+		if err == nil {
+			err = stream.SendMsg(req)
+		}
+		if err == nil {
+			err = stream.CloseSend()
+		}
+		return stream, cancel, err
+	}}, nil
+}
+
+// hedgedStream becomes the stream that answers first.
+type hedgedStream struct {
+	grpc.ClientStream
+	cancel context.CancelFunc
+
+	hedger  *hedger
+	again   func(req any) (grpc.ClientStream, context.CancelFunc, error)
+	req     proto.Message
+	decided bool
+}
+
+// SendMsg implements grpc.ClientStream; it is called once.
+func (s *hedgedStream) SendMsg(m any) error {
+	if req, ok := m.(proto.Message); ok {
+		s.req = proto.Clone(req) // the caller may change its own before a second attempt is made
+	}
+	return s.ClientStream.SendMsg(m)
+}
+
+// RecvMsg implements grpc.ClientStream.
+func (s *hedgedStream) RecvMsg(m any) error {
+	err := s.recv(m)
+	if err != nil {
+		s.cancel()
+	}
+	return err
+}
+
+// secondStream is what came of the second attempt.
+type secondStream struct {
+	grpc.ClientStream
+	cancel context.CancelFunc
+	err    error // of opening it, or of its first answer
+	won    bool  // it has answered first
+}
+
+func (s *hedgedStream) recv(m any) error {
+	answer, ok := m.(proto.Message)
+	if s.decided || !ok || s.req == nil {
+		return s.ClientStream.RecvMsg(m)
+	}
+	s.decided = true
+	other := answer.ProtoReflect().New().Interface()
+	var won atomic.Bool
+	giveUpFirst, second := s.cancel, make(chan secondStream, 1)
+	timer := time.AfterFunc(s.hedger.after, func() {
+		r := secondStream{err: errNoOther, cancel: func() {}}
+		if s.hedger.spend() {
+			r.ClientStream, r.cancel, r.err = s.again(s.req)
+		}
+		if r.err == nil {
+			r.err = r.RecvMsg(other)
+		}
+		r.won = answered(r.err) && won.CompareAndSwap(false, true)
+		if r.won {
+			giveUpFirst()
+		}
+		second <- r
+	})
+	err := s.ClientStream.RecvMsg(m)
+	if timer.Stop() {
+		return err
+	}
+	if answered(err) && won.CompareAndSwap(false, true) {
+		go func() { (<-second).cancel() }() // it may hang where this one does not
+		return err
+	}
+	r := <-second
+	if !r.won {
+		r.cancel()
+		return err
+	}
+	s.ClientStream, s.cancel = r.ClientStream, r.cancel
+	proto.Reset(answer)
+	proto.Merge(answer, other)
+	return r.err
+}
+
+// answered tells whether a server has said something: a message, the end, or a refusal.
+func answered(err error) bool {
+	return err == nil || errors.Is(err, io.EOF) || fault.Reason(err) != rpcv1.Reason_REASON_UNSPECIFIED
 }

@@ -2,6 +2,8 @@ package rpc
 
 import (
 	"context"
+	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"slices"
@@ -10,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/balancer/base"
 	"google.golang.org/grpc/codes"
@@ -18,6 +21,7 @@ import (
 	"github.com/yubin-mail/yubin/pkg/tlsconf"
 	quotav1 "github.com/yubin-mail/yubin/proto/yubin/quota/v1"
 	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
+	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 )
 
 // answering is a replica that answers as it is told.
@@ -107,6 +111,80 @@ func TestHangingReplicaIsHelpedOutByAnother(t *testing.T) {
 	if n := calls.Load(); n != 2 {
 		t.Errorf("there were %d attempts", n)
 	}
+}
+
+// listing hangs in the first call of all, and answers the others.
+type listing struct {
+	storagev1.UnimplementedStorageServiceServer
+	calls *atomic.Int32
+	met   atomic.Bool
+	hung  chan struct{}
+}
+
+func (l *listing) Sync(r *storagev1.SyncRequest, stream grpc.ServerStreamingServer[storagev1.SyncResponse]) error {
+	if r.GetAccountId() == "hello" {
+		l.met.Store(true)
+		return nil
+	}
+	if l.calls.Add(1) == 1 {
+		<-stream.Context().Done()
+		close(l.hung)
+		return stream.Context().Err()
+	}
+	for uid := range uint32(3) {
+		if err := stream.Send(&storagev1.SyncResponse{Changed: []*storagev1.MessageState{{Uid: uid + 1}}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func TestHangingStreamIsHelpedOutByAnother(t *testing.T) {
+	ca, calls, hung := newAuthority(t), new(atomic.Int32), make(chan struct{})
+	tls, err := tlsconf.MutualServer(issue(t, ca, "storage"), tlsconf.Options{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var addrs []string
+	var all []*listing
+	for range 2 {
+		srv := NewServer(ServerOptions{Log: slog.New(slog.DiscardHandler), TLS: tls})
+		l := &listing{calls: calls, hung: hung}
+		all = append(all, l)
+		storagev1.RegisterStorageServiceServer(srv, l)
+		addrs = append(addrs, serve(t, srv))
+	}
+	client := storagev1.NewStorageServiceClient(dial(t, strings.Join(addrs, ","), issue(t, ca, "imap"), "storage"))
+	for slices.ContainsFunc(all, func(l *listing) bool { return !l.met.Load() }) { // an attempt elsewhere needs a connection there
+		stream, err := client.Sync(t.Context(), &storagev1.SyncRequest{AccountId: "hello"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stream.Recv(); !errors.Is(err, io.EOF) {
+			t.Fatal(err)
+		}
+	}
+	for round := range 3 {
+		stream, err := client.Sync(t.Context(), &storagev1.SyncRequest{AccountId: "a"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var uids []uint32
+		for {
+			answer, err := stream.Recv()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatalf("round %d: %v", round, err)
+			}
+			uids = append(uids, answer.GetChanged()[0].GetUid())
+		}
+		if !slices.Equal(uids, []uint32{1, 2, 3}) {
+			t.Errorf("round %d: got %v", round, uids)
+		}
+	}
+	<-hung // it was told that its answer is no longer waited for
 }
 
 func TestSingleReplicaThatIsSlowIsAskedOnce(t *testing.T) {
