@@ -46,7 +46,11 @@ func Rebuild(ctx context.Context, cfg Config, opts RebuildOptions) (_ *RebuildRe
 	if err := s.openObjects(ctx, cfg, Deps{Log: opts.Log}); err != nil {
 		return nil, err
 	}
-	scratch, err := os.MkdirTemp(cfg.Dir, "rebuild-")
+	scratch := filepath.Join(cfg.Dir, "rebuild") // the directory is locked: what is in it was left by a run that was killed
+	err = os.RemoveAll(scratch)
+	if err == nil {
+		err = os.Mkdir(scratch, 0o700)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("make temporary directory: %w", err)
 	}

@@ -49,6 +49,7 @@ type Cataloguer struct {
 	snapshots *prometheus.CounterVec
 	bytes     prometheus.Counter
 	complete  prometheus.Gauge
+	rounds    prometheus.Counter
 }
 
 // New makes a Cataloguer.
@@ -60,6 +61,9 @@ func New(deps Deps) *Cataloguer {
 		}, []string{"kind"})),
 		bytes: telemetry.Register(deps.Registerer, prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "yubin_storage_catalog_written_bytes_total", Help: "Octets of objects written to the catalog.",
+		})),
+		rounds: telemetry.Register(deps.Registerer, prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "yubin_storage_catalog_rounds_total", Help: "Times that this process went through all accounts for the catalog.",
 		})),
 		complete: telemetry.Register(deps.Registerer, prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "yubin_storage_catalog_timestamp_seconds",
@@ -136,6 +140,7 @@ func (c *Cataloguer) tidy(ctx context.Context, o *objectWriter) error {
 		return err
 	}
 	c.complete.Set(float64(c.Now().Unix()))
+	c.rounds.Inc()
 	return nil
 }
 
