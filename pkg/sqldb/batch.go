@@ -38,8 +38,8 @@ func (b *Batch) Len() int { return len(b.items) }
 
 // Batch runs the statements of b. If one fails its error is returned, and those after it are not run.
 func (tx *Tx) Batch(ctx context.Context, b *Batch) error {
-	if tx.on == nil {
-		return ErrDone
+	if err := tx.spend(len(b.items)); err != nil {
+		return err
 	}
 	if len(b.items) == 0 {
 		return nil

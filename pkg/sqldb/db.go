@@ -89,6 +89,11 @@ func (db *DB) Read(ctx context.Context, class string, fn func(*Tx) error) error 
 	return unavailable(db.repeat(ctx, class, reading, fn))
 }
 
+// ReadOne is Read for an fn that runs one statement, not more: PostgreSQL then needs one round trip where Read takes two. class is a metric label.
+func (db *DB) ReadOne(ctx context.Context, class string, fn func(*Tx) error) error {
+	return unavailable(db.repeat(ctx, class, single, fn))
+}
+
 // unavailable says to whoever called this service that trying again later helps.
 func unavailable(err error) error {
 	if err == nil || !IsUnavailable(err) {
@@ -105,9 +110,12 @@ func (db *DB) repeat(ctx context.Context, class string, k kind, fn func(*Tx) err
 	conflicts, losses := 0, 0
 	var lostSince time.Time
 	for {
-		tx := &Tx{binds: &db.binds, open: map[*Rows]struct{}{}}
+		tx := &Tx{binds: &db.binds, open: map[*Rows]struct{}{}, left: -1}
+		if k == single {
+			tx.left = 1
+		}
 		err := db.run(ctx, class, k, tx, fn)
-		if err == nil || ctx.Err() != nil || errors.Is(err, ErrUnknownOutcome) || (k == reading && tx.seen) {
+		if err == nil || ctx.Err() != nil || errors.Is(err, ErrUnknownOutcome) || (!k.writes() && tx.seen) {
 			return err
 		}
 		cause := err
@@ -122,7 +130,7 @@ func (db *DB) repeat(ctx context.Context, class string, k kind, fn func(*Tx) err
 			}
 			pause = backoff(2*time.Millisecond, 250*time.Millisecond, conflicts)
 			db.retries.WithLabelValues(class, "conflict").Inc()
-		case postgresLost(cause), k != reading && standby(cause):
+		case postgresLost(cause), k.writes() && standby(cause):
 			if losses++; losses == 1 {
 				lostSince = time.Now()
 			}

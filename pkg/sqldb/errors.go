@@ -13,6 +13,8 @@ import (
 var (
 	// ErrDone is returned when a Tx is used after its function has returned.
 	ErrDone = errors.New("transaction has ended")
+	// ErrOneOnly is returned for a second statement in ReadOne.
+	ErrOneOnly = errors.New("only one statement may be run here")
 	// ErrCorrupt is returned by Check for a damaged database.
 	ErrCorrupt = errors.New("database is damaged")
 	// ErrUnknownOutcome is returned by Write if the answer to COMMIT was lost: the transaction may have taken effect, or not.

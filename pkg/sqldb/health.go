@@ -15,7 +15,7 @@ const (
 
 // Ping tells whether the database answers.
 func (db *DB) Ping(ctx context.Context) error {
-	err := db.Read(ctx, "ping", func(tx *Tx) error {
+	err := db.ReadOne(ctx, "ping", func(tx *Tx) error {
 		var one int
 		return tx.QueryRow(ctx, "SELECT 1").Scan(&one)
 	})

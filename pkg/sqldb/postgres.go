@@ -109,6 +109,9 @@ func (s *postgresSource) begin(ctx context.Context, k kind) (session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to database: %w", err)
 	}
+	if k == single { // a statement is a transaction of its own
+		return &postgresSession{source: s, conn: c, alone: true}, nil
+	}
 	first := []string{beginnings[k]}
 	cockroach := c.Conn().PgConn().ParameterStatus("crdb_version") != ""
 	switch {
@@ -117,7 +120,7 @@ func (s *postgresSource) begin(ctx context.Context, k kind) (session, error) {
 	case k == migrating && cockroach:
 		first[0] = cockroachMigrates
 	}
-	return &postgresSession{source: s, conn: c, first: first, writes: k != reading}, nil
+	return &postgresSession{source: s, conn: c, first: first, writes: k.writes()}, nil
 }
 
 func (s *postgresSource) close() error {

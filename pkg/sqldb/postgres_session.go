@@ -19,6 +19,7 @@ type postgresSession struct {
 	first  []string        // what is to be sent before the next statement
 	open   *postgresCursor // the rows that the server still sends; others may not be asked for meanwhile
 	writes bool
+	alone  bool // each statement is a transaction
 	died   bool // the connection, or the server as one that takes writes
 	trips  int
 }
@@ -178,7 +179,7 @@ const (
 var errFailed = errors.New("commit transaction: an earlier statement has failed")
 
 func (s *postgresSession) commit(ctx context.Context) error {
-	if len(s.first) > 0 { // nothing was asked for
+	if len(s.first) > 0 || s.alone { // nothing was asked for, or nothing is open
 		return nil
 	}
 	switch c := s.conn.Conn(); {

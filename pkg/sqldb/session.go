@@ -10,6 +10,7 @@ type kind int
 
 const (
 	reading kind = iota
+	single       // reading by one statement
 	writing
 	relaxed   // writing without waiting for the disk
 	migrating // writing and changing the schema
@@ -21,6 +22,9 @@ type source interface {
 	begin(ctx context.Context, k kind) (session, error)
 	close() error
 }
+
+// writes tells whether a transaction of this kind may change something.
+func (k kind) writes() bool { return k != reading && k != single }
 
 // session is a connection during one transaction. Queries have the placeholders of the dialect.
 type session interface {

@@ -296,6 +296,43 @@ func testConcurrentWritersLoseNothing(t *testing.T, db *DB) {
 	}
 }
 
+func TestReadOne(t *testing.T) { onEach(t, testReadOne) }
+
+func testReadOne(t *testing.T, db *DB) {
+	ctx := t.Context()
+	exec(t, db, "INSERT INTO box VALUES (?, ?)", "a", 5)
+	var n int
+	one := &Batch{}
+	one.Query(func(rows *Rows) error { return rows.Scan(&n) }, "SELECT n FROM box WHERE account = ?", "a")
+	for name, read := range map[string]func(tx *Tx) error{
+		"row":   func(tx *Tx) error { return tx.QueryRow(ctx, "SELECT n FROM box WHERE account = ?", "a").Scan(&n) },
+		"batch": func(tx *Tx) error { return tx.Batch(ctx, one) },
+	} {
+		n = 0
+		if err := db.ReadOne(ctx, "one", read); err != nil || n != 5 {
+			t.Errorf("%s: %d, %v", name, n, err)
+		}
+		again := func(tx *Tx) error {
+			if err := read(tx); err != nil {
+				return err
+			}
+			return read(tx)
+		}
+		if err := db.ReadOne(ctx, "two", again); !errors.Is(err, ErrOneOnly) {
+			t.Errorf("%s: a second statement: %v", name, err)
+		}
+	}
+	if db.dialect.Name == Postgres.Name {
+		if trips := testutil.ToFloat64(db.trips.WithLabelValues("one")); trips != 2 {
+			t.Errorf("%v round trips for two reads", trips)
+		}
+	}
+	failed := errors.New("failed")
+	if err := db.ReadOne(ctx, "test", func(*Tx) error { return failed }); !errors.Is(err, failed) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestStatementCacheIsBounded(t *testing.T) {
 	db, ctx := open(t), t.Context()
 	err := db.Read(ctx, "test", func(tx *Tx) error {

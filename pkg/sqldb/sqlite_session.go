@@ -16,6 +16,7 @@ type sqliteStatements struct {
 }
 
 var sqliteKinds = map[kind]sqliteStatements{
+	single:    {begin: "BEGIN DEFERRED", end: "COMMIT", abort: "ROLLBACK"},
 	reading:   {begin: "BEGIN DEFERRED", end: "COMMIT", abort: "ROLLBACK"},
 	writing:   {begin: "BEGIN IMMEDIATE", end: "COMMIT", abort: "ROLLBACK"},
 	migrating: {begin: "BEGIN IMMEDIATE", end: "COMMIT", abort: "ROLLBACK"},
@@ -34,7 +35,7 @@ type sqliteSource struct {
 
 func (s *sqliteSource) begin(ctx context.Context, k kind) (session, error) {
 	from := s.writer
-	if k == reading {
+	if !k.writes() {
 		from = s.reader
 	}
 	c, err := from.get(ctx)

@@ -12,7 +12,22 @@ type Tx struct {
 	binds *rebinder
 	open  map[*Rows]struct{}
 	seen  bool  // the function has been given something that it may have kept
+	left  int   // how many statements may still be run; negative: any number
 	fault error // the first error of the database; the function may have turned it into another
+}
+
+// spend fails if the transaction may not run n more statements.
+func (tx *Tx) spend(n int) error {
+	switch {
+	case tx.on == nil:
+		return ErrDone
+	case tx.left < 0:
+		return nil
+	case tx.left < n:
+		return ErrOneOnly
+	}
+	tx.left -= n
+	return nil
 }
 
 // note remembers an error of the database.
@@ -25,8 +40,8 @@ func (tx *Tx) note(err error) error {
 
 // Exec runs a statement that gives no rows. The result has RowsAffected only.
 func (tx *Tx) Exec(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	if tx.on == nil {
-		return nil, ErrDone
+	if err := tx.spend(1); err != nil {
+		return nil, err
 	}
 	result, err := tx.on.exec(ctx, tx.binds.rebind(query), args)
 	if err != nil {
@@ -39,8 +54,8 @@ func (tx *Tx) Exec(ctx context.Context, query string, args ...any) (sql.Result, 
 // Query runs a statement that gives rows. They end with the transaction if they are not closed before. Other statements
 // may run while they are read.
 func (tx *Tx) Query(ctx context.Context, query string, args ...any) (*Rows, error) {
-	if tx.on == nil {
-		return nil, ErrDone
+	if err := tx.spend(1); err != nil {
+		return nil, err
 	}
 	rows, err := tx.on.query(ctx, tx.binds.rebind(query), args)
 	if err != nil {

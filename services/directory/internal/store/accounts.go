@@ -60,8 +60,8 @@ func accountAt(ctx context.Context, tx *sqldb.Tx, addr address.Address, lock str
 
 // Account gives the account that has the address itself, or ErrNotFound.
 func (s *Store) Account(ctx context.Context, addr address.Address) (a Account, err error) {
-	err = s.Read(ctx, "account", func(v Snapshot) error {
-		a, err = v.Account(ctx, addr)
+	err = s.db.ReadOne(ctx, "account", func(tx *sqldb.Tx) error {
+		a, err = Snapshot{tx}.Account(ctx, addr)
 		return err
 	})
 	return a, err
@@ -69,7 +69,7 @@ func (s *Store) Account(ctx context.Context, addr address.Address) (a Account, e
 
 // AccountByID gives an account, or ErrNotFound.
 func (s *Store) AccountByID(ctx context.Context, id string) (a Account, err error) {
-	err = s.db.Read(ctx, "account", func(tx *sqldb.Tx) error {
+	err = s.db.ReadOne(ctx, "account", func(tx *sqldb.Tx) error {
 		a, err = scanAccount(tx.QueryRow(ctx, selectAccounts+`WHERE a.id = ?`, id))
 		return err
 	})
@@ -164,7 +164,7 @@ func (s *Store) RenewPassword(ctx context.Context, addr address.Address, c Crede
 // Accounts lists at most limit accounts in order of domain and local part, those after the address `after`; its zero value is before the first. An
 // empty domain is all.
 func (s *Store) Accounts(ctx context.Context, domain string, after address.Address, limit int) (out []Account, err error) {
-	err = s.db.Read(ctx, "list_accounts", func(tx *sqldb.Tx) error {
+	err = s.db.ReadOne(ctx, "list_accounts", func(tx *sqldb.Tx) error {
 		if domain != "" {
 			local := ""
 			if after.Domain == domain {

@@ -65,7 +65,7 @@ func (v Snapshot) Alias(ctx context.Context, addr address.Address) (Alias, error
 
 // Aliases lists the aliases of a domain, or all if it is empty, in order of domain and local part.
 func (s *Store) Aliases(ctx context.Context, domain string) (out []Alias, err error) {
-	err = s.db.Read(ctx, "list_aliases", func(tx *sqldb.Tx) error {
+	err = s.db.ReadOne(ctx, "list_aliases", func(tx *sqldb.Tx) error {
 		out, err = collect(ctx, tx, scanAlias,
 			`SELECT domain, local_part, targets FROM aliases WHERE (? = '' OR domain = ?) ORDER BY domain, local_part`, domain, domain)
 		return err

@@ -65,7 +65,7 @@ func (s *Store) CreateAppPassword(ctx context.Context, addr address.Address, p A
 
 // AppPassword gives one app password of an account, or ErrNotFound.
 func (s *Store) AppPassword(ctx context.Context, accountID, id string) (p AppPassword, err error) {
-	err = s.db.Read(ctx, "app_password", func(tx *sqldb.Tx) error {
+	err = s.db.ReadOne(ctx, "app_password", func(tx *sqldb.Tx) error {
 		p, err = scanAppPassword(tx.QueryRow(ctx,
 			`SELECT `+appPasswordColumns+` FROM app_passwords WHERE account_id = ? AND id = ?`, accountID, id))
 		return err
@@ -78,7 +78,7 @@ func (s *Store) AppPassword(ctx context.Context, accountID, id string) (p AppPas
 
 // AppPasswords lists the app passwords of an account, the oldest first.
 func (s *Store) AppPasswords(ctx context.Context, accountID string) (out []AppPassword, err error) {
-	err = s.db.Read(ctx, "list_app_passwords", func(tx *sqldb.Tx) error {
+	err = s.db.ReadOne(ctx, "list_app_passwords", func(tx *sqldb.Tx) error {
 		out, err = collect(ctx, tx, scanAppPassword,
 			`SELECT `+appPasswordColumns+` FROM app_passwords WHERE account_id = ? ORDER BY created_at, id`, accountID)
 		return err

@@ -59,7 +59,7 @@ func (s *Store) PutDomain(ctx context.Context, d Domain, now int64) (created boo
 
 // Domains lists all domains by name.
 func (s *Store) Domains(ctx context.Context) (out []Domain, err error) {
-	err = s.db.Read(ctx, "list_domains", func(tx *sqldb.Tx) error {
+	err = s.db.ReadOne(ctx, "list_domains", func(tx *sqldb.Tx) error {
 		out, err = collect(ctx, tx, scanDomain, `SELECT `+domainColumns+` FROM domains ORDER BY name`)
 		return err
 	})

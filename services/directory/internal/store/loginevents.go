@@ -39,7 +39,7 @@ func (s *Store) Logins(ctx context.Context, replica string, from time.Time, visi
 	at, id := from.UnixMilli(), ""
 	for {
 		count := 0
-		err := s.db.Read(ctx, "logins", func(tx *sqldb.Tx) error {
+		err := s.db.ReadOne(ctx, "logins", func(tx *sqldb.Tx) error {
 			b := &sqldb.Batch{}
 			b.Query(func(rows *sqldb.Rows) error {
 				var other, account, ip string

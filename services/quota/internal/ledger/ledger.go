@@ -150,7 +150,7 @@ type Position struct {
 
 // Position of one account.
 func (l *Ledger) Position(ctx context.Context, id string) (at Position, err error) {
-	err = l.db.Read(ctx, "usage", func(tx *sqldb.Tx) error {
+	err = l.db.ReadOne(ctx, "usage", func(tx *sqldb.Tx) error {
 		var a row
 		err := a.scan(tx.QueryRow(ctx, selectAccounts+` WHERE l.account_id = ?`, l.opts.Default.Bytes, l.opts.Default.Messages, id))
 		at = Position{a.Usage, a.sequence}
@@ -167,7 +167,7 @@ func (l *Ledger) Position(ctx context.Context, id string) (at Position, err erro
 
 // ListUsage gives up to limit accounts in order of id, from the one after the given.
 func (l *Ledger) ListUsage(ctx context.Context, after string, limit int) (out []Usage, err error) {
-	err = l.db.Read(ctx, "list", func(tx *sqldb.Tx) error {
+	err = l.db.ReadOne(ctx, "list", func(tx *sqldb.Tx) error {
 		rows, err := tx.Query(ctx, selectAccounts+` WHERE l.account_id > ? ORDER BY l.account_id LIMIT ?`,
 			l.opts.Default.Bytes, l.opts.Default.Messages, after, limit)
 		if err != nil {
@@ -215,7 +215,7 @@ func (l *Ledger) Check(ctx context.Context, id string, n Amount) (bool, Usage, e
 
 // Count of accounts.
 func (l *Ledger) Count(ctx context.Context) (n int, err error) {
-	err = l.db.Read(ctx, "list", func(tx *sqldb.Tx) error {
+	err = l.db.ReadOne(ctx, "list", func(tx *sqldb.Tx) error {
 		return tx.QueryRow(ctx, `SELECT COUNT(*) FROM ledger`).Scan(&n)
 	})
 	if err != nil {

@@ -43,7 +43,7 @@ func (w *work) warn(a *account, refused bool) {
 
 // Notices gives up to limit notices that are not delivered yet, oldest first.
 func (l *Ledger) Notices(ctx context.Context, limit int) (out []Notice, err error) {
-	err = l.db.Read(ctx, "notices", func(tx *sqldb.Tx) error {
+	err = l.db.ReadOne(ctx, "notices", func(tx *sqldb.Tx) error {
 		rows, err := tx.Query(ctx, `SELECT account_id, number, level, refused, limit_bytes, limit_messages, used_bytes, used_messages, created_at
 			FROM notices ORDER BY created_at, account_id, number`+sqldb.Limit(limit))
 		if err != nil {

@@ -16,7 +16,7 @@ type Reconciliation struct {
 
 // LastReconciliation gives the last one that was finished.
 func (l *Ledger) LastReconciliation(ctx context.Context) (r Reconciliation, err error) {
-	err = l.db.Read(ctx, "reconciliation", func(tx *sqldb.Tx) error {
+	err = l.db.ReadOne(ctx, "reconciliation", func(tx *sqldb.Tx) error {
 		var finished int64
 		err := tx.QueryRow(ctx, `SELECT finished_at, drift_bytes, drift_messages FROM reconciliation WHERE id = 1`).
 			Scan(&finished, &r.Drift.Bytes, &r.Drift.Messages)

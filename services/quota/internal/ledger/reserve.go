@@ -150,7 +150,7 @@ func (l *Ledger) Release(ctx context.Context, ids []string) error {
 // reservations there were.
 func (l *Ledger) Expire(ctx context.Context) (n int, err error) {
 	var accounts []string
-	err = l.db.Read(ctx, "expire", func(tx *sqldb.Tx) error {
+	err = l.db.ReadOne(ctx, "expire", func(tx *sqldb.Tx) error {
 		b := &sqldb.Batch{}
 		b.Query(func(rows *sqldb.Rows) error {
 			var id string
