@@ -42,6 +42,7 @@ const (
 	stalePlan               = "cached plan must not change result type"
 	severityError           = "ERROR"
 	codeDuplicateTable      = "42P07"
+	codeDuplicateObject     = "42710" // its row type
 )
 
 func sqliteCode(err error) int {
@@ -101,7 +102,7 @@ func IsUnavailable(err error) bool {
 // createdMeanwhile tells whether CREATE … IF NOT EXISTS failed because another transaction has just created the same.
 func createdMeanwhile(err error) bool {
 	code := postgresCode(err)
-	return code == codeUniqueViolation || code == codeDuplicateTable
+	return code == codeUniqueViolation || code == codeDuplicateTable || code == codeDuplicateObject
 }
 
 // standby tells whether an error means that the connection leads to a server that only reads now.
