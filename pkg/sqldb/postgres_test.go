@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"sync"
@@ -72,6 +73,7 @@ func proxy(t *testing.T, url string, cut func(sent string) bool) string {
 				return
 			}
 			if last {
+				go func() { _, _ = io.Copy(upstream, client) }() // should there be more of it
 				<-answered
 				return
 			}

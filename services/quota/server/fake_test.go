@@ -138,6 +138,14 @@ func newWorld(t *testing.T, args ...string) *world {
 	return w
 }
 
+// replica makes another process beside the same directory and storage.
+func (w *world) replica(args ...string) *world {
+	other := &world{t: w.t, dir: w.dir, directory: w.directory, storage: w.storage}
+	other.start(args...)
+	w.t.Cleanup(func() { other.close() })
+	return other
+}
+
 // start makes a new process on the same data: no component runs but the store.
 func (w *world) start(args ...string) {
 	w.t.Helper()

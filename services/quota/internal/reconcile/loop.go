@@ -53,7 +53,7 @@ func (l *Loop) Run(ctx context.Context) error {
 				l.Log.WarnContext(ctx, "account not reconciled", "account_id", id, "error", err)
 			}
 		case <-next.C:
-			if err := l.look(ctx); err != nil && ctx.Err() == nil {
+			if err := l.Look(ctx); err != nil && ctx.Err() == nil {
 				l.Log.WarnContext(ctx, "reconciliation cut short", "error", err)
 			}
 			next.Reset(every)
@@ -61,8 +61,8 @@ func (l *Loop) Run(ctx context.Context) error {
 	}
 }
 
-// look runs a full reconciliation if it is this replica's turn, and shows what the last one found.
-func (l *Loop) look(ctx context.Context) error {
+// Look runs a full reconciliation if it is this replica's turn, and shows what the last one found.
+func (l *Loop) Look(ctx context.Context) error {
 	mine, err := l.claim(ctx)
 	if err != nil {
 		return err
