@@ -36,14 +36,14 @@ import (
 	"github.com/yubin-mail/yubin/services/storage/server"
 )
 
-// victimArg is the first argument of this binary as the process that is killed: then come directory, quota's address and step.
+// victimArg is the first argument of this binary as the process that is killed: then come directory, quota's address, step and work.
 const victimArg = "crash-victim"
 
 func TestMain(m *testing.M) {
-	if len(os.Args) == 5 && os.Args[1] == victimArg {
+	if len(os.Args) == 6 && os.Args[1] == victimArg {
 		at, err := strconv.ParseInt(os.Args[4], 10, 64)
 		if err == nil {
-			err = victim(os.Args[2], os.Args[3], at)
+			err = victim(os.Args[2], os.Args[3], at, os.Args[5])
 		}
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -57,6 +57,7 @@ func TestMain(m *testing.M) {
 // storage is a running service.
 type storage struct {
 	client storagev1.StorageServiceClient
+	admin  storagev1.StorageAdminServiceClient
 	stop   func() error
 }
 
@@ -86,6 +87,7 @@ func open(dir string, quota quotav1.QuotaServiceClient, k *killer) (*storage, er
 			StorageServiceClient: storagev1.NewStorageServiceClient(in.Client("imap")),
 			smtp:                 storagev1.NewStorageServiceClient(in.Client("smtp")),
 		},
+		admin: storagev1.NewStorageAdminServiceClient(in.Client("admin")),
 		stop: func() error {
 			cancel()
 			return errors.Join(<-done, bodies.Close())
@@ -109,11 +111,14 @@ type scene struct {
 	dir    string
 	ledger *quotatest.Ledger
 	addr   string
+	work   string // what victims do
+	before []job  // were delivered before, and stay
+	first  string // carol's first message, which the work expunges
 }
 
 func newScene(t *testing.T) *scene {
 	t.Helper()
-	s := &scene{t: t, dir: t.TempDir(), ledger: quotatest.New()}
+	s := &scene{t: t, dir: t.TempDir(), ledger: quotatest.New(), work: deliverWork, first: "two"}
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -129,7 +134,7 @@ func newScene(t *testing.T) *scene {
 // start runs a victim. acknowledged may be called when wait has returned.
 func (s *scene) start(step int64) (cmd *exec.Cmd, acknowledged func() []string) {
 	s.t.Helper()
-	cmd = exec.CommandContext(s.t.Context(), os.Args[0], victimArg, s.dir, s.addr, strconv.FormatInt(step, 10))
+	cmd = exec.CommandContext(s.t.Context(), os.Args[0], victimArg, s.dir, s.addr, strconv.FormatInt(step, 10), s.work)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, os.Stderr
 	if err := cmd.Start(); err != nil {
@@ -180,13 +185,19 @@ func (s *scene) compare(client storagev1.StorageServiceClient, acknowledged []st
 			found[account+": "+content]++
 		}
 	}
-	for _, j := range jobs() {
+	for _, j := range slices.Concat(s.before, jobs()) {
+		if slices.ContainsFunc(s.before, func(b job) bool { return b.id == j.id }) {
+			acknowledged = append(acknowledged, j.id)
+		}
 		for _, account := range j.accounts {
+			if account == purged {
+				continue
+			}
 			key := account + ": Delivered-To: " + account + "\r\n" + j.message
 			n := found[key]
 			delete(found, key)
 			// The expunge of carol's first message began when all deliveries were acknowledged.
-			expunging := account == "carol" && j.id == "two" && slices.Contains(acknowledged, "four") && slices.Contains(acknowledged, "five")
+			expunging := account == "carol" && j.id == s.first && slices.Contains(acknowledged, "four") && slices.Contains(acknowledged, "five")
 			switch {
 			case n > 1:
 				t.Errorf("message %s is %d times in the mailbox of %s", j.id, n, account)

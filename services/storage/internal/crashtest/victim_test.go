@@ -22,7 +22,8 @@ import (
 
 // killer ends the process, as kill -9 does, at a call of what it wraps. Each call is two: before and after.
 type killer struct {
-	at    int64 // 0: never
+	at    int64         // 0: never
+	ahead time.Duration // of the clock
 	calls atomic.Int64
 }
 
@@ -82,7 +83,7 @@ func (q *quota) Settle(ctx context.Context, r *quotav1.SettleRequest, _ ...grpc.
 // now is a clock that the store asks inside of every transaction: a step between BEGIN and the first statement.
 func (k *killer) now() time.Time {
 	k.step()
-	return time.Now()
+	return time.Now().Add(k.ahead)
 }
 
 // job is one delivery of the work that is interrupted.
@@ -199,7 +200,7 @@ func expunge(ctx context.Context, client storagev1.StorageServiceClient) error {
 }
 
 // victim is the child process: it works on the stores in dir, with quota at an address, and dies at a step.
-func victim(dir, quotaAddr string, at int64) error {
+func victim(dir, quotaAddr string, at int64, what string) error {
 	conn, err := grpc.NewClient(quotaAddr, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		return err
@@ -209,7 +210,13 @@ func victim(dir, quotaAddr string, at int64) error {
 	if err != nil {
 		return err
 	}
-	if err := work(context.Background(), s.client); err != nil {
+	switch what {
+	case deliverWork:
+		err = work(context.Background(), s.client)
+	case compactWork:
+		err = compactBeside(context.Background(), s)
+	}
+	if err != nil {
 		return err
 	}
 	return s.stop()
