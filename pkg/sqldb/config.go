@@ -42,6 +42,13 @@ func (c *Config) flag(name string) string { return c.service + "-database-" + na
 // Embedded tells whether the database is SQLite in the data directory.
 func (c *Config) Embedded() bool { return c.url == "" }
 
+// Patient is the same database for work on it while nothing else runs: the server ends no statement, however long it takes.
+func (c *Config) Patient() *Config {
+	patient := *c
+	patient.statementTimeout = 0
+	return &patient
+}
+
 // Validate tells all that is wrong. It does not tell the password.
 func (c *Config) Validate() []error {
 	if c.service == "" { // nothing was declared: the embedded database

@@ -101,6 +101,9 @@ var beginnings = map[kind]string{
 // cockroachMigrates: CockroachDB does not change a schema at READ COMMITTED.
 const cockroachMigrates = "BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE"
 
+// takeTime is for migrations, which may take longer than any other statement.
+const takeTime = "SET LOCAL statement_timeout = 0"
+
 // dontWait makes the commit of this transaction not wait for the disk.
 const dontWait = "SET LOCAL synchronous_commit = off"
 
@@ -118,7 +121,9 @@ func (s *postgresSource) begin(ctx context.Context, k kind) (session, error) {
 	case k == relaxed && !cockroach: // which always waits
 		first = append(first, dontWait)
 	case k == migrating && cockroach:
-		first[0] = cockroachMigrates
+		first = []string{cockroachMigrates, takeTime}
+	case k == migrating:
+		first = append(first, takeTime)
 	}
 	return &postgresSession{source: s, conn: c, first: first, writes: k.writes()}, nil
 }

@@ -419,6 +419,25 @@ func TestSeveralProgramsMigrate(t *testing.T) {
 	wg.Wait()
 }
 
+func TestMigrationsMayTakeLong(t *testing.T) {
+	db, err := OpenPostgres(t.Context(), PostgresConfig{URL: postgres.Start(t).Database(t), StatementTimeout: 100 * time.Millisecond}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	const long = "SELECT pg_sleep(0.5)"
+	if err := db.Migrate(t.Context(), fstest.MapFS{"0001_long.sql": {Data: []byte(long)}}); err != nil {
+		t.Error(err)
+	}
+	err = db.Write(t.Context(), "test", func(tx *Tx) error {
+		_, err := tx.Exec(t.Context(), long)
+		return err
+	})
+	if fault.Code(err) != codes.Unavailable {
+		t.Errorf("a statement that takes too long: %v", err)
+	}
+}
+
 func TestOpenPostgresRefuses(t *testing.T) {
 	server := postgres.Start(t)
 	url := server.Database(t)

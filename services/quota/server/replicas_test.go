@@ -6,8 +6,11 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"google.golang.org/grpc/codes"
 
+	"github.com/yubin-mail/yubin/pkg/fault"
 	"github.com/yubin-mail/yubin/pkg/testserver/postgres"
+	quotav1 "github.com/yubin-mail/yubin/proto/yubin/quota/v1"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 )
 
@@ -45,6 +48,14 @@ func TestTwoReplicas(t *testing.T) {
 	}
 	if sent != 1 {
 		t.Errorf("%v replicas count the warning", sent)
+	}
+
+	// A text that PostgreSQL does not hold is no id, and no reason to fail for what is beside it.
+	if _, err := one.quota("imap").GetUsage(t.Context(), &quotav1.GetUsageRequest{AccountId: "a\x00"}); fault.Code(err) != codes.InvalidArgument {
+		t.Errorf("an id with NUL: %v", err)
+	}
+	if _, err := one.quota("storage").Release(t.Context(), &quotav1.ReleaseRequest{ReservationIds: []string{"r\x00", ""}}); err != nil {
+		t.Error(err)
 	}
 
 	sums := 0

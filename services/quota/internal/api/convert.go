@@ -1,6 +1,9 @@
 package api
 
 import (
+	"slices"
+	"strings"
+
 	quotav1 "github.com/yubin-mail/yubin/proto/yubin/quota/v1"
 	"github.com/yubin-mail/yubin/services/quota/internal/ledger"
 )
@@ -19,12 +22,26 @@ func usageProto(u ledger.Usage) *quotav1.Usage {
 
 func validate(accountID string, n ledger.Amount) error {
 	switch {
-	case accountID == "" || len(accountID) > maxID:
-		return invalid("account id of %d octets, must be 1 to %d", len(accountID), maxID)
+	case !validID(accountID):
+		return invalidID("account", accountID)
 	case n.Bytes < 0 || n.Messages < 0 || n.Bytes > maxAmount || n.Messages > maxAmount:
 		return invalid("%d bytes, %d messages: must be 0 to %d", n.Bytes, n.Messages, int64(maxAmount))
 	}
 	return nil
+}
+
+// validID tells whether a text may be an id: not every database holds NUL.
+func validID(id string) bool {
+	return id != "" && len(id) <= maxID && !strings.Contains(id, "\x00")
+}
+
+// known leaves out what no reservation can have as its id.
+func known(ids []string) []string {
+	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !validID(id) })
+}
+
+func invalidID(what, id string) error {
+	return invalid("%s id of %d octets, must be 1 to %d without NUL", what, len(id), maxID)
 }
 
 func reservationsOf(req *quotav1.ReserveRequest) ([]ledger.Reservation, error) {
@@ -42,8 +59,8 @@ func reservationsOf(req *quotav1.ReserveRequest) ([]ledger.Reservation, error) {
 		if err := validate(out[i].AccountID, out[i].Amount); err != nil {
 			return nil, err
 		}
-		if out[i].ID == "" || len(out[i].ID) > maxID {
-			return nil, invalid("reservation id of %d octets, must be 1 to %d", len(out[i].ID), maxID)
+		if !validID(out[i].ID) {
+			return nil, invalidID("reservation", out[i].ID)
 		}
 	}
 	return out, nil
@@ -59,7 +76,7 @@ func eventsOf(req *quotav1.SettleRequest) ([]ledger.Event, error) {
 			AccountID:      e.GetAccountId(),
 			Sequence:       e.GetSequence(),
 			Delta:          ledger.Amount{Bytes: e.GetDeltaBytes(), Messages: e.GetDeltaMessages()},
-			ReservationIDs: e.GetReservationIds(),
+			ReservationIDs: known(e.GetReservationIds()),
 		}
 		size := ledger.Amount{Bytes: max(out[i].Delta.Bytes, -out[i].Delta.Bytes), Messages: max(out[i].Delta.Messages, -out[i].Delta.Messages)}
 		if err := validate(out[i].AccountID, size); err != nil {

@@ -122,7 +122,7 @@ func (s *Service) Release(ctx context.Context, req *quotav1.ReleaseRequest) (*qu
 	if len(req.GetReservationIds()) > maxBatch {
 		return nil, invalid("more than %d reservations in one call", maxBatch)
 	}
-	return &quotav1.ReleaseResponse{}, s.Ledger.Release(ctx, req.GetReservationIds())
+	return &quotav1.ReleaseResponse{}, s.Ledger.Release(ctx, known(req.GetReservationIds()))
 }
 
 // Settle implements quotav1.QuotaServiceServer. Events of an account that the directory does not have any more count as applied:
