@@ -58,7 +58,7 @@ func Rebuild(ctx context.Context, cfg Config, opts RebuildOptions) (_ *RebuildRe
 	if opts.DryRun {
 		s.db, err = sqldb.OpenSQLite(filepath.Join(scratch, "storage.db"), sqldb.Options{})
 	} else {
-		s.db, err = cfg.database.Open(ctx, filepath.Join(cfg.Dir, "storage.db"), sqldb.Options{})
+		s.db, err = cfg.database.Patient().Open(ctx, filepath.Join(cfg.Dir, "storage.db"), sqldb.Options{})
 	}
 	if err != nil {
 		return nil, err

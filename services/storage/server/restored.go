@@ -28,7 +28,7 @@ func AfterRestore(ctx context.Context, cfg Config) (err error) {
 	if s.lock, err = lockDir(cfg.Dir); err != nil {
 		return err
 	}
-	if s.db, err = cfg.database.Open(ctx, filepath.Join(cfg.Dir, "storage.db"), sqldb.Options{}); err != nil {
+	if s.db, err = cfg.database.Patient().Open(ctx, filepath.Join(cfg.Dir, "storage.db"), sqldb.Options{}); err != nil {
 		return err
 	}
 	store, err := meta.New(ctx, s.db, meta.Options{Retention: cfg.retention, Now: time.Now})
