@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	mailv1 "github.com/yubin-mail/yubin/proto/yubin/mail/v1"
 )
@@ -19,13 +20,22 @@ const (
 	maxFieldName = 1000
 )
 
+// readers are as large as most messages, and would be the most part of what parsing allocates.
+var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, bufferBytes) }}
+
 // Parse computes the structure of the message that r holds in its first size octets.
 // An error is a failure to read r, never a defect of the message.
 func Parse(r io.ReaderAt, size int64, limits Limits) (*mailv1.Structure, error) {
 	limits = limits.withDefaults()
 	size = max(size, 0)
+	in := readers.Get().(*bufio.Reader)
+	in.Reset(io.NewSectionReader(r, 0, size))
+	defer func() {
+		in.Reset(nil)
+		readers.Put(in)
+	}()
 	p := &parser{
-		in:           bufio.NewReaderSize(io.NewSectionReader(r, 0, size), bufferBytes),
+		in:           in,
 		limits:       limits,
 		budget:       budget{params: limits.Params, addresses: limits.Addresses},
 		headerBudget: limits.TotalHeaderBytes,

@@ -9,6 +9,8 @@ import (
 const (
 	// ChunkSize is how many octets are sent at a time.
 	ChunkSize = 64 << 10
+	// firstPiece is what the first piece takes in memory before it grows: most messages are small.
+	firstPiece = 8 << 10
 	// Keep is how much of a message stays in memory, in octets.
 	Keep = 1 << 20
 )
@@ -77,9 +79,16 @@ func (s *Source) ReadAll() (kept bool, err error) {
 
 // next reads a piece. Each has memory of its own: the transport may hold on to it.
 func (s *Source) next() ([]byte, error) {
-	piece := make([]byte, ChunkSize)
+	size := ChunkSize
+	if s.size == 0 {
+		size = firstPiece
+	}
+	piece := make([]byte, size)
 	n := 0
-	for n < len(piece) && !s.whole {
+	for n < ChunkSize && !s.whole {
+		if n == len(piece) {
+			piece = append(piece, make([]byte, min(3*n, ChunkSize-n))...)
+		}
 		m, err := s.r.Read(piece[n:])
 		n += m
 		switch {
@@ -91,10 +100,13 @@ func (s *Source) next() ([]byte, error) {
 		}
 	}
 	s.size += int64(n)
-	if s.size <= Keep {
-		s.kept = append(s.kept, piece[:n]...)
-	} else {
+	switch {
+	case s.size > Keep:
 		s.kept = nil
+	case s.kept == nil:
+		s.kept = piece[:n:n]
+	default:
+		s.kept = append(s.kept, piece[:n]...)
 	}
 	return piece[:n], nil
 }

@@ -123,6 +123,7 @@ func (s *Store) Put(ctx context.Context, bodies []*Pending) ([]Location, error) 
 // putPack stores the bodies at indexes group in one object.
 func (s *Store) putPack(ctx context.Context, bodies []*Pending, group []int, locations []Location) error {
 	var b bytes.Buffer
+	b.Grow(packRoom(bodies, group))
 	key := NewKey(s.cfg.Now())
 	w := pack.NewWriter(&b)
 	for _, i := range group {
@@ -140,6 +141,15 @@ func (s *Store) putPack(ctx context.Context, bodies []*Pending, group []int, loc
 	}
 	s.metrics.packed(locations, group, w.Size())
 	return nil
+}
+
+// packRoom guesses how large a pack will be.
+func packRoom(bodies []*Pending, group []int) int {
+	room := int64(1 << 10)
+	for _, i := range group {
+		room += bodies[i].Spool.Size() + 2*int64(len(bodies[i].Meta)) // the meta is in the frame and in the index
+	}
+	return int(room)
 }
 
 // putLarge stores one body in its own object, in the memory of a few chunks.

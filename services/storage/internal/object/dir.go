@@ -34,7 +34,8 @@ const shardLen = 7
 //	tmp/<n>            objects being written
 //	objects/packs/20260131/=0194b9a/0194b9a1-…
 //
-// An object is written to tmp, synced, renamed to its place, and its folder (and each new parent) synced.
+// An object is written to tmp, renamed to its place, and then it and its folder (and each new parent) are synced. A loss of power before that may
+// leave a part of it, which nobody was told of: an orphan.
 type Dir struct {
 	root *os.Root
 	lock *os.File
@@ -159,7 +160,12 @@ func (d *Dir) put(ctx context.Context, key string, r io.Reader, size int64) (err
 			err = errors.Join(err, ignoreMissing(d.root.Remove(temp)))
 		}
 	}()
-	if err := d.write(ctx, temp, r, size); err != nil {
+	f, err := d.root.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }() // what was written is synced before that counts
+	if err := copySized(ctx, f, r, size); err != nil {
 		return err
 	}
 
@@ -175,30 +181,21 @@ func (d *Dir) put(ctx context.Context, key string, r io.Reader, size int64) (err
 	if err := d.root.Rename(temp, file); err != nil {
 		return err
 	}
-	if err := d.syncDir(dir); err != nil {
+	// The rename goes first: a journal then takes both with the file's sync, and the folder's finds nothing left to do.
+	if err := errors.Join(f.Sync(), d.syncDir(dir)); err != nil {
 		// Visible but perhaps not durable: take it back, for the caller will hold that it is not there.
 		return errors.Join(err, ignoreMissing(d.root.Remove(file)))
 	}
 	return nil
 }
 
-func (d *Dir) write(ctx context.Context, name string, r io.Reader, size int64) error {
-	f, err := d.root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	if err := copySized(ctx, f, r, size); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	return syncClose(f)
-}
+var copyBuffers = sync.Pool{New: func() any { return new([128 << 10]byte) }}
 
 // copySized copies exactly size octets (or all, if SizeUnknown), and stops when ctx ends.
 func copySized(ctx context.Context, w io.Writer, r io.Reader, size int64) error {
-	buf := make([]byte, 128<<10)
-	if size >= 0 {
-		buf = buf[:min(int64(len(buf)), size+1)]
-	}
+	pooled := copyBuffers.Get().(*[128 << 10]byte)
+	defer copyBuffers.Put(pooled)
+	buf := pooled[:]
 	var n int64
 	for {
 		if err := ctx.Err(); err != nil {
