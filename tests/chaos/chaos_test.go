@@ -57,6 +57,7 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 	})
 	book := ledger.New(n, imapUsers, popUsers)
 	load := ledger.Begin(t, book, 10*time.Millisecond, s.Via(0), s.Via(1))
+	load.Watch(s)
 	m := newMonkey(t, s, links, n)
 	m.run(*duration)
 	load.End()
@@ -64,6 +65,7 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 	// A rest, from which no call of before is left.
 	s.Stop(t)
 	s.Restart(t)
+	load.CheckWitnesses()
 	book.Verify(t, s)
 	expireReservations(t, s)
 	s.NoDrift(t)

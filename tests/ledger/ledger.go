@@ -48,12 +48,6 @@ type box struct {
 	uidValidity      uint32
 }
 
-// counters of a mailbox never fall.
-type counters struct {
-	uidNext uint32
-	modseq  uint64
-}
-
 // Ledger is what the clients were told. Each attempt to deliver has a message of its own.
 type Ledger struct {
 	mu       sync.Mutex
@@ -62,8 +56,7 @@ type Ledger struct {
 	entries  map[string]*entry
 	sessions [][]string       // keys that a POP3 session deleted, where its QUIT had no answer yet
 	places   map[place]string // every UID ever seen, and its message
-	modseqs  map[place]uint64 // of each message, as last seen
-	boxes    map[box]counters // of each mailbox, as last seen
+	uidNext  map[box]uint32   // UIDNEXT of each mailbox, as last seen
 	verified map[box]uint32   // UIDNEXT of each mailbox when all of it was last listed
 	troubles []string         // what clients have seen that may not be
 
@@ -74,7 +67,7 @@ type Ledger struct {
 func New(seed uint64, imapUsers, popUsers []string) *Ledger {
 	return &Ledger{
 		rng:     rand.New(rand.NewPCG(seed, 1)), // repeatable on purpose
-		entries: map[string]*entry{}, places: map[place]string{}, modseqs: map[place]uint64{}, boxes: map[box]counters{}, verified: map[box]uint32{},
+		entries: map[string]*entry{}, places: map[place]string{}, uidNext: map[box]uint32{}, verified: map[box]uint32{},
 		imapUsers: imapUsers, popUsers: popUsers,
 	}
 }
@@ -183,31 +176,29 @@ func (l *Ledger) troubleLocked(format string, args ...any) {
 	}
 }
 
-// floor gives what the counters of a mailbox must not be below from now on.
-func (l *Ledger) floor(b box) counters {
+// floor gives what UIDNEXT of a mailbox must not be below from now on.
+func (l *Ledger) floor(b box) uint32 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.boxes[b]
+	return l.uidNext[b]
 }
 
-// selected notes what a SELECT has answered that was sent after floor was taken.
-func (l *Ledger) selected(b box, floor, now counters) {
+// selected notes the UIDNEXT in the answer to a SELECT that was sent after floor was taken.
+func (l *Ledger) selected(b box, floor, now uint32) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if now.uidNext < floor.uidNext || now.modseq < floor.modseq {
-		l.troubleLocked("counters of %v fell from %+v to %+v", b, floor, now)
+	if now < floor {
+		l.troubleLocked("UIDNEXT of %v fell from %d to %d", b, floor, now)
 	}
-	was := l.boxes[b]
-	l.boxes[b] = counters{max(was.uidNext, now.uidNext), max(was.modseq, now.modseq)}
+	l.uidNext[b] = max(l.uidNext[b], now)
 }
 
 // seen notes that a message was seen at a place.
-func (l *Ledger) seen(p place, key string, modseq uint64) {
+func (l *Ledger) seen(p place, key string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if old, known := l.places[p]; known && old != key {
 		l.troubleLocked("UID %d of %s in %s was %s and now is %s", p.uid, p.mailbox, p.account, old, key)
 	}
 	l.places[p] = key
-	l.modseqs[p] = max(l.modseqs[p], modseq)
 }

@@ -27,6 +27,8 @@ type Load struct {
 	pause  time.Duration
 	stop   context.CancelFunc
 	group  sync.WaitGroup
+
+	witnesses []*witness
 }
 
 // Begin starts the clients. Each of their connections takes one of the ways, as gateways that a load balancer chooses from; pause is what
@@ -164,7 +166,7 @@ func (w *Load) appends(ctx context.Context, account string) {
 		}
 		w.ledger.delivered(key, done)
 		if data.UID != 0 {
-			w.ledger.seen(place{account, "INBOX", data.UIDValidity, data.UID}, key, 0)
+			w.ledger.seen(place{account, "INBOX", data.UIDValidity, data.UID}, key)
 		}
 	}
 }
@@ -180,24 +182,24 @@ func (w *Load) changes(ctx context.Context, account string) {
 	var validity uint32 // of INBOX, as the last SELECT said
 	for wait(ctx, w.pause) {
 		floor := w.ledger.floor(box{account, "INBOX", validity})
-		data, err := c.Select("INBOX", &imap.SelectOptions{CondStore: true}).Wait()
+		data, err := c.Select("INBOX", nil).Wait()
 		if err != nil {
 			return
 		}
 		if validity == data.UIDValidity {
-			w.ledger.selected(box{account, "INBOX", validity}, floor, counters{uint32(data.UIDNext), data.HighestModSeq})
+			w.ledger.selected(box{account, "INBOX", validity}, floor, uint32(data.UIDNext))
 		}
 		validity = data.UIDValidity
 		if data.NumMessages == 0 {
 			continue
 		}
 		n := uint32(w.ledger.intn(int(data.NumMessages))) + 1
-		messages, err := c.Fetch(imap.SeqSetNum(n), &imap.FetchOptions{UID: true, ModSeq: true, BodySection: []*imap.FetchItemBodySection{peek}}).Collect()
+		messages, err := c.Fetch(imap.SeqSetNum(n), &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{peek}}).Collect()
 		if err != nil || len(messages) != 1 {
 			return
 		}
 		key, uid := keyOf(messages[0].FindBodySection(peek)), messages[0].UID
-		w.ledger.seen(place{account, "INBOX", validity, uid}, key, messages[0].ModSeq)
+		w.ledger.seen(place{account, "INBOX", validity, uid}, key)
 		if !w.change(c, account, key, imap.UIDSetNum(uid)) {
 			return
 		}
@@ -224,7 +226,7 @@ func (w *Load) change(c *imapclient.Client, account, key string, uid imap.UIDSet
 			return false
 		}
 		if to, ok := data.DestUIDs.(imap.UIDSet); ok && len(to) == 1 && to[0].Start == to[0].Stop {
-			w.ledger.seen(place{account, "Archive", data.UIDValidity, to[0].Start}, key, 0)
+			w.ledger.seen(place{account, "Archive", data.UIDValidity, to[0].Start}, key)
 		}
 	case 4:
 		if c.Store(uid, &imap.StoreFlags{Op: imap.StoreFlagsAdd, Flags: []imap.Flag{imap.FlagDeleted}, Silent: true}, nil).Close() != nil {
