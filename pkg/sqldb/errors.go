@@ -2,6 +2,7 @@ package sqldb
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"strings"
 
@@ -88,6 +89,9 @@ func postgresLost(err error) bool {
 		return code != codeCancelled
 	case code != "":
 		return false
+	}
+	if _, unverified := errors.AsType[*tls.CertificateVerificationError](err); unverified {
+		return false // time does not mend a wrong certificate
 	}
 	_, connecting := errors.AsType[*pgconn.ConnectError](err)
 	return connecting || errors.Is(err, errLost)
