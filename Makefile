@@ -71,8 +71,11 @@ fuzz: ## Run each fuzz target for FUZZTIME (60s)
 	@tests/setup/fuzz $(FUZZTIME)
 
 .PHONY: bench
-bench: ## Run the benchmarks, which report ratios
-	go test -run '^$$' -bench . -benchtime 3s ./tests/bench/...
+BENCH ?=
+bench: test-setup ## Compare with Postfix and Dovecot (BENCH='-rounds 5 -workloads imap' or BENCH='-duration 5m'), then the benchmarks
+	@tests/setup/bench
+	go test -count=1 -timeout 0 -v -run '^TestCompare$$' ./tests/bench -full $(BENCH)
+	go test -run '^$$' -bench . -benchtime 3s ./tests/bench
 
 .PHONY: tidy
 tidy: ## Tidy every module and the workspace

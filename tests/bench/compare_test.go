@@ -22,7 +22,7 @@ var (
 	full      = flag.Bool("full", false, "compare at full size; without it the tests only see that everything works")
 	rounds    = flag.Int("rounds", 3, "how often each workload runs on each system, in turns")
 	turn      = flag.Duration("turn", 3*time.Second, "how long a workload runs each time")
-	workloads = flag.String("workloads", "", "regular expression of the workloads to compare; empty is all")
+	workloads = flag.String("workloads", "", "regular expression of the workloads to compare; empty is all; cost is the work for each message, memory that of an idle session")
 	systems   = flag.String("systems", "", "regular expression of the systems to compare; empty is all")
 	soak      = flag.Duration("duration", 0, "instead of a comparison, load Yubin for this long and watch its memory")
 )
@@ -59,12 +59,12 @@ func TestCompare(t *testing.T) {
 		return
 	}
 	if *full {
-		compare(t, os.Stdout, start(t), sizes{small: 2000, large: 40, list: 1000, limit: load.Limit{For: *turn}, rounds: *rounds, counted: 2000, idle: 1000})
+		compare(t, os.Stdout, start(t), sizes{small: 2000, large: 40, list: 1000, limit: load.Limit{For: *turn}, rounds: *rounds, counted: 20, idle: 1000})
 		return
 	}
 	var printed strings.Builder
 	compare(t, &printed, []*system{embedded(t, []string{"u0", "u1"})},
-		sizes{small: 10, large: 1, list: 5, limit: load.Limit{Turns: 1}, rounds: 1, counted: 4, idle: 4})
+		sizes{small: 10, large: 1, list: 5, limit: load.Limit{Turns: 1}, rounds: 1, counted: 2, idle: 4})
 	for _, words := range []string{"imap full download", "fsyncs", "memory of an idle session"} {
 		require.Contains(t, printed.String(), words)
 	}
@@ -76,7 +76,7 @@ type sizes struct {
 	list         int
 	limit        load.Limit
 	rounds       int
-	counted      int // messages of a pass that counts the work
+	counted      int // messages over each connection of a pass that counts the work
 	idle         int // sessions
 }
 
@@ -94,8 +94,15 @@ func compare(t *testing.T, w io.Writer, all []*system, n sizes) {
 		}
 		compareOne(t, w, load, all, n)
 	}
-	if *workloads == "" {
+	if chosen.MatchString("cost") {
 		countWork(t, w, all, n)
+	}
+	if chosen.MatchString("memory") {
+		memory := map[*system]float64{}
+		for _, s := range all {
+			memory[s] = idleMemory(t, s, n.idle)
+		}
+		printRow(w, "memory of an idle session", "KB", all, func(s *system) string { return fmt.Sprintf("%.1f", memory[s]/1000) })
 	}
 }
 
@@ -151,29 +158,24 @@ func printRow(w io.Writer, name, unit string, all []*system, cell func(*system) 
 	fmt.Fprintln(w)
 }
 
-// countWork prints what a message costs, and an idle session.
+// countWork prints what a message costs.
 func countWork(t *testing.T, w io.Writer, all []*system, n sizes) {
-	fmt.Fprintf(w, "\nWork for each of %d messages of 4 KB over LMTP (SMTP for fsyncs of Postfix's queue too):\n\n", n.counted)
+	fmt.Fprint(w, "\nWork for each message of 4 KB; bytes are those on disk for each received:\n\n")
 	printRow(w, "", "", all, func(s *system) string { return s.name })
-	for _, protocol := range []string{load.SMTP, load.LMTP} {
-		for _, connections := range []int{1, 32} {
-			costs := map[*system]cost{}
-			for _, s := range all {
-				costs[s] = costOf(t, s, protocol, connections, n.counted)
-			}
-			name := load.Deliver(protocol, connections, 4<<10).Name
-			printRow(w, name, "fsyncs", all, func(s *system) string { return fmt.Sprintf("%.3f", costs[s].syncs) })
-			printRow(w, "", "SQL trips", all, func(s *system) string { return figure(costs[s].roundTrips, "%.2f") })
-			printRow(w, "", "PUTs/1000", all, func(s *system) string { return figure(1000*costs[s].puts, "%.1f") })
-			printRow(w, "", "bytes/byte", all, func(s *system) string { return fmt.Sprintf("%.2f", costs[s].stored) })
+	for _, load := range []struct {
+		protocol    string
+		connections int
+	}{{load.LMTP, 1}, {load.LMTP, 32}, {load.SMTP, 32}} {
+		costs := map[*system]cost{}
+		for _, s := range all {
+			costs[s] = costOf(t, s, load.protocol, load.connections, n.counted)
 		}
+		name := fmt.Sprintf("%s 4 KB × %d", load.protocol, load.connections)
+		printRow(w, name, "fsyncs", all, func(s *system) string { return fmt.Sprintf("%.3f", costs[s].syncs) })
+		printRow(w, "", "SQL trips", all, func(s *system) string { return figure(costs[s].roundTrips, "%.2f") })
+		printRow(w, "", "PUTs/1000", all, func(s *system) string { return figure(1000*costs[s].puts, "%.1f") })
+		printRow(w, "", "bytes/byte", all, func(s *system) string { return fmt.Sprintf("%.2f", costs[s].stored) })
 	}
-	fmt.Fprintln(w)
-	memory := map[*system]float64{}
-	for _, s := range all {
-		memory[s] = idleMemory(t, s, n.idle)
-	}
-	printRow(w, "memory of an idle session", "KB", all, func(s *system) string { return fmt.Sprintf("%.1f", memory[s]/1000) })
 }
 
 func figure(value float64, format string) string {
@@ -186,10 +188,10 @@ func figure(value float64, format string) string {
 // cost is the work for one message; NaN is work that the system does not count.
 type cost struct{ syncs, roundTrips, puts, stored float64 }
 
-// costOf delivers messages twice: once for the counters and the disk, and once more for strace, under which groups may be others.
+// costOf delivers count messages over each connection, twice: once for the counters and the disk, and once more for strace, under which groups may be others.
 func costOf(t *testing.T, s *system, protocol string, connections, count int) cost {
 	t.Helper()
-	workload, limit := load.Deliver(protocol, connections, 4<<10), load.Limit{Turns: max(1, count/connections)}
+	workload, limit := load.Deliver(protocol, connections, 4<<10), load.Limit{Turns: count}
 	run := func() load.Result {
 		result, err := workload.Run(t.Context(), s.target, limit)
 		require.NoError(t, err, "%s on %s", workload.Name, s.name)

@@ -30,7 +30,7 @@ const reader = "reader"
 
 // quick are settings under which logins and the limits on sessions do not count.
 var quick = []string{
-	"--imap-insecure-auth", "--pop3-insecure-auth", "--imap-max-sessions-per-account", "100000", "--admin-pprof",
+	"--imap-insecure-auth=true", "--pop3-insecure-auth=true", "--imap-max-sessions-per-account", "100000", "--admin-pprof=true",
 	"--directory-argon2-memory", "1MiB", // what argon2 leaves to the garbage collector would hide the sessions' memory
 }
 
@@ -45,6 +45,20 @@ func embedded(tb testing.TB, accounts []string) *system {
 	s.rest = func(tb testing.TB) {
 		h.Stop(tb)
 		h.Restart(tb)
+	}
+	return s
+}
+
+// production starts Yubin as separate services, one process each, on PostgreSQL and MinIO with their own defaults for durability.
+func production(tb testing.TB, accounts []string) *system {
+	tb.Helper()
+	h := harness.Start(tb, harness.Options{
+		Shape: harness.Production, Accounts: []string{reader}, Args: quick, ProductionOptions: harness.ProductionOptions{Replicas: 1},
+	})
+	s := yubin(tb, "Yubin, PostgreSQL, MinIO", h, accounts)
+	s.processes = func() []int { return append(s.sessions(), h.Stores.Postgres.PID(), h.Stores.MinIO.PID()) }
+	s.stored = func(tb testing.TB) int64 {
+		return diskUsage(tb, filepath.Join(h.Stores.Postgres.DataDir(), "base")) + diskUsage(tb, h.Stores.MinIO.DataDir())
 	}
 	return s
 }
@@ -89,5 +103,3 @@ func (s *system) fill(tb testing.TB, small, large int) {
 	require.NoError(tb, s.target.Fill(tb.Context(), load.LMTP, to, small, 4<<10))
 	require.NoError(tb, s.target.Fill(tb.Context(), load.LMTP, to, large, 100<<10))
 }
-
-func production(tb testing.TB, accounts []string) *system { panic("not yet") }
