@@ -37,7 +37,14 @@ type RebuildOptions struct {
 
 // Rebuild puts mailboxes back from the object store alone, into the empty database that the settings name. Nothing else may use the stores
 // meanwhile. If it is cut off, calling it again goes on. Errors: ErrNotEmpty.
-func Rebuild(ctx context.Context, cfg Config, opts RebuildOptions) (_ *RebuildReport, err error) {
+func Rebuild(ctx context.Context, cfg Config, opts RebuildOptions) (*RebuildReport, error) {
+	return offline(ctx, cfg, opts, rebuild.Run)
+}
+
+// offline opens the stores for work while nothing runs.
+func offline(
+	ctx context.Context, cfg Config, opts RebuildOptions, work func(context.Context, rebuild.Options) (*rebuild.Report, error),
+) (_ *RebuildReport, err error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
@@ -73,7 +80,7 @@ func Rebuild(ctx context.Context, cfg Config, opts RebuildOptions) (_ *RebuildRe
 	if err != nil {
 		return nil, err
 	}
-	report, err := rebuild.Run(ctx, rebuild.Options{
+	report, err := work(ctx, rebuild.Options{
 		Meta: store, Objects: s.objects, Spools: spools, Dir: scratch, Parallel: opts.Parallel, Progress: opts.Progress, Log: opts.Log,
 	})
 	if opts.DryRun { // its database is in the scratch directory

@@ -3,44 +3,22 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/yubin-mail/yubin/pkg/sqldb"
-	"github.com/yubin-mail/yubin/services/storage/internal/meta"
 	"github.com/yubin-mail/yubin/services/storage/internal/object"
+	"github.com/yubin-mail/yubin/services/storage/internal/rebuild"
 )
 
 // packsAtOnce is how many packs one query looks at.
 const packsAtOnce = 500
 
-// AfterRestore makes a restored database that is older than what clients have seen safe to use: UIDs, modseqs and mailbox ids go on far beyond
-// those that were given out since, so that none means two things, and clients learn what is true again. Nothing else may use the database
-// meanwhile. It may be repeated.
-func AfterRestore(ctx context.Context, cfg Config) (err error) {
-	s := &Server{}
-	defer func() { err = errors.Join(err, s.close()) }()
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
-		return fmt.Errorf("make data directory: %w", err)
-	}
-	if s.lock, err = lockDir(cfg.Dir); err != nil {
-		return err
-	}
-	if s.db, err = cfg.database.Patient().Open(ctx, filepath.Join(cfg.Dir, "storage.db"), sqldb.Options{}); err != nil {
-		return err
-	}
-	store, err := meta.New(ctx, s.db, meta.Options{Retention: cfg.retention, Now: time.Now})
-	if err != nil {
-		return err
-	}
-	for after, more := "", true; more; more = after != "" {
-		if after, err = store.LeapAccounts(ctx, after); err != nil {
-			return fmt.Errorf("go on beyond what was given out: %w", err)
-		}
-	}
-	return nil
+// AfterRestore makes a restored database safe to use that is older than what clients have seen: UIDs, modseqs and mailbox ids go on far
+// beyond those that were given out since, so that none means two things, and clients learn what is true again. What came into the object
+// store since is taken up: mail is delivered again, and bodies are found that were moved. Nothing else may use the stores meanwhile. If it is
+// cut off, calling it again goes on.
+func AfterRestore(ctx context.Context, cfg Config, opts RebuildOptions) (*RebuildReport, error) {
+	return offline(ctx, cfg, opts, rebuild.Merge)
 }
 
 // MissingInCopy gives the objects that the database in a copy of the embedded stores needs and that the copy does not hold.

@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,7 +36,7 @@ var ErrNotEmpty = errors.New("the database is not empty")
 // BeginRebuild begins a rebuild on an empty database, or goes on with one. Errors: ErrNotEmpty.
 func (s *Store) BeginRebuild(ctx context.Context) (resumed bool, err error) {
 	err = s.write(ctx, "begin_rebuild", func(t *tx) error {
-		if resumed, err = t.rebuilding(); err != nil || resumed {
+		if resumed, err = t.began(rebuildFromNothing); err != nil || resumed {
 			return err
 		}
 		for _, table := range []string{"accounts", "messages", "packs", "purged_accounts"} {
@@ -47,8 +48,7 @@ func (s *Store) BeginRebuild(ctx context.Context) (resumed bool, err error) {
 				return ErrNotEmpty
 			}
 		}
-		_, err := t.exec(`INSERT INTO rebuilds (id, started_unix) VALUES (1, ?)`, t.now)
-		return err
+		return t.begin(rebuildFromNothing)
 	})
 	return resumed, bare(err, ErrNotEmpty)
 }
@@ -59,6 +59,81 @@ func bare(err, own error) error {
 		return own
 	}
 	return err
+}
+
+// Kinds of rebuilds, by their id.
+const (
+	rebuildFromNothing = 1
+	rebuildMerge       = 2
+)
+
+func (t *tx) began(kind int) (bool, error) {
+	var n int
+	err := t.row(`SELECT COUNT(*) FROM rebuilds WHERE id = ?`, kind).Scan(&n)
+	return n > 0, err
+}
+
+func (t *tx) begin(kind int) error {
+	_, err := t.exec(`INSERT INTO rebuilds (id, started_unix) VALUES (?, ?)`, kind, t.now)
+	return err
+}
+
+// BeginMerge begins to take up into a restored database what came into the object store after it was copied, or goes on with that. All that
+// the database knows now counts as seen at its last write. Errors: ErrRebuildCut.
+func (s *Store) BeginMerge(ctx context.Context) (resumed bool, err error) {
+	err = s.write(ctx, "begin_merge", func(t *tx) error {
+		if resumed, err = t.began(rebuildMerge); err != nil || resumed {
+			return err
+		}
+		if cut, err := t.rebuilding(); err != nil || cut {
+			return cmp.Or(err, ErrRebuildCut)
+		}
+		var last int64
+		err := t.row(`SELECT COALESCE(MAX(at), 0) FROM (SELECT MAX(created_unix) AS at FROM packs UNION ALL SELECT MAX(created_unix) AS at FROM deliveries) AS writes`).Scan(&last)
+		if err != nil {
+			return err
+		}
+		if err := t.later(`INSERT INTO rebuild_accounts (account_id, taken_ms, finished) SELECT account_id, CAST(? AS BIGINT), 1 FROM accounts`, last*1000); err != nil {
+			return err
+		}
+		if err := t.later(`INSERT INTO rebuild_objects (object_key) SELECT object_key FROM packs`); err != nil {
+			return err
+		}
+		return t.begin(rebuildMerge)
+	})
+	return resumed, bare(err, ErrRebuildCut)
+}
+
+// ErrRebuildCut says that a rebuild from nothing has to be ended first.
+var ErrRebuildCut = errors.New("a rebuild was interrupted: run it again first")
+
+// SeenPacks gives the packs that need not be looked at: those that a rebuild has gone through, or that the database knew before.
+func (s *Store) SeenPacks(ctx context.Context) (map[string]bool, error) {
+	seen := map[string]bool{}
+	err := s.read(ctx, "seen_packs", func(t *tx) error {
+		clear(seen)
+		return t.rows(func(rows *sqldb.Rows) error {
+			var key string
+			err := rows.Scan(&key)
+			seen[key] = true
+			return err
+		}, `SELECT object_key FROM rebuild_objects`)
+	})
+	return seen, err
+}
+
+// LivePacks gives the packs in which something is alive.
+func (s *Store) LivePacks(ctx context.Context) (keys []string, err error) {
+	err = s.read(ctx, "live_packs", func(t *tx) error {
+		keys = nil
+		return t.rows(func(rows *sqldb.Rows) error {
+			var key string
+			err := rows.Scan(&key)
+			keys = append(keys, key)
+			return err
+		}, `SELECT object_key FROM packs WHERE live_refs > 0`)
+	})
+	return keys, err
 }
 
 // Rebuilding tells whether a rebuild has begun and not ended: then the database does not hold all mail.
@@ -371,10 +446,13 @@ type Adopted struct {
 	Refused []string
 }
 
-// AdoptPack finds a place for the bodies of a pack that lies at key and holds total octets of frames. It may be repeated.
-func (s *Store) AdoptPack(ctx context.Context, key string, created time.Time, total int64, bodies []*FoundBody) (*Adopted, error) {
+// AdoptPack finds a place for the bodies of a pack that lies at key and holds total octets of frames. Contents in objects that are missing
+// are looked for too. It may be repeated.
+func (s *Store) AdoptPack(
+	ctx context.Context, key string, created time.Time, total int64, bodies []*FoundBody, missing map[string]bool,
+) (*Adopted, error) {
 	out := &Adopted{}
-	plan, err := s.planPack(ctx, key, bodies)
+	plan, err := s.planPack(ctx, key, bodies, missing)
 	if err != nil || plan == nil {
 		return out, err
 	}
@@ -385,8 +463,8 @@ func (s *Store) AdoptPack(ctx context.Context, key string, created time.Time, to
 	err = s.write(ctx, "adopt_pack", func(t *tx) error {
 		out.Located = 0
 		for _, b := range bodies {
-			for _, account := range plan.located[b] {
-				if err := t.locate(account, b); err != nil {
+			for _, a := range plan.located[b] {
+				if err := t.locate(a, b); err != nil {
 					return err
 				}
 				out.Located++
@@ -403,16 +481,23 @@ func (s *Store) AdoptPack(ctx context.Context, key string, created time.Time, to
 
 // packPlan is what is to be done with the bodies of a pack.
 type packPlan struct {
-	located map[*FoundBody][]string // accounts that await the body, sorted
-	units   []*Unit                 // messages that came after the catalog
+	missing map[string]bool // objects
+	located map[*FoundBody][]awaiting
+	units   []*Unit // messages that came after the catalog
 	dead    int
 }
 
+// awaiting is a content whose body is looked for, with the object where it was and what it counted there; share may be awaited.
+type awaiting struct {
+	account, object string
+	share           int64
+}
+
 // planPack looks at what the accounts know; nil if the pack was gone through before.
-func (s *Store) planPack(ctx context.Context, key string, bodies []*FoundBody) (*packPlan, error) {
+func (s *Store) planPack(ctx context.Context, key string, bodies []*FoundBody, missing map[string]bool) (*packPlan, error) {
 	var plan *packPlan
 	err := s.read(ctx, "plan_pack", func(t *tx) error {
-		plan = &packPlan{located: map[*FoundBody][]string{}}
+		plan = &packPlan{missing: missing, located: map[*FoundBody][]awaiting{}}
 		var n int
 		if err := t.row(`SELECT COUNT(*) FROM rebuild_objects WHERE object_key = ?`, key).Scan(&n); err != nil {
 			return err
@@ -467,11 +552,13 @@ func (t *tx) planBody(plan *packPlan, b *FoundBody, hints []hint) error {
 		}
 	}
 	for _, account := range slices.Sorted(maps.Keys(accounts)) {
-		var share, size int64
-		err := t.row(`SELECT pack_share, raw_size FROM contents WHERE account_id = ? AND content_id = ?`, account, b.Content.ID).Scan(&share, &size)
+		a := awaiting{account: account}
+		var size int64
+		err := t.row(`SELECT pack_share, raw_size, object_key FROM contents WHERE account_id = ? AND content_id = ?`, account, b.Content.ID).
+			Scan(&a.share, &size, &a.object)
 		switch {
-		case err == nil && share == awaited && size == b.Content.Location.Size:
-			plan.located[b] = append(plan.located[b], account)
+		case err == nil && (a.share == awaited || plan.missing[a.object]) && size == b.Content.Location.Size:
+			plan.located[b] = append(plan.located[b], a)
 			continue
 		case err == nil:
 			continue // found in another pack, or not this body
@@ -541,9 +628,15 @@ func (s *Store) deliverFound(ctx context.Context, units []*Unit, out *Adopted) e
 	return nil
 }
 
-// locate writes where the body of an awaited content lies, and what was parsed of it.
-func (t *tx) locate(account string, b *FoundBody) error {
-	c, l := b.Content, b.Content.Location
+// locate writes where the body of a content lies, and what was parsed of it.
+func (t *tx) locate(a awaiting, b *FoundBody) error {
+	account, c, l := a.account, b.Content, b.Content.Location
+	if a.share != awaited {
+		err := t.later(`UPDATE packs SET live_bytes = live_bytes - ?, live_refs = live_refs - 1 WHERE object_key = ?`, a.share, a.object)
+		if err != nil {
+			return err
+		}
+	}
 	var thread string
 	if err := t.row(`SELECT thread_id FROM contents WHERE account_id = ? AND content_id = ?`, account, c.ID).Scan(&thread); err != nil {
 		return err
@@ -560,9 +653,9 @@ func (t *tx) locate(account string, b *FoundBody) error {
 	}
 	// The share is set by countPack, when all is known of the pack.
 	return t.later(`UPDATE contents SET object_key = ?, object_offset = ?, stored_size = ?, raw_sum = ?, pack_share = 0, sent_unix = ?, header_size = ?,
-			header = ?, summary = ?, structure = ? WHERE account_id = ? AND content_id = ? AND pack_share = ?`,
+			header = ?, summary = ?, structure = ? WHERE account_id = ? AND content_id = ? AND object_key = ?`,
 		l.Object, l.Offset, l.Stored, int64(l.Sum), c.parsed.GetSentUnix(), int64(c.parsed.GetRoot().GetHeaderSize()),
-		nonNil(c.header), nonNil(c.summary), nonNil(c.structure), account, c.ID, awaited)
+		nonNil(c.header), nonNil(c.summary), nonNil(c.structure), account, c.ID, a.object)
 }
 
 // countPack sets the shares of all contents in a pack, and the pack's row.

@@ -32,6 +32,10 @@ type found struct {
 
 // readPacks goes through all packs in order of time. Several are read at once; what is in them is adopted one after the other.
 func (r *run) readPacks(ctx context.Context) error {
+	seen, err := r.Meta.SeenPacks(ctx)
+	if err != nil {
+		return err
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	queue := make(chan chan *found, r.Parallel)
 	readers, readCtx := errgroup.WithContext(ctx)
@@ -41,6 +45,9 @@ func (r *run) readPacks(ctx context.Context) error {
 		for info, err := range r.Objects.List(readCtx, body.KeyPrefix, "") {
 			if err != nil {
 				return errors.Join(err, readers.Wait())
+			}
+			if seen[info.Key] {
+				continue
 			}
 			result := make(chan *found, 1)
 			select {
@@ -81,7 +88,7 @@ func (r *run) adopt(ctx context.Context, f *found) error {
 	if f.missing || len(f.bodies) == 0 {
 		return nil
 	}
-	a, err := r.Meta.AdoptPack(ctx, f.key, f.made, f.total, f.bodies)
+	a, err := r.Meta.AdoptPack(ctx, f.key, f.made, f.total, f.bodies, r.gone)
 	if err != nil {
 		return err
 	}

@@ -87,6 +87,7 @@ type Report struct {
 type run struct {
 	Options
 	report Report
+	gone   map[string]bool // packs that the database names and the object store lacks
 }
 
 // Run rebuilds into an empty database, or goes on where an earlier run was cut off. Nothing may use the stores meanwhile.
@@ -119,6 +120,54 @@ func Run(ctx context.Context, opts Options) (*Report, error) {
 		return nil, fmt.Errorf("end rebuild: %w", err)
 	}
 	return &r.report, nil
+}
+
+// Merge takes up into a restored database what came into the object store after it was copied: mail that was delivered since, and where
+// bodies were moved to. Nothing is given out twice: UIDs go on beyond those that clients may have seen. Nothing may use the stores meanwhile.
+// After an error the same call goes on.
+func Merge(ctx context.Context, opts Options) (*Report, error) {
+	opts.Parallel = cmp.Or(opts.Parallel, 4)
+	if opts.Progress == nil {
+		opts.Progress = func(string, int, int) {}
+	}
+	r := &run{Options: opts, gone: map[string]bool{}}
+	var err error
+	if r.report.Resumed, err = r.Meta.BeginMerge(ctx); err != nil {
+		return nil, fmt.Errorf("begin merge: %w", err)
+	}
+	for after, more := "", true; more; more = after != "" {
+		if after, err = r.Meta.LeapAccounts(ctx, after); err != nil {
+			return nil, fmt.Errorf("go on beyond what was given out: %w", err)
+		}
+	}
+	if err := r.findGone(ctx); err != nil {
+		return nil, fmt.Errorf("compare packs: %w", err)
+	}
+	if err := r.readPacks(ctx); err != nil {
+		return nil, fmt.Errorf("read packs: %w", err)
+	}
+	if err := r.Meta.EndRebuild(ctx); err != nil {
+		return nil, fmt.Errorf("end merge: %w", err)
+	}
+	return &r.report, nil
+}
+
+// findGone notes which packs are not there.
+func (r *run) findGone(ctx context.Context) error {
+	live, err := r.Meta.LivePacks(ctx)
+	if err != nil {
+		return err
+	}
+	for _, key := range live {
+		r.gone[key] = true
+	}
+	for info, err := range r.Objects.List(ctx, body.KeyPrefix, "") {
+		if err != nil {
+			return err
+		}
+		delete(r.gone, info.Key)
+	}
+	return nil
 }
 
 func (r *run) damaged(key string, err error) {

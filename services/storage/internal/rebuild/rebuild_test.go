@@ -3,9 +3,11 @@ package rebuild_test
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -21,6 +23,7 @@ import (
 	"github.com/yubin-mail/yubin/services/storage/internal/catalog"
 	"github.com/yubin-mail/yubin/services/storage/internal/delivery"
 	"github.com/yubin-mail/yubin/services/storage/internal/meta"
+	"github.com/yubin-mail/yubin/services/storage/internal/meta/metatest"
 	"github.com/yubin-mail/yubin/services/storage/internal/object"
 	"github.com/yubin-mail/yubin/services/storage/internal/pack"
 	"github.com/yubin-mail/yubin/services/storage/internal/rebuild"
@@ -360,6 +363,70 @@ func TestTheCatalogGoesOnAfterARebuild(t *testing.T) {
 	}
 	if n := len(w.keys(catalog.KeyPrefix)); n > 6 {
 		t.Errorf("the catalog has %d objects, though two generations are kept", n)
+	}
+}
+
+// TestAnOldDatabaseTakesUpWhatCameSince restores a database without its bucket, in which mail came and bodies were moved meanwhile.
+func TestAnOldDatabaseTakesUpWhatCameSince(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "storage.db")
+	w := newWorld(t, func(t *testing.T) *sqldb.DB {
+		db, err := sqldb.OpenSQLite(file, sqldb.Options{})
+		return closeLater(t, db, err)
+	}, 17)
+	for range 3 {
+		w.deliver("alice", "bob")
+	}
+	want := w.state()
+	copied := filepath.Join(t.TempDir(), "storage.db")
+	w.ok(w.db.Write(t.Context(), "settle", func(tx *sqldb.Tx) error { // all of it is long past
+		_, err := tx.Exec(t.Context(), `UPDATE packs SET created_unix = created_unix - 3600`)
+		return err
+	}))
+	raw, err := sql.Open("sqlite", "file:"+file+"?mode=ro")
+	w.ok(err)
+	_, err = raw.ExecContext(t.Context(), `VACUUM INTO ?`, copied)
+	w.ok(errors.Join(err, raw.Close()))
+	old := w.keys(body.KeyPrefix)
+
+	w.deliver("alice", "erin")
+	to := body.KeyPrefix + time.Now().UTC().Format("20060102") + "/" + uuid.Must(uuid.NewV7()).String()
+	w.rewrite(old[1], func(b []byte) []byte {
+		w.ok(w.objects.Put(t.Context(), to, bytes.NewReader(b), object.SizeUnknown))
+		return nil
+	})
+	w.ok(w.objects.Delete(t.Context(), old[1])) // moved
+	w.ok(w.objects.Delete(t.Context(), old[2])) // lost
+
+	w.open = func(t *testing.T) *sqldb.DB {
+		db, err := sqldb.OpenSQLite(copied, sqldb.Options{})
+		return closeLater(t, db, err)
+	}
+	w.start()
+	report, err := rebuild.Merge(t.Context(), w.rebuildOptions())
+	w.ok(err)
+	metatest.Check(t, w.db)
+	if report.Delivered != 2 || report.Located != 2 || report.Dead != 0 || len(report.Damaged) > 0 {
+		t.Errorf("report: %+v", report)
+	}
+	missing, err := w.store.MissingIn(t.Context(), old[2], 0, true)
+	w.ok(err)
+	if len(missing) != 2 {
+		t.Errorf("%d messages are missing, want 2", len(missing))
+	}
+	for account, n := range map[string]int{"alice": 3, "bob": 2, "erin": 1} {
+		if got := w.inbox(account); len(got) != n {
+			t.Errorf("%s has %d messages, want %d", account, len(got), n)
+		}
+	}
+	for _, m := range w.state()["bob"].mailboxes {
+		for uid, text := range m.messages {
+			if text != want["bob"].mailboxes[m.id].messages[uid] {
+				t.Errorf("message %d of bob is another one", uid)
+			}
+		}
+	}
+	if _, err := rebuild.Merge(t.Context(), w.rebuildOptions()); err != nil {
+		t.Errorf("once more: %v", err)
 	}
 }
 

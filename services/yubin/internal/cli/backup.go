@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"time"
@@ -82,7 +83,8 @@ func newRestore(a *app) *cobra.Command {
 				return err
 			}
 			if !sameMoment {
-				if err := storage.AfterRestore(cmd.Context(), stores.Storage); err != nil {
+				_, err := storage.AfterRestore(cmd.Context(), stores.Storage, storage.RebuildOptions{Log: slog.New(slog.DiscardHandler)})
+				if err != nil {
 					return &hintError{err: err, hint: `Run "yubin storage after-restore" before you start the system.`}
 				}
 			}
@@ -122,8 +124,11 @@ func (a *app) copyProgress() backup.Progress {
 const afterRestoreName = "yubin storage after-restore"
 
 const afterRestoreLong = `Make a restored database safe to use that is older than what mail programs have seen: UIDs go on beyond those that were
-given out since, so that no message is taken for another one, and mail programs learn at their next look what is there.
-Nothing has to be fetched anew. Stop everything first. Settings are those of "yubin serve" and of the storage service.`
+given out since, so that no message is taken for another one, and mail programs learn at their next look what is there;
+nothing has to be fetched anew. What came into the object store since the database was copied is taken up: mail is in the mailbox
+that it was delivered to, and bodies that were moved are found. Stop everything first, and run it before anything is started:
+what no database knows is deleted when it is a day old. If it is interrupted, the same command goes on. Settings are those
+of "yubin serve" and of the storage service.`
 
 func newAfterRestore(a *app) *cobra.Command {
 	return &cobra.Command{
@@ -134,6 +139,7 @@ func newAfterRestore(a *app) *cobra.Command {
 		DisableFlagParsing: true, // settings are read by the rules of the services
 		RunE: a.local(func(cmd *cobra.Command, args []string) error {
 			own := pflag.NewFlagSet(afterRestoreName, pflag.ContinueOnError)
+			asJSON := own.Bool("json", false, "print the report as JSON")
 			stores, usage, err := allinone.LoadStores(afterRestoreName, own, args, a.environ)
 			if errors.Is(err, pflag.ErrHelp) {
 				fmt.Fprintf(a.out, "%s\n\n", cmd.Long)
@@ -148,10 +154,14 @@ func newAfterRestore(a *app) *cobra.Command {
 				return err
 			}
 			defer unlock()
-			if err := storage.AfterRestore(cmd.Context(), stores.Storage); err != nil {
-				return err
+			a.json = *asJSON
+			r, err := storage.AfterRestore(cmd.Context(), stores.Storage, storage.RebuildOptions{Progress: a.rebuildProgress(), Log: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				return &hintError{err: err, hint: "Run the same command again to go on."}
 			}
-			return a.done(nil, "UIDs go on beyond those that were given out")
+			a.noteTrouble(r)
+			return a.done(r, "UIDs go on beyond those that were given out; %s came after the database was copied, %d bodies had been moved",
+				countMessages(uint64(r.Delivered)), r.Located)
 		}),
 	}
 }

@@ -118,12 +118,7 @@ func (a *app) printRebuilt(r *storage.RebuildReport, dryRun bool) error {
 	for _, l := range r.Lost {
 		a.note("lost: message %d (%s) of account %s in %s: no pack has its body", l.UID, humanBytes(l.Bytes), l.AccountID, l.Mailbox)
 	}
-	for _, d := range r.Damaged {
-		a.note("damaged: %s: %s", d.Object, d.Error)
-	}
-	for _, text := range r.Refused {
-		a.note("not restored: %s", text)
-	}
+	a.noteTrouble(r)
 	verb := "rebuilt"
 	if dryRun {
 		verb = "can be rebuilt"
@@ -136,4 +131,14 @@ func (a *app) printRebuilt(r *storage.RebuildReport, dryRun bool) error {
 	a.note(`Now start the system and run "yubin quota reconcile --repair".`)
 	a.note(`If the directory was lost too, give each account its id again: yubin account add ADDRESS --id "ACCOUNT ID".`)
 	return nil
+}
+
+// noteTrouble tells what could not be read or put back.
+func (a *app) noteTrouble(r *storage.RebuildReport) {
+	for _, d := range r.Damaged {
+		a.note("damaged: %s: %s", d.Object, d.Error)
+	}
+	for _, text := range r.Refused {
+		a.note("not restored: %s", text)
+	}
 }
