@@ -12,7 +12,7 @@ var ports = map[string]string{"directory": "7101", "quota": "7102", "storage": "
 // TargetVar declares --<server>-target: where to call another service, in gRPC's target syntax.
 func TargetVar(fs *pflag.FlagSet, p *string, server string) {
 	fs.StringVar(p, server+"-target", "dns:///"+net.JoinHostPort("localhost", ports[server]),
-		"where the "+server+" service is, as a gRPC target: dns:///host:port is balanced over all addresses of the name")
+		"where the "+server+" service is, as a gRPC target: dns:///host:port is balanced over all addresses of the name, host:port,host:port over a list")
 }
 
 // ListenVar declares --<service>-rpc-listen: where a service takes calls.

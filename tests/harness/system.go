@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,7 +29,7 @@ const (
 )
 
 // Shapes are all of them, for tests that run in each.
-var Shapes = []Shape{AllInOne, Split}
+var Shapes = []Shape{AllInOne, Split, Production}
 
 // Names of the domain and of the password that Start's accounts have.
 const (
@@ -329,3 +330,15 @@ func (s *System) TLS(tb testing.TB) *tls.Config {
 
 // CertFile is the system's own certificate, for clients that want a file.
 func (s *System) CertFile() string { return s.certFile }
+
+// AccountID gives the id by which the services know an account of Domain.
+func (s *System) AccountID(tb testing.TB, name string) string {
+	tb.Helper()
+	var account struct {
+		ID string `json:"account_id"`
+	}
+	if err := json.Unmarshal([]byte(s.CLI(tb, "account", "show", Address(name), "--json")), &account); err != nil || account.ID == "" {
+		tb.Fatalf("account show: %v", err)
+	}
+	return account.ID
+}

@@ -14,7 +14,7 @@ import (
 )
 
 // patience is longer than anything takes on a healthy system, however busy the machine.
-const patience = time.Minute
+const patience, tick = time.Minute, 50 * time.Millisecond
 
 // start starts two replicas of everything.
 func start(t *testing.T, opts harness.Options, accounts ...string) *harness.System {
