@@ -67,6 +67,9 @@ func start(t testing.TB, args ...string) *harness {
 	h := &harness{t: t, dir: t.TempDir(), quota: quotatest.New(), clock: &clock{}}
 	if overPostgres {
 		h.url = postgres.Start(t).Database(t)
+		if _, test := t.(*testing.T); test {
+			h.url += "&options=-c%20synchronous_commit%3Doff" // the server does not die here
+		}
 	}
 	h.run(args...)
 	t.Cleanup(func() {

@@ -26,18 +26,33 @@ var errUIDsUsedUp = fault.New(codes.ResourceExhausted, rpcv1.Reason_REASON_LIMIT
 
 const mailboxColumns = `mailbox_id, name, uid_validity, uid_next, highest_modseq, messages, unseen, deleted, deleted_bytes, bytes, special_use`
 
+// subscribedColumns are mailboxColumns of a mailbox m, and whether there is a subscription to it.
+const subscribedColumns = mailboxColumns + `, (SELECT COUNT(*) FROM subscriptions s WHERE s.account_id = m.account_id AND s.name = m.name)`
+
 const mailboxByName = `SELECT ` + mailboxColumns + ` FROM mailboxes WHERE account_id = ? AND name = ?`
 
 type scanner interface{ Scan(dest ...any) error }
 
-func scanMailbox(row scanner) (*storagev1.Mailbox, error) {
+func scanMailbox(row scanner, more ...any) (*storagev1.Mailbox, error) {
 	m := &storagev1.Mailbox{}
-	err := row.Scan(&m.MailboxId, &m.Name, &m.UidValidity, &m.UidNext, &m.HighestModseq,
-		&m.Messages, &m.Unseen, &m.Deleted, &m.DeletedBytes, &m.Bytes, &m.SpecialUse)
+	err := row.Scan(append([]any{
+		&m.MailboxId, &m.Name, &m.UidValidity, &m.UidNext, &m.HighestModseq,
+		&m.Messages, &m.Unseen, &m.Deleted, &m.DeletedBytes, &m.Bytes, &m.SpecialUse,
+	}, more...)...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, ErrMailboxNotFound
 	}
 	return m, err
+}
+
+func scanSubscribed(row scanner) (*storagev1.Mailbox, error) {
+	var subscriptions int64
+	m, err := scanMailbox(row, &subscriptions)
+	if err != nil {
+		return nil, err
+	}
+	m.Subscribed = subscriptions > 0
+	return m, nil
 }
 
 // mailbox reads one by id, without its subscription.
@@ -50,12 +65,10 @@ func (t *tx) mailbox(account string, id uint64) (*storagev1.Mailbox, error) {
 
 // subscribedMailbox reads one by id, with its subscription.
 func (t *tx) subscribedMailbox(account string, id uint64) (*storagev1.Mailbox, error) {
-	m, err := t.mailbox(account, id)
-	if err != nil {
-		return nil, err
+	if id > math.MaxInt64 {
+		return nil, ErrMailboxNotFound
 	}
-	m.Subscribed, err = t.subscribed(account, m.GetName())
-	return m, err
+	return scanSubscribed(t.row(`SELECT `+subscribedColumns+` FROM mailboxes m WHERE account_id = ? AND mailbox_id = ?`, account, id))
 }
 
 // mailboxNamed reads one by name, without its subscription.
@@ -78,10 +91,7 @@ func (s *Store) MailboxNamed(ctx context.Context, account, name string) (m *stor
 		return nil, err
 	}
 	err = s.read(ctx, "get_mailbox", func(t *tx) error {
-		if m, err = t.mailboxNamed(account, name); err != nil {
-			return err
-		}
-		m.Subscribed, err = t.subscribed(account, m.Name)
+		m, err = scanSubscribed(t.row(`SELECT `+subscribedColumns+` FROM mailboxes m WHERE account_id = ? AND name = ?`, account, name))
 		return err
 	})
 	return m, err
@@ -93,17 +103,15 @@ func (s *Store) ListMailboxes(ctx context.Context, account string) (list []*stor
 		return nil, nil, err
 	}
 	err = s.read(ctx, "list_mailboxes", func(t *tx) error {
+		list, subscribedOnly = nil, nil
 		subscribed := map[string]bool{}
-		err := t.rows(func(rows *sqldb.Rows) error {
+		t.queue.Query(func(rows *sqldb.Rows) error {
 			var name string
 			err := rows.Scan(&name)
 			subscribed[name] = true
 			return err
 		}, `SELECT name FROM subscriptions WHERE account_id = ?`, account)
-		if err != nil {
-			return err
-		}
-		err = t.rows(func(rows *sqldb.Rows) error {
+		err := t.rows(func(rows *sqldb.Rows) error {
 			m, err := scanMailbox(rows)
 			if err != nil {
 				return err

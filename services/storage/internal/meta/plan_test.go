@@ -17,7 +17,7 @@ import (
 	"github.com/yubin-mail/yubin/services/storage/internal/uidset"
 )
 
-var largeMailbox = flag.Int("messages", 100_000, "messages of the large mailbox in the test of plans")
+var largeMailbox = flag.Int("messages", 50_000, "messages of the large mailbox in the test of plans")
 
 // smallMailbox is what the large one is compared with. Both have as many messages that are unseen, flagged, or changed lately.
 const smallMailbox = 1000

@@ -15,12 +15,6 @@ func (t *tx) subscribe(account, name string) error {
 	return t.later(`INSERT INTO subscriptions (account_id, name) VALUES (?, ?) ON CONFLICT (account_id, name) DO NOTHING`, account, name)
 }
 
-func (t *tx) subscribed(account, name string) (bool, error) {
-	var n int
-	err := t.row(`SELECT COUNT(*) FROM subscriptions WHERE account_id = ? AND name = ?`, account, name).Scan(&n)
-	return n > 0, err
-}
-
 // SetSubscribed adds or removes a subscription. The mailbox need not exist (RFC 9051 section 6.3.7). The names an
 // account can be subscribed to are bounded by twice the limit of mailboxes.
 func (s *Store) SetSubscribed(ctx context.Context, account, name string, subscribed bool) error {
