@@ -60,10 +60,10 @@ func (f *fixture) claim(holder string) []string {
 }
 
 // move makes a copy of all frames of packs in a new object.
-func (f *fixture) move(to, holder string, packs ...string) *meta.Rewritten {
+func (f *fixture) move(to string, packs ...string) *meta.Rewritten {
 	f.Helper()
-	f.ok(f.store.AnnouncePack(f.ctx, to, holder, time.Minute))
-	r := &meta.Rewritten{Object: to, Holder: holder, Lease: time.Minute, Moves: map[string][]meta.Move{}}
+	f.ok(f.store.AnnouncePack(f.ctx, to, "me", time.Minute))
+	r := &meta.Rewritten{Object: to, Holder: "me", Lease: time.Minute, Moves: map[string][]meta.Move{}}
 	for _, p := range packs {
 		frames, err := f.store.Frames(f.ctx, p)
 		f.ok(err)
@@ -125,7 +125,7 @@ func testSmallPacks(f *fixture) {
 func testMoveFrames(f *fixture) {
 	f.pack("packs/x", "ab", "a", "c", "abc")
 	f.pack("packs/y", "b", "a")
-	r := f.move("packs/new", "me", "packs/x", "packs/y")
+	r := f.move("packs/new", "packs/x", "packs/y")
 	f.drop("a", 2)       // the second frame of x, which was copied
 	f.drop("b", 1, 2, 3) // a share of the first frame and of the last; the first of y
 	known, err := f.store.KnownObjects(f.ctx, []string{"packs/new", "packs/x", "packs/none"})
@@ -165,7 +165,7 @@ func testMoveManyFrames(f *fixture) {
 	}
 	f.pack("packs/x", to...)
 	f.pack("packs/y", to[:500]...)
-	r := f.move("packs/new", "me", "packs/x", "packs/y")
+	r := f.move("packs/new", "packs/x", "packs/y")
 	box, err := f.store.MailboxNamed(f.ctx, "b", "INBOX")
 	f.ok(err)
 	var wg sync.WaitGroup
@@ -207,7 +207,7 @@ func testMoveManyFrames(f *fixture) {
 
 func testLostPack(f *fixture) {
 	f.pack("packs/x", "a", "b")
-	r := f.move("packs/new", "me", "packs/x")
+	r := f.move("packs/new", "packs/x")
 	f.now = f.now.Add(2 * time.Minute)
 	loose, err := f.store.TakeLoose(f.ctx, "", 9)
 	f.ok(err)
@@ -222,7 +222,7 @@ func testLostPack(f *fixture) {
 
 	// Between two of its transactions all of what moved died, and the new pack was given up.
 	f.pack("packs/z", slices.Repeat([]string{"a"}, 900)...)
-	r = f.move("packs/late", "me", "packs/z")
+	r = f.move("packs/late", "packs/z")
 	first := &meta.Rewritten{Object: r.Object, Holder: r.Holder, Lease: time.Minute, Total: r.Total, Moves: map[string][]meta.Move{"packs/z": r.Moves["packs/z"][:1]}}
 	moved, err := f.store.MoveFrames(f.ctx, first)
 	f.ok(err)
