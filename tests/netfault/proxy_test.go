@@ -2,7 +2,6 @@ package netfault
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -57,7 +56,7 @@ func TestLink(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, conn.SetReadDeadline(time.Now().Add(50*time.Millisecond)))
 	_, err = r.ReadString('\n')
-	require.True(t, errors.Is(err, os.ErrDeadlineExceeded), "nothing comes through: %v", err)
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded, "nothing comes through")
 	require.NoError(t, conn.SetReadDeadline(time.Time{}))
 	l.Set(State{})
 	line, err := r.ReadString('\n')
