@@ -98,11 +98,13 @@ func compare(t *testing.T, w io.Writer, all []*system, n sizes) {
 		countWork(t, w, all, n)
 	}
 	if chosen.MatchString("memory") {
-		memory := map[*system]float64{}
-		for _, s := range all {
-			memory[s] = idleMemory(t, s, n.idle)
+		for _, mode := range []load.TLSMode{load.Plain, load.Implicit} {
+			memory := map[*system]float64{}
+			for _, s := range all {
+				memory[s] = idleMemory(t, s, mode, n.idle)
+			}
+			printRow(w, "memory of an idle session", "KB, TLS "+string(mode), all, func(s *system) string { return figure(memory[s]/1000, "%.1f") })
 		}
-		printRow(w, "memory of an idle session", "KB", all, func(s *system) string { return fmt.Sprintf("%.1f", memory[s]/1000) })
 	}
 }
 
@@ -221,18 +223,25 @@ func costOf(t *testing.T, s *system, protocol string, connections, count int) co
 	return c
 }
 
-// idleMemory opens sessions in IDLE and gives the octets that each takes.
-func idleMemory(t *testing.T, s *system, sessions int) float64 {
+// idleMemory opens sessions in IDLE and gives the octets that each takes, NaN if the system does not speak TLS.
+func idleMemory(t *testing.T, s *system, mode load.TLSMode, sessions int) float64 {
 	t.Helper()
+	target := *s.target
+	if target.TLS = mode; mode == load.Implicit {
+		if s.imaps == "" {
+			return math.NaN()
+		}
+		target.IMAP, target.TLSConfig = s.imaps, s.tls
+	}
 	if s.rest != nil {
 		s.rest(t) // so that memory that other workloads left does not serve these
 	}
-	first, err := s.target.Idle(t.Context(), len(s.target.Idlers)) // each account's first pays for what its sessions share
+	first, err := target.Idle(t.Context(), len(target.Idlers)) // each account's first pays for what its sessions share
 	require.NoError(t, err)
 	defer first()
 	before, err := proc.Memory(s.sessions()...)
 	require.NoError(t, err)
-	end, err := s.target.Idle(t.Context(), sessions)
+	end, err := target.Idle(t.Context(), sessions)
 	require.NoError(t, err)
 	defer end()
 	after, err := proc.Memory(s.sessions()...)

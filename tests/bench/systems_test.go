@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"crypto/tls"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -16,6 +17,8 @@ import (
 type system struct {
 	name   string
 	target *load.Target
+	imaps  string // address of IMAP over TLS; empty: there is none
+	tls    *tls.Config
 	// processes are all that serve, databases and object stores too; sessions are those that a mail program's session takes memory from.
 	processes, sessions func() []int
 	counters            func(testing.TB) counters
@@ -78,7 +81,7 @@ func yubin(tb testing.TB, name string, h *harness.System, accounts []string) *sy
 	}
 	apply(tb, h, file.String())
 	return &system{
-		name: name, target: t,
+		name: name, target: t, imaps: h.IMAPS[0], tls: h.TLS(tb),
 		sessions: func() []int {
 			var pids []int
 			for _, p := range h.Processes {

@@ -8,6 +8,8 @@ import (
 )
 
 const (
+	// lineBuffer is what each session has while it is idle; what is longer comes in several reads, and literals pass it by.
+	lineBuffer   = 1 << 10
 	readBuffer   = 4 << 10
 	maxTag       = 128
 	literalTail  = 32 // longer than any literal announcement that fits 64 bits
@@ -47,7 +49,7 @@ type Decoder struct {
 
 // NewDecoder reads from r the commands of g.
 func NewDecoder(r io.Reader, g *Grammar, lim Limits) *Decoder {
-	return &Decoder{br: bufio.NewReaderSize(r, readBuffer), g: g, lim: lim.withDefaults()}
+	return &Decoder{br: bufio.NewReaderSize(r, lineBuffer), g: g, lim: lim.withDefaults()}
 }
 
 // SetLimits replaces the limits from the next octet on.
