@@ -61,6 +61,8 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 	m := newMonkey(t, s, links, n)
 	m.run(*duration)
 	load.End()
+	received, deleted, flagged := book.Acknowledged()
+	require.True(t, received > 0 && deleted > 0 && flagged > 0, "work was done: %d received, %d deleted, %d flagged", received, deleted, flagged)
 
 	// A rest, from which no call of before is left.
 	s.Stop(t)

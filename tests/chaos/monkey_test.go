@@ -52,7 +52,7 @@ func (m *monkey) run(d time.Duration) {
 		m.supervise()
 		m.mend(time.Now())
 		if now := time.Now(); now.After(m.next) {
-			m.next = now.Add(m.upTo(2 * time.Second))
+			m.next = now.Add(m.upTo(3 * time.Second))
 			m.harm()
 		}
 	}

@@ -75,7 +75,7 @@ func (l *Ledger) compare(t *testing.T, here map[string]found) {
 		}
 	}
 	l.sessions = nil
-	var acknowledged, deleted, open int
+	var acknowledged, gone, open int
 	for key, e := range l.entries {
 		_, ok := here[key]
 		switch {
@@ -83,7 +83,7 @@ func (l *Ledger) compare(t *testing.T, here map[string]found) {
 			acknowledged++
 			require.True(t, ok, "%s was acknowledged, and is lost", key)
 		case e.deletion == done || e.delivery == refused:
-			deleted++
+			gone++
 			require.False(t, ok, "%s was deleted or refused, and is back", key)
 		case ok: // now it is known
 			open++
@@ -93,7 +93,26 @@ func (l *Ledger) compare(t *testing.T, here map[string]found) {
 			e.deletion = done
 		}
 	}
-	t.Logf("%d messages tried: %d acknowledged and there, %d deleted or refused and gone, %d without an answer", l.next, acknowledged, deleted, open)
+	t.Logf("%d messages tried: %d acknowledged and there, %d deleted or refused and gone, %d without an answer", l.next, acknowledged, gone, open)
+}
+
+// Acknowledged tells how many messages were received and deleted so that a client was told so, and how many have a flag now.
+func (l *Ledger) Acknowledged() (received, deleted, flagged int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.entries {
+		received += count(e.delivery == done)
+		deleted += count(e.deletion == done)
+		flagged += count(e.flagged)
+	}
+	return received, deleted, flagged
+}
+
+func count(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // list reads all mailboxes of an account, and checks that no UID is ever another message's and UIDNEXT never falls.

@@ -80,12 +80,13 @@ func (r *reader) Read(p []byte) (int, error) {
 		if n > 0 {
 			r.stall.Reset(r.store.cfg.timeout)
 			r.tries = 0
-		}
-		if n > 0 || err == nil || errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-			if n > 0 && err != nil && !errors.Is(err, io.EOF) {
+			if !errors.Is(err, io.EOF) {
 				err = nil // comes again with the next Read
 			}
 			return n, err
+		}
+		if err == nil || errors.Is(err, io.EOF) {
+			return 0, err
 		}
 		if err := r.resume(err); err != nil {
 			return 0, err
