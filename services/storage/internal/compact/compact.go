@@ -38,11 +38,11 @@ const (
 	// smallAge is how old a small pack is merged, smallCount how many of one size it takes.
 	smallAge   = 5 * time.Minute
 	smallCount = 8
-	// busyPause is how long work waits for deliveries to become fewer, for each piece of burst octets.
+	// busyPause is how long work waits for deliveries to become fewer, for each step.
 	busyPause = 500 * time.Millisecond
 	busyStep  = 20 * time.Millisecond
-	// burst is how much is copied at one go, in octets.
-	burst = 1 << 20
+	// step is how much is copied at one go, in octets.
+	step = 256 << 10
 )
 
 // MinRate is the slowest rate with which a unit of work ends in time, in octets a second.
@@ -86,7 +86,7 @@ func New(cfg Config) *Compactor {
 		return telemetry.Register(cfg.Registerer, prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help}))
 	}
 	return &Compactor{
-		Config: cfg, limit: rate.NewLimiter(rate.Limit(cfg.Rate), burst),
+		Config: cfg, limit: rate.NewLimiter(rate.Limit(cfg.Rate), step),
 		packs: telemetry.Register(cfg.Registerer, prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "yubin_storage_compaction_packs_total",
 			Help: "Packs that were compacted, by why: dead or small; and those that had only their shares corrected: shared.",
@@ -191,21 +191,21 @@ func (c *Compactor) unit(ctx context.Context, o Options) (done Totals, more bool
 	return w.done, true, errors.Join(err, c.Meta.ReleasePacks(last, claim.Holder, keys, w.paused))
 }
 
-// pace waits until n octets may be copied, which are no more than burst.
+// pace waits until n octets may be copied, which are no more than step.
 func (c *Compactor) pace(ctx context.Context, n int, urgent bool) error {
 	if urgent {
 		return ctx.Err()
 	}
 	if c.Busy != nil {
-		step := time.NewTicker(busyStep)
-		defer step.Stop()
+		tick := time.NewTicker(busyStep)
+		defer tick.Stop()
 		for waited := time.Duration(0); waited < busyPause && c.Busy(); waited += busyStep {
 			select {
 			case <-ctx.Done():
 				return ctx.Err()
-			case <-step.C:
+			case <-tick.C:
 			}
 		}
 	}
-	return c.limit.WaitN(ctx, min(n, burst))
+	return c.limit.WaitN(ctx, n)
 }

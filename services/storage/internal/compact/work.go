@@ -19,6 +19,8 @@ import (
 const (
 	readGap   = 64 << 10
 	readBytes = 4 << 20
+	// readCost is what a read counts besides its octets.
+	readCost = 4 << 10
 )
 
 // work is one unit: claimed packs that become one new pack.
@@ -32,6 +34,7 @@ type work struct {
 	made    string // the key of the new pack
 	emptied []meta.Pack
 	paused  []string // packs to be left alone for a while
+	credit  int      // octets that may be copied before the next wait
 	done    Totals
 }
 
@@ -156,7 +159,8 @@ func (w *work) fetch(ctx context.Context, key string, off int64, octets []byte) 
 	if err != nil {
 		return 0, err
 	}
-	n, err := io.ReadFull(&paced{ctx: ctx, c: w.Compactor, r: in, urgent: w.urgent}, octets)
+	w.credit -= readCost
+	n, err := io.ReadFull(&paced{ctx: ctx, work: w, r: in}, octets)
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		err = nil
 	}
@@ -243,7 +247,7 @@ func (w *work) put(ctx context.Context, key string) ([]meta.Move, error) {
 		_ = out.CloseWithError(err) // never fails; nil is io.EOF
 		packed <- moves
 	}()
-	err := w.Objects.Put(ctx, key, &paced{ctx: ctx, c: w.Compactor, r: r, urgent: w.urgent}, object.SizeUnknown)
+	err := w.Objects.Put(ctx, key, &paced{ctx: ctx, work: w, r: r}, object.SizeUnknown)
 	_ = r.CloseWithError(io.ErrClosedPipe) // ends the packing if Put has not read to the end
 	moves := <-packed
 	if err != nil {
@@ -270,21 +274,19 @@ func (w *work) pack(out io.Writer) ([]meta.Move, error) {
 
 // paced is a reader that goes no faster than it may.
 type paced struct {
-	ctx    context.Context
-	c      *Compactor
-	r      io.Reader
-	urgent bool
-	credit int // octets that may be read before the next wait
+	ctx  context.Context
+	work *work
+	r    io.Reader
 }
 
 func (p *paced) Read(b []byte) (int, error) {
-	if p.credit <= 0 {
-		if err := p.c.pace(p.ctx, burst/4, p.urgent); err != nil {
+	for p.work.credit <= 0 {
+		if err := p.work.pace(p.ctx, step, p.work.urgent); err != nil {
 			return 0, err
 		}
-		p.credit = burst / 4
+		p.work.credit += step
 	}
-	n, err := p.r.Read(b[:min(len(b), p.credit)])
-	p.credit -= n
+	n, err := p.r.Read(b[:min(len(b), step)])
+	p.work.credit -= n
 	return n, err
 }
