@@ -22,6 +22,7 @@ import (
 
 var (
 	seed     = flag.Uint64("chaos.seed", 0, "what goes wrong, and when; 0: something new")
+	dir      = flag.String("chaos.dir", "", "where data and logs are left; empty: nowhere")
 	duration = flag.Duration("chaos.duration", 2*time.Minute, "how long things go wrong")
 )
 
@@ -45,7 +46,7 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 
 	var links []*netfault.Link
 	s := harness.Start(t, harness.Options{
-		Shape: harness.Production, Accounts: append(imapUsers, popUsers...), Args: settings, Dir: os.Getenv("YUBIN_CHAOS_DIR"),
+		Shape: harness.Production, Accounts: append(imapUsers, popUsers...), Args: settings, Dir: *dir,
 		ProductionOptions: harness.ProductionOptions{Link: func(from, to, addr string) string {
 			if from == "cli" {
 				return addr
