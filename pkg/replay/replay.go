@@ -4,6 +4,7 @@ package replay
 import (
 	"errors"
 	"io"
+	"slices"
 )
 
 const (
@@ -87,7 +88,7 @@ func (s *Source) next() ([]byte, error) {
 	n := 0
 	for n < ChunkSize && !s.whole {
 		if n == len(piece) {
-			piece = append(piece, make([]byte, min(3*n, ChunkSize-n))...)
+			piece = slices.Concat(piece, make([]byte, min(3*n, ChunkSize-n)))
 		}
 		m, err := s.r.Read(piece[n:])
 		n += m
