@@ -100,9 +100,7 @@ func (s *Server) assemble(ctx context.Context, cfg Config, deps Deps) error {
 		Now:       deps.Now,
 		Committed: func(c meta.Commit) {
 			bus.Publish(c.Changes)
-			if c.Events {
-				s.settler.Wake()
-			}
+			s.settler.Wake(c.Events...)
 		},
 	})
 	if err != nil {

@@ -11,6 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -41,8 +43,8 @@ type Options struct {
 // Commit tells what a transaction made visible.
 type Commit struct {
 	Changes []Change
-	// Events says that usage events were left.
-	Events bool
+	// Events are the accounts for which usage events were left.
+	Events []string
 }
 
 // Change is a mailbox that changed.
@@ -151,16 +153,16 @@ func (s *Store) writeBy(
 		return t.flush()
 	})
 	if errors.Is(err, sqldb.ErrUnknownOutcome) {
-		s.opts.Committed(Commit{Events: true}) // there may be some
+		s.opts.Committed(Commit{Events: slices.Collect(maps.Keys(t.usage))}) // there may be some
 	}
 	if err != nil {
 		return unavailable(ctx, err)
 	}
-	commit := Commit{Events: len(t.usage) > 0}
+	commit := Commit{Events: slices.Collect(maps.Keys(t.usage))}
 	for _, c := range t.changes {
 		commit.Changes = append(commit.Changes, c)
 	}
-	if commit.Events || len(commit.Changes) > 0 {
+	if len(commit.Events) > 0 || len(commit.Changes) > 0 {
 		s.opts.Committed(commit)
 	}
 	return nil

@@ -23,13 +23,17 @@ import (
 // counting counts the calls of Settle and tells of each.
 type counting struct {
 	quotav1.QuotaServiceClient
-	mu    sync.Mutex
-	calls int
+	mu     sync.Mutex
+	calls  int
+	events map[string]int // sent, by account
 }
 
 func (c *counting) Settle(ctx context.Context, r *quotav1.SettleRequest, opts ...grpc.CallOption) (*quotav1.SettleResponse, error) {
 	c.mu.Lock()
 	c.calls++
+	for _, e := range r.GetEvents() {
+		c.events[e.GetAccountId()]++
+	}
 	c.mu.Unlock()
 	return c.QuotaServiceClient.Settle(ctx, r, opts...)
 }
@@ -52,7 +56,7 @@ func newSettler(t *testing.T) (*Settler, *meta.Store, *quotatest.Ledger, *counti
 		t.Fatal(err)
 	}
 	ledger := quotatest.New()
-	client := &counting{QuotaServiceClient: ledger.Client()}
+	client := &counting{QuotaServiceClient: ledger.Client(), events: map[string]int{}}
 	return New(store, client, slog.New(slog.DiscardHandler), nil), store, ledger, client
 }
 
@@ -141,7 +145,7 @@ func TestRunSettlesWhatIsLeftWhenItStops(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
 	insert(t, store, "bob")
-	s.Wake()
+	s.Wake("bob")
 	ledger.SetDown(false)
 	cancel()
 	if err := <-done; err != nil {
@@ -163,7 +167,7 @@ func TestEventsOfABusyTimeAreGathered(t *testing.T) {
 		go func() { done <- s.Run(ctx) }()
 		leave := func() {
 			insert(t, store, "bob")
-			s.Wake()
+			s.Wake("bob")
 			synctest.Wait()
 		}
 		time.Sleep(busyTime)
@@ -193,4 +197,71 @@ func TestEventsOfABusyTimeAreGathered(t *testing.T) {
 			t.Errorf("what was being gathered when the settler stopped: %+v", a)
 		}
 	})
+}
+
+func TestTwoSettlersOnOneDatabase(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first, store, ledger, client := newSettler(t)
+		second := New(store, client, slog.New(slog.DiscardHandler), nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		var done sync.WaitGroup
+		killed, kill := context.WithCancel(ctx)
+		for _, run := range []func(){
+			func() { _ = first.Run(ctx) },
+			func() { // dies without its last settlement
+				second.quota = &mortal{client, killed}
+				_ = second.Run(killed)
+			},
+		} {
+			done.Go(run)
+		}
+		synctest.Wait()
+		// Each settles what it has committed itself, and nothing else. Of an account that they share, one may send again what the other has settled
+		// and not yet removed: quota skips it.
+		const n = 3 * fewInRow
+		for i := range n {
+			insert(t, store, "bob")
+			insert(t, store, fmt.Sprint("account ", i%2))
+			[]*Settler{first, second}[i%2].Wake("bob", fmt.Sprint("account ", i%2))
+			synctest.Wait()
+			time.Sleep(busyTime)
+		}
+		synctest.Wait()
+		if bob := ledger.Account("bob"); bob.UsedMessages != n {
+			t.Errorf("bob: %+v", bob)
+		}
+		for _, account := range []string{"account 0", "account 1"} {
+			if a := ledger.Account(account); a.UsedMessages != n/2 || client.events[account] != n/2 {
+				t.Errorf("%s: %+v; %d events were sent %d times", account, a, n/2, client.events[account])
+			}
+		}
+		// Who commits and dies before it settles leaves its events to the others.
+		kill()
+		insert(t, store, "bob")
+		insert(t, store, "carol")
+		second.Wake("bob", "carol")
+		time.Sleep(2*sweepTime + forgetAfter)
+		synctest.Wait()
+		if bob, carol := ledger.Account("bob"), ledger.Account("carol"); bob.UsedMessages != n+1 || carol.UsedMessages != 1 {
+			t.Errorf("after a kill: bob %+v, carol %+v", bob, carol)
+		}
+		if left, err := store.CountEvents(t.Context()); err != nil || left != 0 {
+			t.Errorf("%d events are left, %v", left, err)
+		}
+		cancel()
+		done.Wait()
+	})
+}
+
+// mortal fails as soon as its context has ended.
+type mortal struct {
+	quotav1.QuotaServiceClient
+	ctx context.Context
+}
+
+func (m *mortal) Settle(ctx context.Context, r *quotav1.SettleRequest, opts ...grpc.CallOption) (*quotav1.SettleResponse, error) {
+	if m.ctx.Err() != nil {
+		return nil, m.ctx.Err()
+	}
+	return m.QuotaServiceClient.Settle(ctx, r, opts...)
 }
