@@ -39,10 +39,10 @@ func each(t *testing.T, test func(*testing.T, func(*testing.T) *sqldb.DB)) {
 
 func TestMailboxesComeBackAsTheCatalogSawThem(t *testing.T) {
 	each(t, func(t *testing.T, open func(*testing.T) *sqldb.DB) {
-		for seed := range uint64(3) {
+		for seed := range uint64(2) {
 			w := newWorld(t, open, seed)
-			for range 6 { // a whole snapshot, and increments
-				for range 60 {
+			for range 4 { // a whole snapshot, and increments
+				for range 45 {
 					w.step()
 				}
 				w.snapshot()
@@ -62,7 +62,7 @@ func TestMailboxesComeBackAsTheCatalogSawThem(t *testing.T) {
 func (w *world) history() map[string]accountState {
 	w.Helper()
 	for range 2 {
-		for range 80 {
+		for range 40 {
 			w.step()
 		}
 		w.snapshot()
@@ -206,7 +206,7 @@ func TestARebuildGoesOnWhereItWasCutOff(t *testing.T) {
 			steps := 0
 			opts := w.rebuildOptions()
 			opts.Progress = func(string, int, int) {
-				if steps++; steps == 3*n {
+				if steps++; steps == 8*n {
 					cancel(cut)
 				}
 			}
