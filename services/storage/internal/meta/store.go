@@ -152,20 +152,24 @@ func (s *Store) writeBy(
 		}
 		return t.flush()
 	})
-	if errors.Is(err, sqldb.ErrUnknownOutcome) {
-		s.opts.Committed(Commit{Events: slices.Collect(maps.Keys(t.usage))}) // there may be some
+	if err == nil || errors.Is(err, sqldb.ErrUnknownOutcome) { // which may have been committed: a notice too many costs a look
+		s.committed(t)
 	}
 	if err != nil {
 		return unavailable(ctx, err)
 	}
-	commit := Commit{Events: slices.Collect(maps.Keys(t.usage))}
-	for _, c := range t.changes {
-		commit.Changes = append(commit.Changes, c)
+	return nil
+}
+
+// committed tells what a transaction has changed.
+func (s *Store) committed(t *tx) {
+	commit := Commit{
+		Changes: slices.Collect(maps.Values(t.changes)),
+		Events:  slices.Collect(maps.Keys(t.usage)),
 	}
 	if len(commit.Events) > 0 || len(commit.Changes) > 0 {
 		s.opts.Committed(commit)
 	}
-	return nil
 }
 
 // read runs fn on a consistent snapshot.
