@@ -74,7 +74,7 @@ func compactNow(ctx context.Context, st *storage) error {
 // compactBeside purges an account and compacts, while messages come and go and are read.
 func compactBeside(ctx context.Context, st *storage) error {
 	errs := make(chan error, 4)
-	go func() { errs <- work(ctx, st.client) }()
+	go func() { errs <- work(ctx, st.client, nil) }()
 	go func() { errs <- compactNow(ctx, st) }()
 	go func() { errs <- readBob(ctx, st) }()
 	go func() {

@@ -25,6 +25,20 @@ type killer struct {
 	at    int64         // 0: never
 	ahead time.Duration // of the clock
 	calls atomic.Int64
+	pair  atomic.Pointer[pair]
+}
+
+// pair holds up the writes of two objects until both have begun.
+type pair struct {
+	begun chan struct{} // receives one for each
+	both  chan struct{} // closed
+}
+
+func (k *killer) meet() {
+	if p := k.pair.Load(); p != nil {
+		p.begun <- struct{}{}
+		<-p.both
+	}
 }
 
 func (k *killer) step() {
@@ -49,7 +63,10 @@ type objects struct {
 }
 
 func (o *objects) Put(ctx context.Context, key string, r io.Reader, size int64) error {
-	_, err := around(o.killer, func() (any, error) { return nil, o.Store.Put(ctx, key, r, size) })
+	_, err := around(o.killer, func() (any, error) {
+		o.killer.meet()
+		return nil, o.Store.Put(ctx, key, r, size)
+	})
 	return err
 }
 
@@ -104,6 +121,8 @@ func jobs() []job {
 		{"three", []string{"carol"}, mail("three", strings.Repeat("large ", 250_000))},
 		{"four", []string{"bob"}, mail("four", "at the same time")},
 		{"five", []string{"carol", "bob"}, mail("five", "as this one")},
+		{"six", []string{"bob", "carol"}, mail("six", "in a group that is not done")},
+		{"seven", []string{"carol"}, mail("seven", "when the group of this one begins")},
 	}
 }
 
@@ -141,9 +160,9 @@ func deliver(ctx context.Context, client storagev1.StorageServiceClient, j job) 
 	return nil
 }
 
-// work does all jobs and tells on stdout which were acknowledged: the first three one after the other, the rest together,
-// and then the expunge of a message.
-func work(ctx context.Context, client storagev1.StorageServiceClient) error {
+// work does all jobs and tells on stdout which were acknowledged: the first three one after the other, the last two in groups that overlap if k is
+// given, the rest together, and then the expunge of a message.
+func work(ctx context.Context, client storagev1.StorageServiceClient, k *killer) error {
 	list := jobs()
 	for _, j := range list[:3] {
 		if err := deliver(ctx, client, j); err != nil {
@@ -151,11 +170,10 @@ func work(ctx context.Context, client storagev1.StorageServiceClient) error {
 		}
 		fmt.Println(j.id)
 	}
-	var wg sync.WaitGroup
 	var out sync.Mutex
 	errs := make(chan error, len(list))
-	for _, j := range list[3:] {
-		wg.Go(func() {
+	begin := func(j job) {
+		go func() {
 			err := deliver(ctx, client, j)
 			if err == nil {
 				out.Lock()
@@ -163,10 +181,34 @@ func work(ctx context.Context, client storagev1.StorageServiceClient) error {
 				fmt.Println(j.id)
 			}
 			errs <- err
-		})
+		}()
 	}
-	wg.Wait()
-	for range list[3:] {
+	const both = 2
+	if k == nil {
+		begin(list[5])
+		begin(list[6])
+	} else {
+		p := &pair{begun: make(chan struct{}, 2), both: make(chan struct{})}
+		k.pair.Store(p)
+		for _, j := range list[5:] {
+			begin(j)
+			select {
+			case <-p.begun:
+			case err := <-errs:
+				return fmt.Errorf("delivery %s ended before it began: %w", j.id, err)
+			}
+		}
+		k.pair.Store(nil)
+		close(p.both)
+	}
+	for range both {
+		if err := <-errs; err != nil {
+			return err
+		}
+	}
+	begin(list[3])
+	begin(list[4])
+	for range both {
 		if err := <-errs; err != nil {
 			return err
 		}
@@ -212,7 +254,7 @@ func victim(dir, quotaAddr string, at int64, what string) error {
 	}
 	switch what {
 	case deliverWork:
-		err = work(context.Background(), s.client)
+		err = work(context.Background(), s.client, k)
 	case compactWork:
 		err = compactBeside(context.Background(), s)
 	}
