@@ -209,10 +209,12 @@ func (c *crowd) phase(n int, compactors []*compact.Compactor) {
 	}
 	c.services[0].clock.Forward(30 * 24 * time.Hour)
 	var workers, upkeep sync.WaitGroup
+	done := make(chan struct{})
+	worked := make(chan struct{}) // lets one of the others go on, so that they do not take all the time
 	for i, account := range c.accounts {
 		workers.Go(func() {
 			r := rand.New(rand.NewPCG(c.seed, uint64(n*100+i)))
-			for range 8 {
+			for range 4 {
 				h := c.services[r.IntN(len(c.services))]
 				for range 4 {
 					c.deliver(ctx, h, r)
@@ -225,17 +227,22 @@ func (c *crowd) phase(n int, compactors []*compact.Compactor) {
 				case 3:
 					c.readSome(ctx, h, r, account)
 				}
+				for range len(compactors) {
+					select {
+					case worked <- struct{}{}:
+					default: // all are busy
+					}
+				}
 			}
 		})
 	}
-	done := make(chan struct{})
 	loop := func(what string, fn func() error) {
 		upkeep.Go(func() {
 			for last := false; !last; {
 				select {
 				case <-done:
 					last = true
-				default:
+				case <-worked:
 				}
 				if err := fn(); err != nil {
 					c.t.Errorf("%s: %v", what, err)
@@ -340,7 +347,7 @@ func TestMailOutlivesCompactionsByTwoReplicasAtOnce(t *testing.T) {
 		services, compactors[1] = append(services, other), other.compactor
 	}
 	c := newCrowd(t, services...)
-	for n := range 4 {
+	for n := range 3 {
 		c.phase(n, compactors)
 	}
 	c.settle()

@@ -401,8 +401,19 @@ func (t *tx) shareAnew(object string, frames []Frame) (more int64, err error) {
 	return more, err
 }
 
+// any tells whether a count is above 0: what has nothing to do does not write, and waits for no disk.
+func (s *Store) any(ctx context.Context, query string, args ...any) (bool, error) {
+	var n int
+	err := s.read(ctx, "any_dead", func(t *tx) error { return t.row(query, args...).Scan(&n) })
+	return n > 0, err
+}
+
 // RetireDead turns packs in which nothing is alive into loose objects that may be deleted after grace. more says that others wait.
 func (s *Store) RetireDead(ctx context.Context, grace time.Duration) (more bool, err error) {
+	waits, err := s.any(ctx, `SELECT COUNT(*) FROM (SELECT object_key FROM packs WHERE live_refs <= 0`+sqldb.Limit(1)+`) p`)
+	if err != nil || !waits {
+		return false, err
+	}
 	err = s.write(ctx, "retire_packs", func(t *tx) error {
 		var keys []string
 		err := t.rows(func(rows *sqldb.Rows) error {
@@ -439,18 +450,24 @@ func (s *Store) EndGrace(ctx context.Context) error {
 	})
 }
 
-// TakeLoose gives up to limit loose objects that may be deleted, after a key, and takes them from whoever was writing them.
+// TakeLoose gives up to limit loose objects that may be deleted, after a key, and takes them from whoever was writing them. What has a
+// pack's row is never among them.
 func (s *Store) TakeLoose(ctx context.Context, after string, limit int) ([]string, error) {
 	var keys []string
+	waits, err := s.any(ctx, `SELECT COUNT(*) FROM (SELECT object_key FROM loose_objects WHERE until_unix <= ? AND object_key > ?`+sqldb.Limit(1)+`) l`, s.opts.Now().Unix(), after)
+	if err != nil || !waits {
+		return nil, err
+	}
 	// Durable, so that the writer of such an object cannot make it a pack after it was deleted.
-	err := s.write(ctx, "take_loose", func(t *tx) error {
+	err = s.write(ctx, "take_loose", func(t *tx) error {
 		keys = nil
 		err := t.rows(func(rows *sqldb.Rows) error {
 			var key string
 			err := rows.Scan(&key)
 			keys = append(keys, key)
 			return err
-		}, `SELECT object_key FROM loose_objects WHERE until_unix <= ? AND object_key > ? ORDER BY object_key`+sqldb.Limit(limit)+t.forUpdate(), t.now, after)
+		}, `SELECT object_key FROM loose_objects l WHERE until_unix <= ? AND object_key > ?
+				AND NOT EXISTS (SELECT 1 FROM packs p WHERE p.object_key = l.object_key) ORDER BY object_key`+sqldb.Limit(limit)+t.forUpdate(), t.now, after)
 		if err != nil {
 			return err
 		}

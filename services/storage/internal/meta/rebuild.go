@@ -685,7 +685,11 @@ func (t *tx) countPack(key string, created time.Time, total int64, bodies []*Fou
 	_, err = t.exec(`INSERT INTO packs (object_key, total_bytes, live_bytes, live_refs, created_unix) VALUES (?, ?, ?, ?, ?)
 		ON CONFLICT (object_key) DO UPDATE SET total_bytes = excluded.total_bytes, live_bytes = excluded.live_bytes, live_refs = excluded.live_refs`,
 		key, total, live.bytes, live.refs, created.Unix())
-	return err
+	if err != nil {
+		return err
+	}
+	// The restored database may be of a moment when a compaction was writing it.
+	return t.later(`DELETE FROM loose_objects WHERE object_key = ?`, key)
 }
 
 // shareOf is the part of a frame's octets that the i-th of n contents in it counts; they add up.
