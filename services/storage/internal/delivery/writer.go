@@ -35,11 +35,11 @@ const (
 	fullCommit = 4
 )
 
-// How many groups may be on their way at a time, and how many requests are worth a group beside another: a group costs a wait for the disk, or
-// with a remote object store tens of milliseconds and the price of a request.
+// How many groups may be on their way at a time, how many requests are worth a group beside another, and how long fewer wait for one: a group
+// costs a wait for the disk, or with a remote object store tens of milliseconds and the price of a request.
 const (
-	localGroups, fullLocalGroup   = 2, 16
-	remoteGroups, fullRemoteGroup = 8, 64
+	localGroups, fullLocalGroup, localPatience    = 2, 16, 100 * time.Millisecond
+	remoteGroups, fullRemoteGroup, remotePatience = 8, 64, 500 * time.Millisecond
 )
 
 // Config of a Writer.
@@ -95,12 +95,13 @@ func New(cfg Config, deps Deps) *Writer {
 			Help: "New message rows asked for, by outcome: stored, over_quota, not_stored, no_account, error.",
 		}, []string{"outcome"})),
 	}
-	groups, full := localGroups, fullLocalGroup
+	groups, full, patience := localGroups, fullLocalGroup, localPatience
 	if cfg.Remote {
-		groups, full = remoteGroups, fullRemoteGroup
+		groups, full, patience = remoteGroups, fullRemoteGroup, remotePatience
 	}
 	w.groups = batch.New(batch.Config{
-		Name: "deliver", Wait: cfg.Wait, MaxFlushes: groups, Full: full, FlushTimeout: groupTimeout, Registerer: deps.Registerer,
+		Name: "deliver", Wait: cfg.Wait, MaxFlushes: groups, Full: full, Patience: patience,
+		FlushTimeout: groupTimeout, Registerer: deps.Registerer,
 	}, (*job).weight, w.storeGroup)
 	w.commits = batch.New(batch.Config{
 		Name: "commit", Wait: -1, MaxFlushes: maxCommits, Full: fullCommit, MaxItems: 4 * fullCommit, FlushTimeout: commitTimeout, Registerer: deps.Registerer,
