@@ -51,7 +51,7 @@ func TestDamagedBodyIsToldAndDoesNotSpoilASearch(t *testing.T) {
 	h.mustDeliver("bob", mail("two", "second text"))
 	h.stop()
 	var files []string
-	err := filepath.WalkDir(filepath.Join(h.dir, "bodies", "objects"), func(path string, d os.DirEntry, err error) error {
+	err := filepath.WalkDir(filepath.Join(h.dir, "bodies", "objects", "packs"), func(path string, d os.DirEntry, err error) error {
 		if err == nil && d.Type().IsRegular() {
 			files = append(files, path)
 		}
