@@ -22,6 +22,19 @@ build: ## Build every binary into bin/
 	@mkdir -p bin
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(foreach s,$(SERVICES),./services/$(s))
 
+.PHONY: images
+REGISTRY  ?=
+PLATFORMS ?= linux/amd64,linux/arm64
+images: .cache/images ## Make the container images, no Docker needed (REGISTRY=registry.example.com/mail PUSH=1 PLATFORMS=linux/amd64)
+	.cache/images -root . -out bin/images -registry '$(REGISTRY)' -platforms '$(PLATFORMS)' -version '$(VERSION)' -ldflags '$(LDFLAGS)' \
+		-revision '$(shell git rev-parse HEAD)' -created '$(shell git log -1 --format=%ct)' $(if $(PUSH),-push) $(if $(INSECURE),-insecure)
+
+.cache/images: $(wildcard tools/kube/images/*.go) tools/kube/go.mod
+	@mkdir -p .cache && cd tools/kube && GOWORK=off go build -o ../../.cache/images ./images
+
+.cache/helm: tools/kube/go.mod
+	@mkdir -p .cache && cd tools/kube && GOWORK=off go build -o ../../.cache/helm helm.sh/helm/v4/cmd/helm
+
 .PHONY: test
 test: test-unit test-e2e ## Run every test that needs no cluster
 
@@ -79,7 +92,7 @@ bench: test-setup ## Compare with Postfix and Dovecot (BENCH='-rounds 5 -workloa
 
 .PHONY: tidy
 tidy: ## Tidy every module and the workspace
-	@for m in $(MODULES) tools; do (cd $$m && GOWORK=off go mod tidy) || exit 1; done
+	@for m in $(MODULES) tools tools/kube; do (cd $$m && GOWORK=off go mod tidy) || exit 1; done
 
 .PHONY: clean
 clean: ## Remove what was built (not the data)
