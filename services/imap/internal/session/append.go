@@ -29,7 +29,7 @@ func init() {
 			{name: "APPENDLIMIT", value: func(s *session) string { return itoa(uint64(s.Limits.MessageSize)) }},
 		},
 		commands: []command{{name: "APPEND", states: loggedIn, run: runAppend, stream: true}},
-		statusItems: []statusItem{{"APPENDLIMIT", func(s *session, _ *storagev1.Mailbox) uint64 {
+		statusItems: []statusItem{{name: "APPENDLIMIT", number: func(s *session, _ *storagev1.Mailbox) uint64 {
 			return uint64(s.Limits.MessageSize)
 		}}},
 	})

@@ -71,7 +71,7 @@ func runMove(ctx context.Context, s *session, uid bool) (reply, error) {
 			return reply{}, err
 		}
 	}
-	return reply{}, nil
+	return s.settle(true, uid)
 }
 
 func (s *session) move(ctx context.Context, spans []span, target string) error {

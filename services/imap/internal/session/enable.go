@@ -20,12 +20,16 @@ func runEnable(_ context.Context, s *session) (reply, error) {
 		return reply{}, err
 	}
 	s.enc.Star().Raw("ENABLED")
+	var known []*enable
 	for _, name := range names {
 		if e, ok := registered.enables[name]; ok {
-			e.run(s)
+			known = append(known, e)
 			s.enc.SP().Raw(e.name)
 		}
 	}
 	s.enc.CRLF()
+	for _, e := range known {
+		e.run(s)
+	}
 	return reply{}, nil
 }

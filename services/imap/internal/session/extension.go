@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 	"github.com/yubin-mail/yubin/services/imap/internal/wire"
 )
 
@@ -57,10 +58,16 @@ type capability struct {
 	value func(s *session) string // goes behind the name and "="; nil: none
 }
 
-// enable is what ENABLE (RFC 5161) can switch on.
+// enable is what ENABLE (RFC 5161) can switch on. run is called after the ENABLED response.
 type enable struct {
 	name string
 	run  func(s *session)
+}
+
+// searchKey is a key of SEARCH beyond those of RFC 9051.
+type searchKey struct {
+	name     string
+	criteria func(s *session, arg any) *storagev1.SearchCriteria
 }
 
 // extension is what one file adds to the engine.
@@ -69,6 +76,7 @@ type extension struct {
 	commands     []command
 	fetchItems   []fetchItem
 	statusItems  []statusItem
+	searchKeys   []searchKey
 	enables      []enable
 	// grammar adds to the parser; may be nil.
 	grammar func(g *wire.Grammar)
@@ -80,6 +88,7 @@ type table struct {
 	commands     map[string]*command
 	fetchItems   map[string]*fetchItem
 	statusItems  map[string]*statusItem
+	searchKeys   map[string]*searchKey
 	enables      map[string]*enable
 	grammars     []func(g *wire.Grammar)
 }
@@ -89,6 +98,7 @@ var registered = table{
 	commands:    map[string]*command{},
 	fetchItems:  map[string]*fetchItem{},
 	statusItems: map[string]*statusItem{},
+	searchKeys:  map[string]*searchKey{},
 	enables:     map[string]*enable{},
 }
 
@@ -102,6 +112,9 @@ func register(e extension) {
 	}
 	for _, i := range e.statusItems {
 		add(registered.statusItems, i.name, &i)
+	}
+	for _, k := range e.searchKeys {
+		add(registered.searchKeys, k.name, &k)
 	}
 	for _, n := range e.enables {
 		add(registered.enables, strings.ToUpper(n.name), &n)

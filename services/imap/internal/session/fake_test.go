@@ -176,6 +176,9 @@ func (s *memory) remove(name string, uid uint32) {
 }
 
 func (b *memoryBox) remove(which func(*memoryMessage) bool) (uids []*storagev1.UidRange) {
+	if !slices.ContainsFunc(b.messages, which) {
+		return nil
+	}
 	modseq := b.change()
 	b.messages = slices.DeleteFunc(b.messages, func(m *memoryMessage) bool {
 		if !which(m) {
@@ -528,6 +531,8 @@ func (m *memoryMessage) matches(c *storagev1.SearchCriteria) bool {
 		return inUIDs(k.Uids.Uids, m.state.Uid)
 	case *storagev1.SearchCriteria_Flags:
 		return m.state.Flags&k.Flags == k.Flags
+	case *storagev1.SearchCriteria_Modseq:
+		return m.state.Modseq >= k.Modseq
 	case *storagev1.SearchCriteria_Header_:
 		for field := range strings.SplitSeq(header, "\r\n") {
 			if name, value, _ := strings.Cut(field, ":"); strings.EqualFold(name, k.Header.Name) && contains(value, k.Header.Value) {
@@ -557,6 +562,10 @@ func (s *memory) StoreFlags(_ context.Context, req *storagev1.StoreFlagsRequest)
 	modseq := uint64(0)
 	for _, m := range b.pick(req.Uids) {
 		old := m.state
+		if req.UnchangedSince != nil && old.Modseq > *req.UnchangedSince {
+			answer.Modified = append(answer.Modified, &storagev1.UidRange{Start: old.Uid, Stop: old.Uid})
+			continue
+		}
 		state := &storagev1.MessageState{Uid: old.Uid, Modseq: old.Modseq, Size: old.Size, InternalUnix: old.InternalUnix}
 		switch req.Operation {
 		case storagev1.StoreFlagsRequest_OPERATION_ADD:

@@ -46,6 +46,8 @@ type fetchItem struct {
 	name string
 	// needs is nil if the view knows enough.
 	needs func(item wire.Item) need
+	// asked is called before a FETCH in which the item is; nil: nothing is to do.
+	asked func(s *session)
 	// seen tells whether the item sets \Seen; nil: it does not.
 	seen func(item wire.Item) bool
 	// render appends the item's name and value. Exactly one of render and open is set.
@@ -89,12 +91,26 @@ func runFetch(ctx context.Context, s *session, uid bool) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	if err := s.fetchAsked(&args, uid); err != nil {
+		return reply{}, err
+	}
 	if err := s.tell(uid, uid); err != nil {
 		return reply{}, err
 	}
 	spans, err := s.box.resolve(args.Set, uid)
-	if err != nil || len(spans) == 0 {
+	if err != nil {
 		return reply{}, err
+	}
+	if since, ok := wire.Arg[uint64](args.Modifiers, "CHANGEDSINCE"); ok {
+		if wire.Has(args.Modifiers, "VANISHED") {
+			if err := s.fetchVanished(ctx, args.Set, since); err != nil {
+				return reply{}, err
+			}
+		}
+		spans = s.box.changedSince(spans, since)
+	}
+	if len(spans) == 0 {
+		return reply{}, nil
 	}
 	f := newFetcher(s, args.Items, uid)
 	if err := f.markSeen(ctx, spans); err != nil {
@@ -112,6 +128,22 @@ func runFetch(ctx context.Context, s *session, uid bool) (reply, error) {
 	return reply{}, nil
 }
 
+// fetchAsked does what a FETCH asks for by being sent, and refuses modifiers that do not go together.
+func (s *session) fetchAsked(args *wire.FetchArgs, uid bool) error {
+	if wire.Has(args.Modifiers, "VANISHED") && (!uid || !s.qresync || !wire.Has(args.Modifiers, "CHANGEDSINCE")) {
+		return bad("VANISHED is for UID FETCH with CHANGEDSINCE, after ENABLE QRESYNC") // RFC 7162 section 3.2.6
+	}
+	if wire.Has(args.Modifiers, "CHANGEDSINCE") && !wire.Has(args.Items, "MODSEQ") {
+		args.Items = append(args.Items, wire.Item{Name: "MODSEQ"}) // RFC 7162 section 3.1.4.1
+	}
+	for _, item := range args.Items {
+		if kind, ok := registered.fetchItems[item.Name]; ok && kind.asked != nil {
+			kind.asked(s)
+		}
+	}
+	return nil
+}
+
 // fetcher is one FETCH in progress.
 type fetcher struct {
 	s     *session
@@ -121,8 +153,8 @@ type fetcher struct {
 	seen  bool
 	// first is the index of the first item that is streamed, -1 if there is none.
 	first int
-	// flags: FLAGS is an item.
-	flags bool
+	// flags and modseq: FLAGS and MODSEQ are items.
+	flags, modseq bool
 	// flagged are the UIDs whose \Seen this command has set, ascending: their FLAGS are told with them.
 	flagged []wire.Range
 	missing bool  // a message is gone
@@ -148,6 +180,7 @@ func newFetcher(s *session, items []wire.Item, uid bool) *fetcher {
 		}
 		f.seen = f.seen || kind.seen != nil && kind.seen(item)
 		f.flags = f.flags || item.Name == "FLAGS"
+		f.modseq = f.modseq || item.Name == "MODSEQ"
 		if f.first < 0 && kind.open != nil {
 			f.first = len(f.items) - 1
 		}
@@ -175,8 +208,8 @@ func (f *fetcher) markSeen(ctx context.Context, spans []span) error {
 		}
 	}
 	add := flagChange{op: wire.StoreAdd, bits: uint32(storagev1.Flag_FLAG_SEEN)}
-	return f.s.storeFlags(ctx, unseen, add, func(_ *view.Snapshot, states []*storagev1.MessageState) {
-		for _, state := range states {
+	return f.s.storeFlags(ctx, unseen, add, func(_ *view.Snapshot, answer *storagev1.StoreFlagsResponse) {
+		for _, state := range answer.GetStates() {
 			f.flagged = wire.AppendNum(f.flagged, state.GetUid())
 		}
 	})
@@ -438,8 +471,13 @@ func (f *fetcher) send(ctx context.Context, m *fetched) error {
 			return err
 		}
 	}
-	if !f.flags && wire.Contains(f.flagged, m.state.UID) {
-		enc.RawBytes(appendFlags(append(f.buf[:0], " FLAGS "...), m.state))
+	if wire.Contains(f.flagged, m.state.UID) {
+		if !f.flags {
+			enc.RawBytes(appendFlags(append(f.buf[:0], " FLAGS "...), m.state))
+		}
+		if f.s.condstore && !f.modseq {
+			enc.RawBytes(appendModSeq(append(f.buf[:0], ' '), m.state))
+		}
 	}
 	enc.Close().CRLF()
 	if err := enc.Err(); err != nil {

@@ -92,6 +92,8 @@ func FuzzSession(f *testing.F) {
 		"a IDLE\r\nDONE\r\nb ENABLE IMAP4rev2\r\nc SEARCH ALL\r\nd SELECT \"\xe2\x82\xac\"\r\ne NAMESPACE\r\nf ID NIL\r\n",
 		"a GETQUOTAROOT INBOX\r\nb GETQUOTA \"\"\r\nc SETQUOTA x (STORAGE 1)\r\nd CHECK\r\ne UNSELECT\r\nf LOGOUT\r\n",
 		"a LOGIN {3}\r\n\r\n\x00\xff {99999999999999999999}\r\n)((((((((((((((((",
+		"a ENABLE QRESYNC\r\nb SELECT INBOX (QRESYNC (1001 1 1:9 (1 1)))\r\nc UID FETCH 1:* FLAGS (CHANGEDSINCE 1 VANISHED)\r\nd SEARCH MODSEQ \"/flags/x\" all 1\r\n",
+		"a STORE 1:* (UNCHANGEDSINCE 2) +FLAGS.SILENT (\\Deleted)\r\nb FETCH 1:* (FLAGS MODSEQ)\r\nc EXPUNGE\r\nd STATUS INBOX (HIGHESTMODSEQ)\r\n",
 	} {
 		f.Add([]byte(seed))
 	}

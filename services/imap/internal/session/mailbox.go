@@ -17,6 +17,8 @@ type mailbox struct {
 	view     *view.Handle
 	// told is what the client was told last: its map of sequence numbers.
 	told *view.Snapshot
+	// settled is the modification sequence up to which the client was told everything, expunges too.
+	settled uint64
 	// flags are those that the client was told of, keywords at the end.
 	flags []string
 	// saved are the UIDs of the search result variable $ (RFC 9051 section 6.4.4.1).
@@ -43,9 +45,10 @@ func (s *session) tell(expunge, uid bool) error {
 	}
 	u := view.Diff(b.told, b.view.Snapshot(), expunge)
 	b.told = u.Told
-	for _, seq := range u.Expunged {
-		s.enc.Star().Num(uint64(seq)).Raw(" EXPUNGE").CRLF()
+	if expunge {
+		b.settled = u.Told.ModSeq
 	}
+	s.sendExpunged(u)
 	if u.Exists > 0 {
 		s.enc.Star().Num(uint64(u.Exists)).Raw(" EXISTS").CRLF()
 	}
@@ -55,14 +58,34 @@ func (s *session) tell(expunge, uid bool) error {
 	return nil
 }
 
+// sendExpunged tells which messages are gone.
+func (s *session) sendExpunged(u view.Update) {
+	if s.qresync && len(u.ExpungedUIDs) > 0 {
+		s.sendVanished(u.ExpungedUIDs)
+		return
+	}
+	for _, seq := range u.Expunged {
+		s.enc.Star().Num(uint64(seq)).Raw(" EXPUNGE").CRLF()
+	}
+}
+
 // sendFlags sends a FETCH response with the flags.
 func (s *session) sendFlags(seq uint32, m view.Message, uid bool) {
 	s.announce(m.Keywords())
+	value := appendFlags([]byte("FLAGS "), m)
+	if s.condstore {
+		value = appendModSeq(append(value, ' '), m)
+	}
+	s.sendChange(seq, m, uid, value)
+}
+
+// sendChange sends a FETCH response of a change. With QRESYNC it always has the UID (RFC 7162 section 3.2.3).
+func (s *session) sendChange(seq uint32, m view.Message, uid bool, value []byte) {
 	s.enc.Star().Num(uint64(seq)).Raw(" FETCH (")
-	if uid {
+	if uid || s.qresync {
 		s.enc.Raw("UID ").Num(uint64(m.UID)).SP()
 	}
-	s.enc.Raw("FLAGS ").RawBytes(appendFlags(nil, m)).Close().CRLF()
+	s.enc.RawBytes(value).Close().CRLF()
 }
 
 // await waits until the view has a change that this session made. That fails only with the storage; then the

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,7 +25,11 @@ func runSearch(ctx context.Context, s *session, uid bool) (reply, error) {
 	args, err := s.dec.SearchArgs()
 	save := wire.Has(args.Return, "SAVE")
 	var uids []*storagev1.UidRange
+	modseq := uses(args.Key, "MODSEQ")
 	if err == nil {
+		if modseq {
+			s.enableCondstore()
+		}
 		uids, err = s.search(ctx, args.Key)
 	}
 	if err != nil {
@@ -41,16 +46,29 @@ func runSearch(ctx context.Context, s *session, uid bool) (reply, error) {
 	if save && len(args.Return) == 1 {
 		return reply{}, nil // nothing but to save was asked for (RFC 9051 section 6.4.4.1)
 	}
+	var highest uint64
+	if modseq {
+		highest = s.box.foundModSeq(s.box.numbers(uids, true), args.Return)
+	}
 	if args.Extended || s.rev2 {
-		s.sendESearch(args, found, uid)
+		s.sendESearch(args, found, highest, uid)
 		return reply{}, nil
 	}
 	s.enc.Star().Raw("SEARCH")
 	for n := range numbersIn(found) {
 		s.enc.SP().Num(uint64(n))
 	}
+	if highest > 0 {
+		s.enc.Raw(" (MODSEQ ").Num(highest).Close() // RFC 7162 section 3.1.5
+	}
 	s.enc.CRLF()
 	return reply{}, nil
+}
+
+// uses tells whether a search has a key of an extension.
+func uses(k wire.SearchKey, name string) bool {
+	return k.Op == wire.SearchExtension && k.Name == name ||
+		slices.ContainsFunc(k.Keys, func(k wire.SearchKey) bool { return uses(k, name) })
 }
 
 // numbersIn yields the numbers of resolved ranges.
@@ -86,8 +104,8 @@ func (b *mailbox) savedResult(uids []wire.Range, options []wire.Item) []wire.Ran
 	return out
 }
 
-// sendESearch sends an ESEARCH response (RFC 9051 section 7.3.4).
-func (s *session) sendESearch(args wire.SearchArgs, found []wire.Range, uid bool) {
+// sendESearch sends an ESEARCH response (RFC 9051 section 7.3.4). highest is its MODSEQ, 0 if there is none.
+func (s *session) sendESearch(args wire.SearchArgs, found []wire.Range, highest uint64, uid bool) {
 	s.enc.Star().Raw("ESEARCH (TAG ").String(s.tag).Close()
 	if uid {
 		s.enc.Raw(" UID")
@@ -111,6 +129,9 @@ func (s *session) sendESearch(args wire.SearchArgs, found []wire.Range, uid bool
 		}
 		s.enc.Raw(" COUNT ").Num(count)
 	}
+	if highest > 0 {
+		s.enc.Raw(" MODSEQ ").Num(highest)
+	}
 	s.enc.CRLF()
 }
 
@@ -120,7 +141,7 @@ func (s *session) search(ctx context.Context, key wire.SearchKey) ([]*storagev1.
 	if err := s.tell(false, false); err != nil {
 		return nil, err
 	}
-	criteria, err := s.box.criteria(key)
+	criteria, err := s.criteria(key)
 	if err != nil {
 		return nil, err
 	}
@@ -154,8 +175,8 @@ func matchNot(c *storagev1.SearchCriteria) *storagev1.SearchCriteria {
 }
 
 // criteria translates a search key; sequence numbers become UIDs.
-func (b *mailbox) criteria(k wire.SearchKey) (*storagev1.SearchCriteria, error) {
-	keys, err := b.criteriaList(k.Keys)
+func (s *session) criteria(k wire.SearchKey) (*storagev1.SearchCriteria, error) {
+	keys, err := s.criteriaList(k.Keys)
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +190,7 @@ func (b *mailbox) criteria(k wire.SearchKey) (*storagev1.SearchCriteria, error) 
 	case wire.SearchNot:
 		return matchNot(keys[0]), nil
 	case wire.SearchSeq, wire.SearchUID:
-		return b.setCriteria(k)
+		return s.box.setCriteria(k)
 	case wire.SearchFlag:
 		return flagCriteria(k.Value), nil
 	case wire.SearchHeader:
@@ -186,14 +207,18 @@ func (b *mailbox) criteria(k wire.SearchKey) (*storagev1.SearchCriteria, error) 
 		return &storagev1.SearchCriteria{Key: &storagev1.SearchCriteria_Larger{Larger: k.Num}}, nil
 	case wire.SearchSmaller:
 		return &storagev1.SearchCriteria{Key: &storagev1.SearchCriteria_Smaller{Smaller: k.Num}}, nil
+	case wire.SearchExtension:
+		if key, ok := registered.searchKeys[k.Name]; ok {
+			return key.criteria(s, k.Arg), nil
+		}
 	}
 	return nil, bad("unknown search key")
 }
 
-func (b *mailbox) criteriaList(keys []wire.SearchKey) ([]*storagev1.SearchCriteria, error) {
+func (s *session) criteriaList(keys []wire.SearchKey) ([]*storagev1.SearchCriteria, error) {
 	out := make([]*storagev1.SearchCriteria, len(keys))
 	for i, k := range keys {
-		c, err := b.criteria(k)
+		c, err := s.criteria(k)
 		if err != nil {
 			return nil, err
 		}

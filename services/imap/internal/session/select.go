@@ -23,6 +23,10 @@ func runSelect(ctx context.Context, s *session, readOnly bool) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	resync, resyncs := wire.Arg[resyncParam](args.Params, "QRESYNC")
+	if resyncs && !s.qresync {
+		return reply{}, bad("ENABLE QRESYNC comes first") // RFC 7162 section 3.2.5
+	}
 	if s.box != nil {
 		s.unselect()
 		s.enc.Untagged(wire.StatusOK, "CLOSED", "previous mailbox is closed")
@@ -37,9 +41,23 @@ func runSelect(ctx context.Context, s *session, readOnly bool) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	s.box = &mailbox{id: info.GetMailboxId(), readOnly: readOnly, view: handle, told: handle.Snapshot()}
+	box := &mailbox{id: info.GetMailboxId(), readOnly: readOnly, view: handle, told: handle.Snapshot()}
+	box.settled = box.told.ModSeq
+	resyncs = resyncs && resync.uidValidity == box.told.UIDValidity
+	var vanished []wire.Range
+	if resyncs {
+		if vanished, err = s.vanishedSince(ctx, box, resync.modseq, resync.known(box.told)); err != nil {
+			handle.Close()
+			return reply{}, err
+		}
+	}
+	s.box = box
 	s.to(selectedState)
+	s.condstore = s.condstore || wire.Has(args.Params, "CONDSTORE")
 	s.describe(info, canonical(args.Mailbox))
+	if resyncs {
+		s.resync(resync, vanished)
+	}
 	if readOnly {
 		return reply{code: "READ-ONLY"}, nil
 	}
@@ -61,6 +79,7 @@ func (s *session) describe(info *storagev1.Mailbox, name string) {
 	}
 	s.enc.Untagged(wire.StatusOK, "UIDVALIDITY "+itoa(uint64(told.UIDValidity)), "UIDs are valid")
 	s.enc.Untagged(wire.StatusOK, "UIDNEXT "+itoa(uint64(told.UIDNext)), "next UID")
+	s.sendHighestModSeq() // RFC 7162 section 3.1.2.1
 	if s.rev2 {
 		line := listLine{attrs: specialUseAttrs(info), name: info.GetName()}
 		if name != line.name {

@@ -24,15 +24,17 @@ type session struct {
 	enc    *wire.Encoder
 	cancel context.CancelFunc
 
-	state    state
-	tls      bool
-	rev2     bool // IMAP4rev2 was enabled
-	account  *directoryv1.Account
-	box      *mailbox // in selectedState
-	loginBy  time.Time
-	failures int // logins refused
-	bads     int // BAD in a row
-	tag      string
+	state state
+	tls   bool
+	rev2  bool // IMAP4rev2 was enabled
+	// condstore and qresync: the client uses RFC 7162.
+	condstore, qresync bool
+	account            *directoryv1.Account
+	box                *mailbox // in selectedState
+	loginBy            time.Time
+	failures           int // logins refused
+	bads               int // BAD in a row
+	tag                string
 
 	mu     sync.Mutex // guards reason and cancel
 	reason string     // why to leave; "" while the session may stay

@@ -10,8 +10,10 @@ import (
 
 // statusItem is a STATUS data item.
 type statusItem struct {
-	name  string
-	value func(s *session, m *storagev1.Mailbox) uint64
+	name   string
+	number func(s *session, m *storagev1.Mailbox) uint64
+	// asked is called before a response in which the item is; nil: nothing is to do.
+	asked func(s *session)
 }
 
 // STATUS: RFC 9051 section 6.3.11, STATUS=SIZE: RFC 8438; DELETED-STORAGE (in octets): RFC 9208 section 4.1.4.
@@ -20,14 +22,14 @@ func init() {
 		capabilities: []capability{{name: "STATUS=SIZE", when: whenLoggedIn}},
 		commands:     []command{{name: "STATUS", states: loggedIn, run: runStatus}},
 		statusItems: []statusItem{
-			{"MESSAGES", func(_ *session, m *storagev1.Mailbox) uint64 { return uint64(m.GetMessages()) }},
-			{"RECENT", func(*session, *storagev1.Mailbox) uint64 { return 0 }},
-			{"UIDNEXT", func(_ *session, m *storagev1.Mailbox) uint64 { return uint64(m.GetUidNext()) }},
-			{"UIDVALIDITY", func(_ *session, m *storagev1.Mailbox) uint64 { return uint64(m.GetUidValidity()) }},
-			{"UNSEEN", func(_ *session, m *storagev1.Mailbox) uint64 { return uint64(m.GetUnseen()) }},
-			{"SIZE", func(_ *session, m *storagev1.Mailbox) uint64 { return m.GetBytes() }},
-			{"DELETED", func(_ *session, m *storagev1.Mailbox) uint64 { return uint64(m.GetDeleted()) }},
-			{"DELETED-STORAGE", func(_ *session, m *storagev1.Mailbox) uint64 { return m.GetDeletedBytes() }},
+			{name: "MESSAGES", number: func(_ *session, m *storagev1.Mailbox) uint64 { return uint64(m.GetMessages()) }},
+			{name: "RECENT", number: func(*session, *storagev1.Mailbox) uint64 { return 0 }},
+			{name: "UIDNEXT", number: func(_ *session, m *storagev1.Mailbox) uint64 { return uint64(m.GetUidNext()) }},
+			{name: "UIDVALIDITY", number: func(_ *session, m *storagev1.Mailbox) uint64 { return uint64(m.GetUidValidity()) }},
+			{name: "UNSEEN", number: func(_ *session, m *storagev1.Mailbox) uint64 { return uint64(m.GetUnseen()) }},
+			{name: "SIZE", number: func(_ *session, m *storagev1.Mailbox) uint64 { return m.GetBytes() }},
+			{name: "DELETED", number: func(_ *session, m *storagev1.Mailbox) uint64 { return uint64(m.GetDeleted()) }},
+			{name: "DELETED-STORAGE", number: func(_ *session, m *storagev1.Mailbox) uint64 { return m.GetDeletedBytes() }},
 		},
 	})
 }
@@ -48,6 +50,11 @@ func runStatus(ctx context.Context, s *session) (reply, error) {
 }
 
 func (s *session) sendStatus(items []wire.Item, m *storagev1.Mailbox) {
+	for _, item := range items {
+		if i, ok := registered.statusItems[item.Name]; ok && i.asked != nil {
+			i.asked(s)
+		}
+	}
 	s.enc.Star().Raw("STATUS ").Mailbox(m.GetName()).SP().Open()
 	first := true
 	for _, item := range items {
@@ -59,7 +66,7 @@ func (s *session) sendStatus(items []wire.Item, m *storagev1.Mailbox) {
 			s.enc.SP()
 		}
 		first = false
-		s.enc.Raw(i.name).SP().Num(i.value(s, m))
+		s.enc.Raw(i.name).SP().Num(i.number(s, m))
 	}
 	s.enc.Close().CRLF()
 }

@@ -30,6 +30,8 @@ type flagChange struct {
 	op       wire.StoreOp
 	bits     uint32
 	keywords []string
+	// unchangedSince is the condition of RFC 7162 section 3.1.3; nil: none.
+	unchangedSince *uint64
 }
 
 func runStore(ctx context.Context, s *session, uid bool) (reply, error) {
@@ -41,6 +43,10 @@ func runStore(ctx context.Context, s *session, uid bool) (reply, error) {
 		return reply{}, errReadOnly
 	}
 	change := flagChange{op: args.Op}
+	if since, ok := wire.Arg[uint64](args.Modifiers, "UNCHANGEDSINCE"); ok {
+		s.enableCondstore()
+		change.unchangedSince = &since
+	}
 	if change.bits, change.keywords, err = splitFlags(args.Flags); err != nil {
 		return reply{}, err
 	}
@@ -48,24 +54,52 @@ func runStore(ctx context.Context, s *session, uid bool) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	changed := 0
-	err = s.storeFlags(ctx, spans, change, func(before *view.Snapshot, states []*storagev1.MessageState) {
-		changed += len(states)
-		for _, state := range states {
+	there := 0
+	var modified []*storagev1.UidRange
+	err = s.storeFlags(ctx, spans, change, func(before *view.Snapshot, answer *storagev1.StoreFlagsResponse) {
+		modified = append(modified, answer.GetModified()...)
+		there += len(answer.GetStates())
+		for _, r := range answer.GetModified() {
+			there += int(r.GetStop()-r.GetStart()) + 1
+		}
+		for _, state := range answer.GetStates() {
 			m, i, ok := s.box.told.Find(state.GetUid())
 			if !ok {
 				continue
 			}
+			seq := uint32(i + 1)
+			switch old := before.At(i); {
 			// RFC 9051 section 6.4.6: what another session changed is told even if .SILENT was asked for.
-			if !args.Silent || !change.explains(before.At(i), m) {
-				s.sendFlags(uint32(i+1), m, uid)
+			case !args.Silent, !change.explains(old, m):
+				s.sendFlags(seq, m, uid)
+			// RFC 7162 section 3.1.3: the modification sequence is told in any case.
+			case s.condstore && (change.unchangedSince != nil || m.ModSeq != old.ModSeq):
+				s.sendChange(seq, m, uid, appendModSeq(nil, m))
 			}
 		}
 	})
-	if err == nil && !uid && changed < count(spans) {
-		err = errExpungeIssued // RFC 2180 section 4.2
+	if err != nil {
+		return reply{}, err
 	}
-	return reply{}, err
+	return s.stored(modified, uid, !uid && there < count(spans))
+}
+
+// stored ends a STORE. modified has failed UNCHANGEDSINCE; missing: some messages are gone.
+func (s *session) stored(modified []*storagev1.UidRange, uid, missing bool) (reply, error) {
+	failed := s.box.numbers(modified, uid)
+	code := ""
+	if len(failed) > 0 {
+		code = string(wire.AppendRanges([]byte("MODIFIED "), failed))
+	}
+	switch {
+	case missing && code != "": // RFC 7162 section 3.1.3, example 12
+		return reply{}, no(code, errExpungeIssued.Error())
+	case missing:
+		return reply{}, errExpungeIssued // RFC 2180 section 4.2
+	case code != "":
+		return reply{code, "some messages were changed by others"}, nil
+	}
+	return reply{}, nil
 }
 
 // storeBatch is how many messages one call to storage changes.
@@ -73,7 +107,7 @@ const storeBatch = 20_000
 
 // storeFlags changes messages and calls done after each batch, with what the client was told before. What the client
 // is told by done, or silently knows, the update after the command does not tell again.
-func (s *session) storeFlags(ctx context.Context, spans []span, change flagChange, done func(before *view.Snapshot, states []*storagev1.MessageState)) error {
+func (s *session) storeFlags(ctx context.Context, spans []span, change flagChange, done func(before *view.Snapshot, answer *storagev1.StoreFlagsResponse)) error {
 	for batch := range batches(spans, storeBatch) {
 		answer, err := s.storeBatch(ctx, batch, change)
 		if err != nil {
@@ -82,7 +116,7 @@ func (s *session) storeFlags(ctx context.Context, spans []span, change flagChang
 		s.await(ctx, answer.GetHighestModseq())
 		before := s.box.told
 		s.box.told = before.Replace(answer.GetStates())
-		done(before, answer.GetStates())
+		done(before, answer)
 	}
 	return nil
 }
@@ -92,10 +126,10 @@ func (s *session) storeBatch(ctx context.Context, spans []span, change flagChang
 	defer cancel()
 	request := &storagev1.StoreFlagsRequest{
 		AccountId: s.accountID(), MailboxId: s.box.id, Uids: s.box.uidRanges(spans),
-		Operation: storeOps[change.op], Flags: change.bits, Keywords: change.keywords,
+		Operation: storeOps[change.op], Flags: change.bits, Keywords: change.keywords, UnchangedSince: change.unchangedSince,
 	}
 	answer, err := s.Storage.StoreFlags(ctx, request)
-	if rpc.Lost(err) { // without a condition, made twice is made once
+	if rpc.Lost(err) && change.unchangedSince == nil { // without a condition, made twice is made once
 		answer, err = s.Storage.StoreFlags(ctx, request)
 	}
 	return answer, err

@@ -77,5 +77,5 @@ func (s *session) expunge(ctx context.Context, uids []*storagev1.UidRange) (repl
 		return reply{}, err
 	}
 	s.await(ctx, answer.GetHighestModseq())
-	return reply{}, nil
+	return s.settle(len(answer.GetExpunged()) > 0, uids != nil)
 }

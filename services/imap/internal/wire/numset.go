@@ -110,3 +110,19 @@ func AppendRanges(dst []byte, ranges []Range) []byte {
 	}
 	return dst
 }
+
+// Intersect gives what is in both of two resolved sets.
+func Intersect(a, b []Range) []Range {
+	var out []Range
+	for len(a) > 0 && len(b) > 0 {
+		if start, stop := max(a[0].Start, b[0].Start), min(a[0].Stop, b[0].Stop); start <= stop {
+			out = append(out, Range{start, stop})
+		}
+		if a[0].Stop < b[0].Stop {
+			a = a[1:]
+		} else {
+			b = b[1:]
+		}
+	}
+	return out
+}
