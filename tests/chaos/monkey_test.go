@@ -180,7 +180,9 @@ func (m *monkey) hang() bool {
 func (m *monkey) link() bool {
 	one := m.links[m.rng.IntN(len(m.links))]
 	state, name := netfault.State{Cut: true}, "cut"
-	switch m.rng.IntN(3) {
+	switch m.rng.IntN(4) {
+	case 3:
+		state, name = netfault.State{Mute: true}, "mute"
 	case 1:
 		state, name = netfault.State{Silent: true}, "silent"
 	case 2:

@@ -16,6 +16,8 @@ type State struct {
 	Cut bool
 	// Silent lets nothing through, and breaks nothing: as a cable that is pulled.
 	Silent bool
+	// Mute lets through what goes to the target and nothing that comes back; when it ends connections break, so that answers are lost.
+	Mute bool
 	// Delay is added to each piece of data, in each direction.
 	Delay time.Duration
 }
@@ -60,12 +62,12 @@ func (l *Link) Addr() string { return l.listener.Addr().String() }
 func (l *Link) Set(s State) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if s.Cut || l.state.Mute {
+		l.breakAll()
+	}
 	l.state = s
 	close(l.changed)
 	l.changed = make(chan struct{})
-	if s.Cut {
-		l.breakAll()
-	}
 }
 
 func (l *Link) breakAll() {
@@ -128,7 +130,7 @@ func (l *Link) accept(group *sync.WaitGroup) {
 }
 
 func (l *Link) serve(client net.Conn) {
-	if !l.pass() {
+	if !l.pass(false) {
 		return
 	}
 	d := net.Dialer{Timeout: 10 * time.Second}
@@ -138,18 +140,18 @@ func (l *Link) serve(client net.Conn) {
 	}
 	defer l.remove(server)
 	var both sync.WaitGroup
-	both.Go(func() { l.copy(server, client) })
-	both.Go(func() { l.copy(client, server) })
+	both.Go(func() { l.copy(server, client, false) })
+	both.Go(func() { l.copy(client, server, true) })
 	both.Wait()
 }
 
 // copy passes data on until one side ends.
-func (l *Link) copy(to, from net.Conn) {
+func (l *Link) copy(to, from net.Conn, back bool) {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buf)
 		if n > 0 {
-			if !l.pass() {
+			if !l.pass(back) {
 				break
 			}
 			if _, err := to.Write(buf[:n]); err != nil {
@@ -157,7 +159,7 @@ func (l *Link) copy(to, from net.Conn) {
 			}
 		}
 		if err == io.EOF { //nolint:errorlint // of a net.Conn
-			if half, ok := to.(*net.TCPConn); ok && l.pass() && half.CloseWrite() == nil {
+			if half, ok := to.(*net.TCPConn); ok && l.pass(back) && half.CloseWrite() == nil {
 				return
 			}
 		}
@@ -169,16 +171,15 @@ func (l *Link) copy(to, from net.Conn) {
 	_ = from.Close()
 }
 
-// pass waits as long as the link lets nothing through, and its delay. It tells whether the link is still open.
-func (l *Link) pass() bool {
+// pass waits as long as the link lets nothing through in this direction, and its delay. It tells whether the link is still open.
+func (l *Link) pass(back bool) bool {
 	for {
 		s, changed, closed := l.now()
 		switch {
 		case closed:
 			return false
-		case !s.Silent && s.Delay == 0:
-			return true
-		case !s.Silent:
+		case s.Silent || s.Mute && back:
+		default:
 			time.Sleep(s.Delay)
 			return true
 		}
