@@ -192,10 +192,10 @@ func (s *Server) Components() []lifecycle.Component {
 			return s.close()
 		}},
 		{Name: "storage feed", Run: func(ctx context.Context) error {
-			if s.replicas != nil {
-				s.replicas.Run(ctx)
+			if s.replicas == nil {
+				return nil
 			}
-			return nil
+			return s.replicas.Run(ctx)
 		}},
 		{Name: "storage bucket", Run: s.tidyBucket},
 		{Name: "storage settler", Run: s.settler.Run},

@@ -215,7 +215,7 @@ func TestARebuildGoesOnWhereItWasCutOff(t *testing.T) {
 			if err == nil {
 				break
 			}
-			if context.Cause(ctx) != cut {
+			if !errors.Is(context.Cause(ctx), cut) {
 				t.Fatal(err)
 			}
 			if begun, err := w.store.Rebuilding(t.Context()); err != nil || !begun {

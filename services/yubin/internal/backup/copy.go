@@ -84,19 +84,20 @@ func (c *copier) file(from, to string) error {
 
 // prune removes files of the copy that are gone from the original.
 func (c *copier) prune(ctx context.Context) error {
-	return filepath.WalkDir(c.to, func(path string, entry fs.DirEntry, err error) error {
+	root, err := os.OpenRoot(c.to)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return fs.WalkDir(root.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || ctx.Err() != nil {
 			return errors.Join(err, ctx.Err())
 		}
-		rel, err := filepath.Rel(c.to, path)
-		if err != nil {
-			return err
-		}
-		if _, err := os.Stat(filepath.Join(c.from, rel)); !errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(filepath.Join(c.from, name)); !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		c.result.Pruned++
-		return os.Remove(path)
+		return root.Remove(name)
 	})
 }
 
