@@ -28,7 +28,7 @@ func TestGreetingAndLogin(t *testing.T) {
 	k.expect("LOGIN alice wrong", "NO [AUTHENTICATIONFAILED] ")
 	k.expect("LOGIN mallory secret", "NO [CONTACTADMIN] ")
 	k.expect("LOGIN alice secret", "OK [CAPABILITY IMAP4rev2 IMAP4rev1 APPENDLIMIT=1048576 BINARY CHILDREN CONDSTORE CREATE-SPECIAL-USE ENABLE ESEARCH ID IDLE "+
-		"LIST-EXTENDED LIST-STATUS LITERAL+ MOVE NAMESPACE QRESYNC QUOTA QUOTA=RES-MESSAGE QUOTA=RES-STORAGE SEARCHRES SPECIAL-USE STATUS=SIZE UIDPLUS UNSELECT] logged in")
+		"LIST-EXTENDED LIST-STATUS LITERAL+ MOVE NAMESPACE OBJECTID PREVIEW QRESYNC QUOTA QUOTA=RES-MESSAGE QUOTA=RES-STORAGE SAVEDATE SEARCHRES SPECIAL-USE STATUS=SIZE UIDPLUS UNSELECT WITHIN] logged in")
 	k.expect("LOGIN alice secret", "BAD not possible in this state")
 	k.expect("FETCH 1 FLAGS", "BAD no mailbox is selected")
 	k.expect(`ID ("name" "test")`, `* ID ("name" "Yubin" "version" "test")`, "OK ID completed")
@@ -123,11 +123,11 @@ func TestSelect(t *testing.T) {
 		"* 2 EXISTS", "* 0 RECENT", `* FLAGS (\Answered \Flagged \Deleted \Seen \Draft)`,
 		`* OK [PERMANENTFLAGS (\Answered \Flagged \Deleted \Seen \Draft \*)] flags that are kept`,
 		"* OK [UNSEEN 1] first unseen message",
-		fmt.Sprintf("* OK [UIDVALIDITY %d] UIDs are valid", g.uidValidity("INBOX")), "* OK [UIDNEXT 3] next UID", "* OK [HIGHESTMODSEQ 3] modification sequence",
+		fmt.Sprintf("* OK [UIDVALIDITY %d] UIDs are valid", g.uidValidity("INBOX")), "* OK [UIDNEXT 3] next UID", "* OK [HIGHESTMODSEQ 3] modification sequence", g.mailboxID("INBOX"),
 		"OK [READ-WRITE] SELECT completed")
 	k.expect("EXAMINE Sent", "* OK [CLOSED] previous mailbox is closed", "* 0 EXISTS", "* 0 RECENT",
 		`* FLAGS (\Answered \Flagged \Deleted \Seen \Draft)`, "* OK [PERMANENTFLAGS ()] flags that are kept",
-		fmt.Sprintf("* OK [UIDVALIDITY %d] UIDs are valid", g.uidValidity("Sent")), "* OK [UIDNEXT 1] next UID", "* OK [HIGHESTMODSEQ 1] modification sequence",
+		fmt.Sprintf("* OK [UIDVALIDITY %d] UIDs are valid", g.uidValidity("Sent")), "* OK [UIDNEXT 1] next UID", "* OK [HIGHESTMODSEQ 1] modification sequence", g.mailboxID("Sent"),
 		"OK [READ-ONLY] EXAMINE completed")
 	k.expect("STORE 1 +FLAGS (\\Seen)", "NO [CANNOT]")
 	k.expect("EXPUNGE", "NO [CANNOT]")
@@ -154,6 +154,11 @@ func (g *gateway) modseq(name string) uint64 {
 		g.t.Fatal(err)
 	}
 	return b.info.HighestModseq
+}
+
+// mailboxID is the line of SELECT with a mailbox's id.
+func (g *gateway) mailboxID(name string) string {
+	return fmt.Sprintf("* OK [MAILBOXID (F%d)] mailbox's own", g.uidValidity(name)-1000)
 }
 
 func TestRev2(t *testing.T) {
@@ -291,7 +296,7 @@ func selectLines(g *gateway, name string, exists, uidNext int, keywords ...strin
 	return []string{
 		fmt.Sprintf("* %d EXISTS", exists), "* 0 RECENT", "* FLAGS (" + flags + ")", `* OK [PERMANENTFLAGS (` + flags + ` \*)] flags that are kept`,
 		"* OK [UNSEEN 1] first unseen message", fmt.Sprintf("* OK [UIDVALIDITY %d] UIDs are valid", g.uidValidity(name)),
-		fmt.Sprintf("* OK [UIDNEXT %d] next UID", uidNext), fmt.Sprintf("* OK [HIGHESTMODSEQ %d] modification sequence", g.modseq(name)),
+		fmt.Sprintf("* OK [UIDNEXT %d] next UID", uidNext), fmt.Sprintf("* OK [HIGHESTMODSEQ %d] modification sequence", g.modseq(name)), g.mailboxID(name),
 	}
 }
 

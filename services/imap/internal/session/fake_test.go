@@ -3,6 +3,8 @@ package session
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"fmt"
 	"slices"
 	"sort"
 	"strings"
@@ -42,6 +44,9 @@ type memoryMessage struct {
 	state *storagev1.MessageState
 	body  []byte
 }
+
+// id is the same for the same octets.
+func (m *memoryMessage) id() string { return fmt.Sprintf("%x", sha256.Sum256(m.body))[:16] }
 
 type memoryWatch struct {
 	keys    map[uint64]bool
@@ -146,6 +151,7 @@ func (b *memoryBox) add(body []byte, flags uint32, keywords []string, internal i
 	b.info.UidNext++
 	b.messages = append(b.messages, &memoryMessage{body: body, state: &storagev1.MessageState{
 		Uid: uid, Modseq: b.change(), Flags: flags, Keywords: keywords, Size: uint64(len(body)), InternalUnix: internal,
+		SavedUnix: 1_710_000_000 + int64(uid),
 	}})
 	return uid
 }
@@ -435,7 +441,10 @@ func (s *memory) Fetch(req *storagev1.FetchRequest, stream grpc.ServerStreamingS
 		if err != nil {
 			return err
 		}
-		out := &storagev1.Message{State: m.state, HeaderSize: parsed.Root.HeaderSize}
+		out := &storagev1.Message{State: m.state, HeaderSize: parsed.Root.HeaderSize, EmailId: m.id(), ThreadId: "T" + m.id()}
+		if req.Preview {
+			out.Preview = parsed.Preview
+		}
 		if req.Structure {
 			out.Structure = parsed.Root
 		}
@@ -533,6 +542,10 @@ func (m *memoryMessage) matches(c *storagev1.SearchCriteria) bool {
 		return m.state.Flags&k.Flags == k.Flags
 	case *storagev1.SearchCriteria_Modseq:
 		return m.state.Modseq >= k.Modseq
+	case *storagev1.SearchCriteria_EmailId:
+		return m.id() == k.EmailId
+	case *storagev1.SearchCriteria_ThreadId:
+		return "T"+m.id() == k.ThreadId
 	case *storagev1.SearchCriteria_Header_:
 		for field := range strings.SplitSeq(header, "\r\n") {
 			if name, value, _ := strings.Cut(field, ":"); strings.EqualFold(name, k.Header.Name) && contains(value, k.Header.Value) {
@@ -566,7 +579,7 @@ func (s *memory) StoreFlags(_ context.Context, req *storagev1.StoreFlagsRequest)
 			answer.Modified = append(answer.Modified, &storagev1.UidRange{Start: old.Uid, Stop: old.Uid})
 			continue
 		}
-		state := &storagev1.MessageState{Uid: old.Uid, Modseq: old.Modseq, Size: old.Size, InternalUnix: old.InternalUnix}
+		state := &storagev1.MessageState{Uid: old.Uid, Modseq: old.Modseq, Size: old.Size, InternalUnix: old.InternalUnix, SavedUnix: old.SavedUnix}
 		switch req.Operation {
 		case storagev1.StoreFlagsRequest_OPERATION_ADD:
 			state.Flags = old.Flags | req.Flags

@@ -29,7 +29,7 @@ func init() {
 			return appendFlags(append(dst, "FLAGS "...), m.state)
 		}},
 		{name: "INTERNALDATE", render: func(_ *session, m *fetched, _ wire.Item, dst []byte) []byte {
-			return time.Unix(m.state.Internal, 0).UTC().AppendFormat(append(dst, "INTERNALDATE "...), `"_2-Jan-2006 15:04:05 -0700"`)
+			return appendDateTime(append(dst, "INTERNALDATE "...), m.state.Internal)
 		}},
 		{name: "RFC822.SIZE", render: func(_ *session, m *fetched, _ wire.Item, dst []byte) []byte {
 			return appendNumber(dst, "RFC822.SIZE ", m.state.Size)
@@ -191,6 +191,11 @@ func isPartFailure(err error) bool {
 	}
 	_, ok := errors.AsType[*partError](err)
 	return ok
+}
+
+// appendDateTime appends a quoted date-time.
+func appendDateTime(dst []byte, unix int64) []byte {
+	return time.Unix(unix, 0).UTC().AppendFormat(dst, `"_2-Jan-2006 15:04:05 -0700"`)
 }
 
 func appendNumber(dst []byte, label string, n uint64) []byte {

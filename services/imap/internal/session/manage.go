@@ -89,7 +89,7 @@ func runCreate(ctx context.Context, s *session) (reply, error) {
 		// RFC 9051 section 6.3.4: the client learns what became of its name.
 		s.sendList(listLine{attrs: specialUseAttrs(answer.GetMailbox()), name: answer.GetMailbox().GetName(), oldName: name})
 	}
-	return reply{}, nil
+	return reply{code: mailboxIDCode(answer.GetMailbox())}, nil // RFC 8474 section 4.1
 }
 
 func runDelete(ctx context.Context, s *session) (reply, error) {

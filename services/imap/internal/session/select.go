@@ -79,7 +79,8 @@ func (s *session) describe(info *storagev1.Mailbox, name string) {
 	}
 	s.enc.Untagged(wire.StatusOK, "UIDVALIDITY "+itoa(uint64(told.UIDValidity)), "UIDs are valid")
 	s.enc.Untagged(wire.StatusOK, "UIDNEXT "+itoa(uint64(told.UIDNext)), "next UID")
-	s.sendHighestModSeq() // RFC 7162 section 3.1.2.1
+	s.sendHighestModSeq()                                               // RFC 7162 section 3.1.2.1
+	s.enc.Untagged(wire.StatusOK, mailboxIDCode(info), "mailbox's own") // RFC 8474 section 4.2
 	if s.rev2 {
 		line := listLine{attrs: specialUseAttrs(info), name: info.GetName()}
 		if name != line.name {

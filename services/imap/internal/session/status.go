@@ -12,6 +12,8 @@ import (
 type statusItem struct {
 	name   string
 	number func(s *session, m *storagev1.Mailbox) uint64
+	// text is the value of an item that is no number; then number is nil.
+	text func(m *storagev1.Mailbox) string
 	// asked is called before a response in which the item is; nil: nothing is to do.
 	asked func(s *session)
 }
@@ -66,7 +68,12 @@ func (s *session) sendStatus(items []wire.Item, m *storagev1.Mailbox) {
 			s.enc.SP()
 		}
 		first = false
-		s.enc.Raw(i.name).SP().Num(i.number(s, m))
+		s.enc.Raw(i.name).SP()
+		if i.text != nil {
+			s.enc.Raw(i.text(m))
+			continue
+		}
+		s.enc.Num(i.number(s, m))
 	}
 	s.enc.Close().CRLF()
 }

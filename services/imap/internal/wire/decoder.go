@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 )
 
 const (
@@ -180,6 +181,24 @@ func (d *Decoder) Peek() byte {
 		return 0
 	}
 	return b[0]
+}
+
+// Ahead reports whether what comes next is text, whatever its case. It reads no further ahead than it must.
+func (d *Decoder) Ahead(text string) bool {
+	for i := range len(text) {
+		if d.err != nil {
+			return false
+		}
+		b, err := d.br.Peek(i + 1)
+		if err != nil {
+			d.failRead(err)
+			return false
+		}
+		if !strings.EqualFold(text[i:i+1], string(rune(b[i]))) {
+			return false
+		}
+	}
+	return true
 }
 
 // next consumes the octet that Peek has shown.
