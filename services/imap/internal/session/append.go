@@ -21,11 +21,12 @@ import (
 	"github.com/yubin-mail/yubin/services/imap/internal/wire"
 )
 
-// APPEND: RFC 9051 section 6.3.12, APPENDUID RFC 4315, LITERAL+ RFC 7888 (LITERAL- is held with it), APPENDLIMIT RFC 7889.
+// APPEND: RFC 9051 section 6.3.12, MULTIAPPEND RFC 3502, APPENDUID RFC 4315, LITERAL+ RFC 7888 (LITERAL- is held with it), APPENDLIMIT RFC 7889.
 func init() {
 	register(extension{
 		capabilities: []capability{
 			{name: "LITERAL+"},
+			{name: "MULTIAPPEND", when: whenLoggedIn},
 			{name: "APPENDLIMIT", value: func(s *session) string { return itoa(uint64(s.Limits.MessageSize)) }},
 		},
 		commands: []command{{name: "APPEND", states: loggedIn, run: runAppend, stream: true}},
@@ -36,30 +37,12 @@ func init() {
 }
 
 func runAppend(ctx context.Context, s *session) (reply, error) {
-	name := canonical(s.dec.AppendMailbox())
-	message, err := s.dec.AppendMessage()
+	a := &appending{session: s, mailbox: canonical(s.dec.AppendMailbox())}
+	start, literal, err := a.next(ctx)
 	if err != nil {
 		return reply{}, err
 	}
-	bits, keywords, err := splitFlags(message.Flags)
-	if err != nil {
-		return reply{}, err
-	}
-	if err := s.mayAppend(ctx, name, message.Size); err != nil {
-		return reply{}, err
-	}
-	start := &storagev1.AppendRequest_Message{Flags: bits, Keywords: keywords, SizeHint: uint64(message.Size)}
-	if !message.Date.IsZero() {
-		start.InternalUnix = message.Date.Unix()
-	}
-	literal, err := s.dec.Literal()
-	if err != nil {
-		return reply{}, err
-	}
-	if message.Binary {
-		literal = &nulFinder{r: literal}
-	}
-	answer, err := s.appendTo(ctx, name, start, literal)
+	answer, err := a.store(ctx, start, literal)
 	if err != nil {
 		return reply{}, tryCreate(err)
 	}
@@ -69,23 +52,63 @@ func runAppend(ctx context.Context, s *session) (reply, error) {
 	if s.box != nil && s.box.id == answer.GetMailboxId() {
 		s.refresh(ctx) // RFC 9051 section 6.3.12: the new message should be told at once
 	}
-	return reply{code: "APPENDUID " + itoa(uint64(answer.GetUidValidity())) + " " + itoa(uint64(answer.GetUids()[0]))}, nil
+	code := []byte("APPENDUID " + itoa(uint64(answer.GetUidValidity())) + " ")
+	return reply{code: string(wire.AppendRanges(code, rangesOf(answer.GetUids())))}, nil
+}
+
+// appending is one APPEND: of a message, or of several that are stored all or none (RFC 3502).
+type appending struct {
+	*session
+	mailbox string
+	// messages and bytes were announced so far.
+	messages, bytes int64
+}
+
+// next reads what stands before a message and accepts its octets.
+func (a *appending) next(ctx context.Context) (*storagev1.AppendRequest_Message, io.Reader, error) {
+	message, err := a.dec.AppendMessage()
+	if err != nil {
+		return nil, nil, err
+	}
+	bits, keywords, err := splitFlags(message.Flags)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := a.mayAppend(ctx, message.Size); err != nil {
+		return nil, nil, err
+	}
+	start := &storagev1.AppendRequest_Message{Flags: bits, Keywords: keywords, SizeHint: uint64(message.Size)}
+	if !message.Date.IsZero() {
+		start.InternalUnix = message.Date.Unix()
+	}
+	literal, err := a.dec.Literal()
+	if err != nil {
+		return nil, nil, err
+	}
+	if message.Binary {
+		literal = &nulFinder{r: literal}
+	}
+	return start, literal, nil
 }
 
 // mayAppend refuses before the client sends the message, where that is possible.
-func (s *session) mayAppend(ctx context.Context, name string, size int64) error {
+func (a *appending) mayAppend(ctx context.Context, size int64) error {
 	if size == 0 {
 		return no("", "an empty message is none") // RFC 3502 section 3: by it a client takes its APPEND back
 	}
-	if size > s.Limits.MessageSize {
-		return no("TOOBIG", "message is larger than "+itoa(uint64(s.Limits.MessageSize))+" octets")
+	if size > a.Limits.MessageSize {
+		return no("TOOBIG", "message is larger than "+itoa(uint64(a.Limits.MessageSize))+" octets")
 	}
-	ctx, cancel := s.rpc(ctx)
+	ctx, cancel := a.rpc(ctx)
 	defer cancel()
-	if _, err := s.mailboxNamed(ctx, name); err != nil {
-		return tryCreate(err)
+	if a.messages == 0 {
+		if _, err := a.mailboxNamed(ctx, a.mailbox); err != nil {
+			return tryCreate(err)
+		}
 	}
-	answer, err := s.Quota.Check(ctx, &quotav1.CheckRequest{AccountId: s.accountID(), Bytes: size, Messages: 1})
+	a.messages++
+	a.bytes += size
+	answer, err := a.Quota.Check(ctx, &quotav1.CheckRequest{AccountId: a.accountID(), Bytes: a.bytes, Messages: a.messages})
 	if err != nil {
 		return err
 	}
@@ -111,15 +134,15 @@ const (
 	appendPause    = 100 * time.Millisecond
 )
 
-// appendTo streams one message to storage. Unless all of it came, nothing is committed. A small one is sent again, under the same id, if
-// its replica of storage was lost.
-func (s *session) appendTo(ctx context.Context, name string, start *storagev1.AppendRequest_Message, literal io.Reader) (*storagev1.AppendResponse, error) {
-	target := &storagev1.AppendRequest_Target{AccountId: s.accountID(), Mailbox: name, AppendId: rand.Text()}
+// store streams the messages to storage. Unless the whole command came, nothing is committed. One small message is sent again, under
+// the same id, if its replica of storage was lost.
+func (a *appending) store(ctx context.Context, start *storagev1.AppendRequest_Message, literal io.Reader) (*storagev1.AppendResponse, error) {
+	target := &storagev1.AppendRequest_Target{AccountId: a.accountID(), Mailbox: a.mailbox, AppendId: rand.Text()}
 	source := replay.New(literal, nil)
-	whole := sync.OnceValue(func() error { return s.appendEnds(source.Size(), start) })
+	ended := sync.OnceValues(func() (bool, error) { return a.ends(source.Size(), start) })
 	for attempt := 1; ; attempt++ {
-		answer, err := s.appendOnce(ctx, target, start, source, whole)
-		if attempt == appendAttempts || !rpc.Lost(err) {
+		answer, err := a.once(ctx, target, start, source, ended)
+		if attempt == appendAttempts || a.messages > 1 || !rpc.Lost(err) {
 			return answer, err
 		}
 		if kept, broken := source.ReadAll(); broken != nil || !kept {
@@ -133,23 +156,24 @@ func (s *session) appendTo(ctx context.Context, name string, start *storagev1.Ap
 	}
 }
 
-// appendEnds reads the end of the command, which must be whole, too: a client that vanishes before it did not ask for anything.
-func (s *session) appendEnds(size int64, start *storagev1.AppendRequest_Message) error {
+// ends tells whether another message follows the one that was read. If none does it reads the end of the command, which must be whole,
+// too: a client that vanishes before it did not ask for anything.
+func (a *appending) ends(size int64, start *storagev1.AppendRequest_Message) (more bool, err error) {
 	if uint64(size) != start.GetSizeHint() {
-		return &brokenError{io.ErrUnexpectedEOF}
+		return false, &brokenError{io.ErrUnexpectedEOF}
 	}
-	if s.dec.AppendMore() {
-		s.dec.Fail("one message at a time")
+	if a.dec.AppendMore() {
+		return true, nil
 	}
-	return s.dec.End()
+	return false, a.dec.End()
 }
 
-func (s *session) appendOnce(
-	ctx context.Context, target *storagev1.AppendRequest_Target, start *storagev1.AppendRequest_Message, source *replay.Source, whole func() error,
+func (a *appending) once(
+	ctx context.Context, target *storagev1.AppendRequest_Target, start *storagev1.AppendRequest_Message, source *replay.Source, ended func() (bool, error),
 ) (*storagev1.AppendResponse, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := s.Storage.Append(ctx)
+	stream, err := a.Storage.Append(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -166,24 +190,45 @@ func (s *session) appendOnce(
 	if err := send(&storagev1.AppendRequest{Message: &storagev1.AppendRequest_Target_{Target: target}}); err != nil {
 		return nil, err
 	}
-	if err := send(&storagev1.AppendRequest{Message: &storagev1.AppendRequest_Start{Start: start}}); err != nil {
+	if err := sendMessage(send, start, source); err != nil {
 		return nil, err
 	}
-	err = source.Send(func(chunk []byte) error {
-		return send(&storagev1.AppendRequest{Message: &storagev1.AppendRequest_Chunk{Chunk: chunk}})
-	})
+	more, err := ended()
+	for more && err == nil {
+		source, more, err = a.another(ctx, send)
+	}
 	if err != nil {
-		return nil, err
-	}
-	if err := whole(); err != nil {
 		return nil, err
 	}
 	if err := send(&storagev1.AppendRequest{Message: &storagev1.AppendRequest_Commit{Commit: &storagev1.Commit{Size: uint64(source.Size())}}}); err != nil {
 		return nil, err
 	}
-	timer := time.AfterFunc(s.Limits.RPC, cancel)
+	timer := time.AfterFunc(a.Limits.RPC, cancel)
 	defer timer.Stop()
 	return stream.CloseAndRecv()
+}
+
+// another passes on one more message, and tells whether yet another follows.
+func (a *appending) another(ctx context.Context, send func(*storagev1.AppendRequest) error) (*replay.Source, bool, error) {
+	start, literal, err := a.next(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	source := replay.New(literal, nil)
+	if err := sendMessage(send, start, source); err != nil {
+		return nil, false, err
+	}
+	more, err := a.ends(source.Size(), start)
+	return source, more, err
+}
+
+func sendMessage(send func(*storagev1.AppendRequest) error, start *storagev1.AppendRequest_Message, source *replay.Source) error {
+	if err := send(&storagev1.AppendRequest{Message: &storagev1.AppendRequest_Start{Start: start}}); err != nil {
+		return err
+	}
+	return source.Send(func(chunk []byte) error {
+		return send(&storagev1.AppendRequest{Message: &storagev1.AppendRequest_Chunk{Chunk: chunk}})
+	})
 }
 
 // nulFinder refuses NUL in a literal8: FETCH BODY[] could not give the message back (RFC 3516 section 4.4).

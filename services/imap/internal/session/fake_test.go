@@ -212,8 +212,8 @@ func (b *memoryBox) pick(ranges []*storagev1.UidRange) (out []*memoryMessage) {
 
 func (s *memory) Append(stream storagev1.StorageService_AppendServer) error {
 	var target *storagev1.AppendRequest_Target
-	var start *storagev1.AppendRequest_Message
-	var body []byte
+	var starts []*storagev1.AppendRequest_Message
+	var bodies [][]byte
 	for {
 		req, err := stream.Recv()
 		if err != nil {
@@ -223,9 +223,10 @@ func (s *memory) Append(stream storagev1.StorageService_AppendServer) error {
 		case *storagev1.AppendRequest_Target_:
 			target = m.Target
 		case *storagev1.AppendRequest_Start:
-			start = m.Start
+			starts, bodies = append(starts, m.Start), append(bodies, nil)
 		case *storagev1.AppendRequest_Chunk:
-			body = append(body, m.Chunk...)
+			last := len(bodies) - 1
+			bodies[last] = append(bodies[last], m.Chunk...)
 		case *storagev1.AppendRequest_Commit:
 			leave, err := s.enter()
 			if err != nil {
@@ -236,11 +237,12 @@ func (s *memory) Append(stream storagev1.StorageService_AppendServer) error {
 			if err != nil {
 				return err
 			}
-			uid := b.add(body, start.Flags, start.Keywords, start.InternalUnix)
+			answer := &storagev1.AppendResponse{MailboxId: b.info.MailboxId, UidValidity: b.info.UidValidity}
+			for i, start := range starts {
+				answer.Uids = append(answer.Uids, b.add(bodies[i], start.Flags, start.Keywords, start.InternalUnix))
+			}
 			s.notify(b, false)
-			return stream.SendAndClose(&storagev1.AppendResponse{
-				MailboxId: b.info.MailboxId, UidValidity: b.info.UidValidity, Uids: []uint32{uid},
-			})
+			return stream.SendAndClose(answer)
 		}
 	}
 }

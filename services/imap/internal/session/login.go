@@ -116,6 +116,18 @@ func (s *session) loggedIn(account *directoryv1.Account, err error) (reply, erro
 	return reply{"CAPABILITY " + s.capabilityList(), "logged in"}, nil
 }
 
+// loggedOut undoes a login, and what was enabled since. Failures stay counted.
+func (s *session) loggedOut() {
+	s.unselect()
+	s.release(s.account.GetAccountId())
+	s.account = nil
+	s.rev2, s.utf8, s.condstore, s.qresync = false, false, false, false
+	s.enc.UTF8, s.dec.UTF8 = false, false
+	s.dec.SetLimits(loginLimits())
+	s.loginBy = s.Now().Add(s.Limits.LoginTimeout)
+	s.to(notAuthenticated)
+}
+
 func (s *session) loginFailed(err error) error {
 	switch reason := fault.Reason(err); reason {
 	case rpcv1.Reason_REASON_AUTHENTICATION_FAILED, rpcv1.Reason_REASON_THROTTLED, rpcv1.Reason_REASON_ACCOUNT_DISABLED:

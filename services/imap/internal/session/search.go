@@ -26,6 +26,9 @@ func runSearch(ctx context.Context, s *session, uid bool) (reply, error) {
 	save := wire.Has(args.Return, "SAVE")
 	var uids []*storagev1.UidRange
 	modseq := uses(args.Key, "MODSEQ")
+	if err == nil && s.utf8 && args.Charset != "" {
+		err = bad("strings are UTF-8 after ENABLE UTF8=ACCEPT, and have no charset") // RFC 6855 section 3
+	}
 	if err == nil {
 		if modseq {
 			s.enableCondstore()

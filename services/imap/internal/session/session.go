@@ -29,6 +29,7 @@ type session struct {
 	rev2  bool // IMAP4rev2 was enabled
 	// condstore and qresync: the client uses RFC 7162.
 	condstore, qresync bool
+	utf8               bool // UTF8=ACCEPT was enabled
 	account            *directoryv1.Account
 	box                *mailbox // in selectedState
 	loginBy            time.Time

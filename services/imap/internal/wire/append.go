@@ -26,6 +26,7 @@ func (d *Decoder) AppendMailbox() string {
 // AppendMessage reads what stands before a message's octets. Literal gives the octets; to refuse the message, call Discard.
 func (d *Decoder) AppendMessage() (AppendMessage, error) {
 	var m AppendMessage
+	d.items = 0 // nothing is held of the messages before
 	d.SP()
 	if d.Peek() == '(' {
 		m.Flags = d.FlagList()

@@ -1,0 +1,19 @@
+package session
+
+import "context"
+
+// UNAUTHENTICATE: RFC 8437. The connection is as it was before the login; TLS stays.
+func init() {
+	register(extension{
+		capabilities: []capability{{name: "UNAUTHENTICATE", when: whenLoggedIn}},
+		commands:     []command{{name: "UNAUTHENTICATE", states: loggedIn, run: runUnauthenticate}},
+	})
+}
+
+func runUnauthenticate(_ context.Context, s *session) (reply, error) {
+	if err := s.dec.End(); err != nil {
+		return reply{}, err
+	}
+	s.loggedOut()
+	return reply{code: "CAPABILITY " + s.capabilityList()}, nil
+}
