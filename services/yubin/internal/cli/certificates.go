@@ -1,9 +1,12 @@
 package cli
 
 import (
+	"context"
+
 	"github.com/spf13/cobra"
 
 	"github.com/yubin-mail/yubin/pkg/tlsconf"
+	"github.com/yubin-mail/yubin/services/yubin/internal/secrets"
 )
 
 const certificatesLong = `Services that run as separate processes know each other by certificates of one authority of their own: each has the
@@ -16,6 +19,7 @@ left stays, and running services read a new one without a restart. Keep ca.key a
 func newCertificates(a *app) *cobra.Command {
 	var dir string
 	var hosts []string
+	var wanted secrets.Wanted
 	cmd := &cobra.Command{
 		Use:   "certificates SERVICE…",
 		Short: "Make the certificates by which separate services know each other",
@@ -24,7 +28,11 @@ func newCertificates(a *app) *cobra.Command {
   yubin certificates --dir ./certs --host localhost smtp pop3 imap storage quota directory admin`,
 		Args:      positional(1, -1),
 		ValidArgs: []string{"smtp", "pop3", "imap", "storage", "quota", "directory", "admin"},
-		RunE: a.local(func(_ *cobra.Command, services []string) error {
+		RunE: a.local(func(cmd *cobra.Command, services []string) error {
+			if wanted.Prefix != "" {
+				wanted.Services, wanted.Hosts = services, hosts
+				return a.certificateSecrets(cmd.Context(), wanted)
+			}
 			authority, err := tlsconf.NewAuthority(dir)
 			if err != nil {
 				return err
@@ -45,6 +53,25 @@ func newCertificates(a *app) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&dir, "dir", "certs", "directory of the authority and the certificates")
 	cmd.Flags().StringSliceVar(&hosts, "host", []string{"localhost"}, "host name or address under which the services are called; repeat it for several")
+	cmd.Flags().StringVar(&wanted.Prefix, "secrets", "", "keep them in Secrets of Kubernetes whose names begin so, in the namespace of this pod")
+	cmd.Flags().StringVar(&wanted.Public, "public", "", "with --secrets: keep a self-signed certificate for mail programs in this Secret")
+	cmd.Flags().StringSliceVar(&wanted.PublicHosts, "public-host", nil, "host name in the certificate of --public; repeat it for several")
+	cmd.MarkFlagsMutuallyExclusive("dir", "secrets")
+	cmd.MarkFlagsRequiredTogether("public", "public-host")
 	_ = cmd.MarkFlagDirname("dir") // fails only if there is no such flag
 	return cmd
+}
+
+func (a *app) certificateSecrets(ctx context.Context, wanted secrets.Wanted) error {
+	client, err := secrets.InCluster()
+	if err != nil {
+		return err
+	}
+	changed, err := secrets.Sync(ctx, client, wanted)
+	for _, name := range changed {
+		if err := a.done(map[string]string{"secret": name}, "%s written", name); err != nil {
+			return err
+		}
+	}
+	return err
 }
