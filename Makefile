@@ -44,12 +44,12 @@ test-setup: ## Install the mail clients and the compiler that the tests use (Deb
 
 .PHONY: test-unit
 test-unit: test-setup ## Run the tests of the packages, with the race detector
-	CGO_ENABLED=1 go test -race -timeout 15m ./proto/... ./pkg/... ./services/...
+	CGO_ENABLED=1 go test -race -timeout 30m ./proto/... ./pkg/... ./services/...
 
 .PHONY: test-e2e
 test-e2e: test-setup ## Run the end-to-end tests with real clients
 	@# Not from the cache: these tests build and run the binaries, which go test does not see.
-	CGO_ENABLED=1 go test -race -count=1 -timeout 30m ./tests/...
+	CGO_ENABLED=1 go test -race -count=1 -timeout 40m ./tests/...
 
 .PHONY: lint
 lint: lint-go lint-proto lint-mod ## Check style, protos, module files and generated code
