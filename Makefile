@@ -78,6 +78,22 @@ generate: .cache/buf ## Generate code from the protos
 	@cd tools && GOWORK=off go build -o ../.cache/ google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc
 	cd proto && PATH=$(CURDIR)/.cache:$$PATH ../.cache/buf generate
 
+.PHONY: lint-chart
+lint-chart: .cache/helm ## Check the chart: lint, what is derived from its values, its objects against the API's types
+	cd tools/kube && GOWORK=off go run ./values -check -chart ../../charts/yubin
+	.cache/helm lint --strict charts/yubin
+	.cache/helm lint --strict charts/yubin -f charts/yubin/values-production.yaml
+	cd tools/kube && HELM=$(CURDIR)/.cache/helm GOWORK=off go test -count=1 ./chart
+
+.PHONY: generate-chart
+generate-chart: ## Write the schema and the table of the chart's values
+	cd tools/kube && GOWORK=off go run ./values -chart ../../charts/yubin
+
+.PHONY: test-kube
+KUBE ?=
+test-kube: .cache/helm ## Install the chart on the cluster of KUBECONFIG and use it (REGISTRY=… with the images of VERSION=…; KUBE='-kube.production=false')
+	HELM=$(CURDIR)/.cache/helm go test -tags kube -count=1 -v -timeout 60m ./tests/kube -args -kube.registry '$(REGISTRY)' -kube.tag '$(VERSION)' $(KUBE)
+
 .PHONY: fuzz
 FUZZTIME ?= 60s
 fuzz: ## Run each fuzz target for FUZZTIME (60s)
