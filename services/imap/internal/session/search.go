@@ -30,9 +30,6 @@ func runSearch(ctx context.Context, s *session, uid bool) (reply, error) {
 		err = bad("strings are UTF-8 after ENABLE UTF8=ACCEPT, and have no charset") // RFC 6855 section 3
 	}
 	if err == nil {
-		if modseq {
-			s.enableCondstore()
-		}
 		uids, err = s.search(ctx, args.Key)
 	}
 	if err != nil {
@@ -141,6 +138,9 @@ func (s *session) sendESearch(args wire.SearchArgs, found []wire.Range, highest 
 // search gives the UIDs that match: from the view where it knows enough, else from storage. New messages are searched too, but none
 // is expunged before: sequence numbers, also those in UID SEARCH, are those that the client knows (RFC 9051 section 5.5).
 func (s *session) search(ctx context.Context, key wire.SearchKey) ([]*storagev1.UidRange, error) {
+	if uses(key, "MODSEQ") {
+		s.enableCondstore()
+	}
 	if err := s.tell(false, false); err != nil {
 		return nil, err
 	}

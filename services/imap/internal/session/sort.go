@@ -1,0 +1,174 @@
+package session
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
+	"github.com/yubin-mail/yubin/services/imap/internal/wire"
+)
+
+// SORT and UID SORT: RFC 5256, SORT=DISPLAY: RFC 5957, ESORT: RFC 5267 section 3.
+func init() {
+	register(extension{
+		capabilities: []capability{{name: "SORT", when: whenLoggedIn}, {name: "SORT=DISPLAY", when: whenLoggedIn}, {name: "ESORT", when: whenLoggedIn}},
+		commands: []command{
+			{name: "SORT", states: selectedState, numbered: true, run: func(ctx context.Context, s *session) (reply, error) { return runSort(ctx, s, false) }},
+			{name: "UID SORT", states: selectedState, run: func(ctx context.Context, s *session) (reply, error) { return runSort(ctx, s, true) }},
+		},
+	})
+}
+
+func runSort(ctx context.Context, s *session, uid bool) (reply, error) {
+	args, err := s.dec.SortArgs()
+	save := wire.Has(args.Return, "SAVE")
+	var list []*sortable
+	if err == nil {
+		list, err = s.sorted(ctx, args)
+	}
+	if err != nil {
+		if a, _ := answerFor(err); save && a.status == wire.StatusNO {
+			s.box.saved = nil // as after SEARCH
+		}
+		return reply{}, err
+	}
+	if save {
+		s.box.saved = savedOrder(list, args.Return)
+	}
+	if save && len(args.Return) == 1 {
+		return reply{}, nil
+	}
+	var highest uint64
+	if uses(args.Key, "MODSEQ") {
+		highest = s.box.foundModSeq(savedOrder(list, args.Return), nil)
+	}
+	found := make([]uint32, len(list))
+	for i, m := range list {
+		found[i] = m.number(uid)
+	}
+	if args.Extended {
+		s.sendESort(args.Return, found, highest, uid)
+		return reply{}, nil
+	}
+	s.enc.Star().Raw("SORT")
+	for _, n := range found {
+		s.enc.SP().Num(uint64(n))
+	}
+	if highest > 0 {
+		s.enc.Raw(" (MODSEQ ").Num(highest).Close() // RFC 7162 section 3.1.5
+	}
+	s.enc.CRLF()
+	return reply{}, nil
+}
+
+// sorted finds messages and puts them in order.
+func (s *session) sorted(ctx context.Context, args wire.SortArgs) ([]*sortable, error) {
+	var facts facts
+	keys := make([]sortOrder, len(args.Keys))
+	for i, k := range args.Keys {
+		order, ok := sortOrders[k.Name]
+		if !ok {
+			return nil, bad("unknown sort criterion")
+		}
+		facts |= order.facts
+		if keys[i] = order; k.Reverse {
+			keys[i].compare = func(a, b *sortable) int { return order.compare(b, a) }
+		}
+	}
+	uids, err := s.search(ctx, args.Key)
+	if err != nil {
+		return nil, err
+	}
+	list, err := s.learn(ctx, uids, facts)
+	if err != nil {
+		return nil, err
+	}
+	// What is equal stays in order of sequence numbers, also with REVERSE (RFC 5256 section 3).
+	slices.SortStableFunc(list, func(a, b *sortable) int {
+		for _, k := range keys {
+			if c := k.compare(a, b); c != 0 {
+				return c
+			}
+		}
+		return 0
+	})
+	return list, nil
+}
+
+// sortOrder compares two messages by a criterion.
+type sortOrder struct {
+	facts   facts
+	compare func(a, b *sortable) int
+}
+
+// byText compares by a text that was folded already.
+func byText(f facts) sortOrder {
+	i := f.index()
+	return sortOrder{f, func(a, b *sortable) int { return cmp.Compare(a.value(i), b.value(i)) }}
+}
+
+// sortOrders are the criteria of RFC 5256 section 3 and RFC 5957 section 3.
+var sortOrders = map[string]sortOrder{
+	"ARRIVAL":     {0, func(a, b *sortable) int { return cmp.Compare(a.state.Internal, b.state.Internal) }},
+	"SIZE":        {0, func(a, b *sortable) int { return cmp.Compare(a.state.Size, b.state.Size) }},
+	"DATE":        {factDate, func(a, b *sortable) int { return cmp.Compare(a.sent, b.sent) }},
+	"CC":          byText(factCc),
+	"FROM":        byText(factFrom),
+	"TO":          byText(factTo),
+	"SUBJECT":     byText(factSubject),
+	"DISPLAYFROM": byText(factDisplayFrom),
+	"DISPLAYTO":   byText(factDisplayTo),
+}
+
+// savedOrder is what SAVE keeps of a sorted result: with MIN or MAX alone, only its ends.
+func savedOrder(list []*sortable, options []wire.Item) []wire.Range {
+	low, high := wire.Has(options, "MIN"), wire.Has(options, "MAX")
+	if len(list) > 0 && (low || high) && !wire.Has(options, "ALL") && !wire.Has(options, "COUNT") {
+		ends := []*sortable{}
+		if low {
+			ends = append(ends, list[0])
+		}
+		if high {
+			ends = append(ends, list[len(list)-1])
+		}
+		list = ends
+	}
+	uids := make([]uint32, len(list))
+	for i, m := range list {
+		uids[i] = m.state.UID
+	}
+	slices.Sort(uids)
+	return rangesOf(slices.Compact(uids))
+}
+
+// sendESort sends an ESEARCH response in which MIN, MAX and ALL are of the order (RFC 5267 section 3).
+func (s *session) sendESort(options []wire.Item, found []uint32, highest uint64, uid bool) {
+	s.enc.Star().Raw("ESEARCH (TAG ").String(s.tag).Close()
+	if uid {
+		s.enc.Raw(" UID")
+	}
+	if len(found) > 0 {
+		if wire.Has(options, "MIN") {
+			s.enc.Raw(" MIN ").Num(uint64(found[0]))
+		}
+		if wire.Has(options, "MAX") {
+			s.enc.Raw(" MAX ").Num(uint64(found[len(found)-1]))
+		}
+		if wire.Has(options, "ALL") || len(options) == 0 {
+			s.enc.Raw(" ALL ").Ranges(rangesOf(found))
+		}
+	}
+	if wire.Has(options, "COUNT") {
+		s.enc.Raw(" COUNT ").Num(uint64(len(found)))
+	}
+	if highest > 0 {
+		s.enc.Raw(" MODSEQ ").Num(highest)
+	}
+	s.enc.CRLF()
+}
+
+// known gives the messages of UID ranges that the client knows.
+func (b *mailbox) known(uids []*storagev1.UidRange) []span {
+	return b.uidSpans(b.numbers(uids, true))
+}
