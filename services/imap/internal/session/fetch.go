@@ -109,6 +109,9 @@ func runFetch(ctx context.Context, s *session, uid bool) (reply, error) {
 		}
 		spans = s.box.changedSince(spans, since)
 	}
+	if partial, ok := wire.Arg[partialRange](args.Modifiers, "PARTIAL"); ok {
+		spans = partial.part(spans) // RFC 9394 section 3.3: of what is left by other modifiers
+	}
 	if len(spans) == 0 {
 		return reply{}, nil
 	}

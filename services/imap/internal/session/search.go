@@ -30,6 +30,9 @@ func runSearch(ctx context.Context, s *session, uid bool) (reply, error) {
 		err = bad("strings are UTF-8 after ENABLE UTF8=ACCEPT, and have no charset") // RFC 6855 section 3
 	}
 	if err == nil {
+		err = checkPartial(args.Return)
+	}
+	if err == nil {
 		uids, err = s.search(ctx, args.Key)
 	}
 	if err != nil {
@@ -87,21 +90,27 @@ func numbersIn(ranges []wire.Range) func(yield func(uint32) bool) {
 	}
 }
 
-// savedResult is what SAVE keeps: with MIN or MAX alone, only those (RFC 5182 section 2.4).
+// savedResult is what SAVE keeps: with MIN, MAX or PARTIAL, and neither ALL nor COUNT, only those (RFC 5182 section 2.4, RFC 9394
+// section 3.2).
 func (b *mailbox) savedResult(uids []wire.Range, options []wire.Item) []wire.Range {
 	low, high := wire.Has(options, "MIN"), wire.Has(options, "MAX")
-	if wire.Has(options, "ALL") || wire.Has(options, "COUNT") || !low && !high || len(uids) == 0 {
+	p, partial := wire.Arg[partialRange](options, "PARTIAL")
+	if wire.Has(options, "ALL") || wire.Has(options, "COUNT") || !low && !high && !partial || len(uids) == 0 {
 		return uids
 	}
 	var out []wire.Range
-	first, last := uids[0].Start, uids[len(uids)-1].Stop
 	if low {
-		out = wire.AppendNum(out, first)
+		out = append(out, positions(uids, 0, 1)...)
 	}
-	if high && (!low || last != first) {
-		out = wire.AppendNum(out, last)
+	all := total(uids)
+	if high {
+		out = append(out, positions(uids, all-1, all)...)
 	}
-	return out
+	if partial {
+		from, to := p.of(all)
+		out = append(out, positions(uids, from, to)...)
+	}
+	return wire.NumSet{Ranges: out}.Resolve(0)
 }
 
 // sendESearch sends an ESEARCH response (RFC 9051 section 7.3.4). highest is its MODSEQ, 0 if there is none.
@@ -122,12 +131,12 @@ func (s *session) sendESearch(args wire.SearchArgs, found []wire.Range, highest 
 			s.enc.Raw(" ALL ").Ranges(found)
 		}
 	}
+	if p, ok := wire.Arg[partialRange](args.Return, "PARTIAL"); ok {
+		from, to := p.of(total(found))
+		s.sendPartial(p, positions(found, from, to))
+	}
 	if wire.Has(args.Return, "COUNT") {
-		var count uint64
-		for _, r := range found {
-			count += uint64(r.Stop-r.Start) + 1
-		}
-		s.enc.Raw(" COUNT ").Num(count)
+		s.enc.Raw(" COUNT ").Num(uint64(total(found)))
 	}
 	if highest > 0 {
 		s.enc.Raw(" MODSEQ ").Num(highest)

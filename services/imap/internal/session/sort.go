@@ -25,6 +25,9 @@ func runSort(ctx context.Context, s *session, uid bool) (reply, error) {
 	save := wire.Has(args.Return, "SAVE")
 	var list []*sortable
 	if err == nil {
+		err = checkPartial(args.Return)
+	}
+	if err == nil {
 		list, err = s.sorted(ctx, args)
 	}
 	if err != nil {
@@ -121,18 +124,23 @@ var sortOrders = map[string]sortOrder{
 	"DISPLAYTO":   byText(factDisplayTo),
 }
 
-// savedOrder is what SAVE keeps of a sorted result: with MIN or MAX alone, only its ends.
+// savedOrder is what SAVE keeps of a sorted result: by the same rule as savedResult, but MIN and MAX are the ends of the order.
 func savedOrder(list []*sortable, options []wire.Item) []wire.Range {
 	low, high := wire.Has(options, "MIN"), wire.Has(options, "MAX")
-	if len(list) > 0 && (low || high) && !wire.Has(options, "ALL") && !wire.Has(options, "COUNT") {
-		ends := []*sortable{}
+	p, partial := wire.Arg[partialRange](options, "PARTIAL")
+	if len(list) > 0 && (low || high || partial) && !wire.Has(options, "ALL") && !wire.Has(options, "COUNT") {
+		some := []*sortable{}
 		if low {
-			ends = append(ends, list[0])
+			some = append(some, list[0])
 		}
 		if high {
-			ends = append(ends, list[len(list)-1])
+			some = append(some, list[len(list)-1])
 		}
-		list = ends
+		if partial {
+			from, to := p.of(len(list))
+			some = append(some, list[from:to]...)
+		}
+		list = some
 	}
 	uids := make([]uint32, len(list))
 	for i, m := range list {
@@ -158,6 +166,10 @@ func (s *session) sendESort(options []wire.Item, found []uint32, highest uint64,
 		if wire.Has(options, "ALL") || len(options) == 0 {
 			s.enc.Raw(" ALL ").Ranges(rangesOf(found))
 		}
+	}
+	if p, ok := wire.Arg[partialRange](options, "PARTIAL"); ok {
+		from, to := p.of(len(found))
+		s.sendPartial(p, rangesOf(found[from:to]))
 	}
 	if wire.Has(options, "COUNT") {
 		s.enc.Raw(" COUNT ").Num(uint64(len(found)))
