@@ -1,0 +1,164 @@
+//go:build kube
+
+package kube
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"flag"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/yubin-mail/yubin/tests/harness"
+)
+
+var (
+	registry   = flag.String("kube.registry", "", "registry and path of the images")
+	tag        = flag.String("kube.tag", "", "their tag")
+	host       = flag.String("kube.host", "", "address of this machine by which pods reach it, for the production form; empty: that of the first node")
+	production = flag.Bool("kube.production", true, "also test the production form, with PostgreSQL and MinIO on this machine")
+	load       = flag.Duration("kube.load", 30*time.Second, "how long pods are killed")
+)
+
+// patience bounds every wait: a cluster on a busy machine takes its time.
+const patience = 5 * time.Minute
+
+// account that each release has.
+const (
+	alice    = "alice@example.com"
+	password = "correct horse battery"
+)
+
+// release is an installation of the chart in a namespace of its own.
+type release struct {
+	t         *testing.T
+	namespace string
+	values    []string // arguments of helm
+	node      string   // address of a node
+}
+
+// newRelease makes the namespace, in which only restricted pods may run. It goes with the test.
+func newRelease(t *testing.T, values ...string) *release {
+	t.Helper()
+	if *registry == "" || *tag == "" {
+		t.Fatal("name the images: make test-kube REGISTRY=… VERSION=…, or -args -kube.registry … -kube.tag …")
+	}
+	r := &release{t: t, namespace: "yubin-test-" + strings.ToLower(rand.Text()[:8])}
+	r.kubectl("create", "namespace", r.namespace)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("pods:\n%s", r.try("get", "pods", "-o", "wide"))
+			t.Logf("events:\n%s", r.try("get", "events", "--sort-by=.lastTimestamp"))
+			t.Logf("logs:\n%s", r.try("logs", "-l", "app.kubernetes.io/instance=yubin", "--tail=30", "--prefix", "--max-log-requests=50"))
+		}
+		_ = r.try("delete", "namespace", r.namespace, "--wait=false")
+	})
+	r.kubectl("label", "namespace", r.namespace, "pod-security.kubernetes.io/enforce=restricted")
+	r.node = r.kubectl("get", "nodes", "-o", `jsonpath={.items[0].status.addresses[?(@.type=="InternalIP")].address}`)
+	r.values = append([]string{
+		"--set", "image.registry=" + *registry, "--set", "image.tag=" + *tag,
+		"--set", "defaults.service.type=NodePort", "--set", "defaults.service.externalTrafficPolicy=Cluster",
+		"--set", "defaults.resources.requests.cpu=5m", "--set", "defaults.resources.requests.memory=32Mi",
+		"--set", "defaults.drain.delay=2", "--set", "defaults.drain.window=3",
+		"--set", "accounts.domains[0].name=example.com",
+		"--set", "accounts.accounts[0].address=" + alice, "--set", "accounts.accounts[0].password=" + password,
+	}, values...)
+	return r
+}
+
+// context ends before the test's binary does, and outlives the test for cleanups.
+func (r *release) context() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(r.t.Context()), 2*patience)
+}
+
+func (r *release) run(name string, args ...string) (string, error) {
+	ctx, cancel := r.context()
+	defer cancel()
+	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
+	return strings.TrimSpace(string(out)), err
+}
+
+func (r *release) try(args ...string) string {
+	out, err := r.run("kubectl", append([]string{"--namespace", r.namespace}, args...)...)
+	if err != nil {
+		out += "\n" + err.Error()
+	}
+	return out
+}
+
+func (r *release) kubectl(args ...string) string {
+	r.t.Helper()
+	out, err := r.run("kubectl", append([]string{"--namespace", r.namespace}, args...)...)
+	if err != nil {
+		r.t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return out
+}
+
+func (r *release) helm(args ...string) string {
+	r.t.Helper()
+	helm := os.Getenv("HELM")
+	if helm == "" {
+		helm = "helm"
+	}
+	out, err := r.run(helm, append([]string{"--namespace", r.namespace}, args...)...)
+	if err != nil {
+		r.t.Fatalf("helm %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return out
+}
+
+// install brings the release up, or to other values, and waits for all of it.
+func (r *release) upgrade(more ...string) {
+	r.t.Helper()
+	args := append([]string{"upgrade", "--install", "yubin", harness.Root(r.t) + "/charts/yubin"}, r.values...)
+	r.helm(append(args, more...)...)
+	r.settled()
+}
+
+// settled waits until every workload runs as it should.
+func (r *release) settled() {
+	r.t.Helper()
+	for _, workload := range strings.Fields(r.kubectl("get", "deployments,statefulsets", "-o", "name")) {
+		r.kubectl("rollout", "status", workload, "--timeout="+patience.String())
+	}
+	r.kubectl("wait", "--for=condition=complete", "job", "-l", "app.kubernetes.io/component=accounts", "--timeout="+patience.String())
+}
+
+// generations tell which workloads were changed.
+func (r *release) generations() map[string]int64 {
+	r.t.Helper()
+	var list struct {
+		Items []struct {
+			Metadata struct {
+				Name       string `json:"name"`
+				Generation int64  `json:"generation"`
+			} `json:"metadata"`
+		} `json:"items"`
+	}
+	if err := json.Unmarshal([]byte(r.kubectl("get", "deployments,statefulsets", "-o", "json")), &list); err != nil {
+		r.t.Fatal(err)
+	}
+	out := map[string]int64{}
+	for _, item := range list.Items {
+		out[item.Metadata.Name] = item.Metadata.Generation
+	}
+	return out
+}
+
+// pods of a component that run.
+func (r *release) pods(component string) []string {
+	r.t.Helper()
+	return strings.Fields(r.kubectl("get", "pods", "-l", "app.kubernetes.io/component="+component, "--field-selector=status.phase=Running",
+		"-o", `jsonpath={range .items[?(!@.metadata.deletionTimestamp)]}{.metadata.name}{"\n"}{end}`))
+}
+
+// port is the address of a gateway's NodePort.
+func (r *release) port(service, name string) string {
+	r.t.Helper()
+	return r.node + ":" + r.kubectl("get", "service", "yubin-"+service, "-o", `jsonpath={.spec.ports[?(@.name=="`+name+`")].nodePort}`)
+}
