@@ -73,6 +73,10 @@ func runCommand(d *Decoder, name string) (err error) {
 		_, err = d.StoreArgs()
 	case "SEARCH":
 		_, err = d.SearchArgs()
+	case "SORT":
+		_, err = d.SortArgs()
+	case "THREAD":
+		_, err = d.ThreadArgs()
 	case "COPY":
 		_, err = d.CopyArgs()
 	case "EXPUNGE":
@@ -117,6 +121,7 @@ func FuzzCommands(f *testing.F) {
 		"a LOGIN {5}\r\nalice {3+}\r\npwd\r\nb SELECT INBOX\r\n",
 		"a FETCH 1:* (FLAGS BODY.PEEK[1.HEADER.FIELDS (A B)]<0.9> BINARY.SIZE[1])\r\nb LOGOUT\r\n",
 		"a APPEND x (\\Seen) \"17-Jul-1996 02:44:25 -0700\" {5+}\r\nhello ~{2}\r\nhi UTF8 (~{1+}\r\nx)\r\n",
+		"a SORT RETURN (MIN) (REVERSE DATE SUBJECT) UTF-8 SINCE 1-Feb-1994\r\nb UID THREAD ORDEREDSUBJECT US-ASCII ALL (SEEN)\r\n",
 		"a LIST (SUBSCRIBED) \"\" (\"%\" {1+}\r\n*) RETURN (STATUS (MESSAGES))\r\n",
 		"a UID SEARCH RETURN (MIN) CHARSET UTF-8 OR (1:* NOT SEEN) $ HEADER x {1+}\r\ny\r\n",
 		"a STORE 1 +FLAGS.SILENT (\\Deleted)\r\na SETQUOTA \"\" (STORAGE 1)\r\na ID (\"a\" NIL)\r\n",
