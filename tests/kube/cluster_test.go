@@ -112,7 +112,7 @@ func (r *release) helm(args ...string) string {
 	return out
 }
 
-// install brings the release up, or to other values, and waits for all of it.
+// upgrade brings the release up, or to other values, and waits for all of it.
 func (r *release) upgrade(more ...string) {
 	r.t.Helper()
 	args := append([]string{"upgrade", "--install", "yubin", harness.Root(r.t) + "/charts/yubin"}, r.values...)
@@ -150,11 +150,28 @@ func (r *release) generations() map[string]int64 {
 	return out
 }
 
-// pods of a component that run.
+// pods of a component that run and are not about to end.
 func (r *release) pods(component string) []string {
 	r.t.Helper()
-	return strings.Fields(r.kubectl("get", "pods", "-l", "app.kubernetes.io/component="+component, "--field-selector=status.phase=Running",
-		"-o", `jsonpath={range .items[?(!@.metadata.deletionTimestamp)]}{.metadata.name}{"\n"}{end}`))
+	var list struct {
+		Items []struct {
+			Metadata struct {
+				Name              string  `json:"name"`
+				DeletionTimestamp *string `json:"deletionTimestamp"`
+			} `json:"metadata"`
+		} `json:"items"`
+	}
+	out := r.kubectl("get", "pods", "-l", "app.kubernetes.io/component="+component, "--field-selector=status.phase=Running", "-o", "json")
+	if err := json.Unmarshal([]byte(out), &list); err != nil {
+		r.t.Fatal(err)
+	}
+	var names []string
+	for _, item := range list.Items {
+		if item.Metadata.DeletionTimestamp == nil {
+			names = append(names, item.Metadata.Name)
+		}
+	}
+	return names
 }
 
 // port is the address of a gateway's NodePort.

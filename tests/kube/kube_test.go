@@ -174,6 +174,7 @@ func (r *release) upgradesAndRollsBack(t *testing.T) {
 // leaves uninstalls, and sees what is left: the volumes, and nothing else of the chart.
 func (r *release) leaves(t *testing.T, volumes int) {
 	r.helm("uninstall", "yubin", "--wait", "--timeout", patience.String())
+	r.kubectl("wait", "--for=delete", "pod", "-l", "app.kubernetes.io/instance=yubin,app.kubernetes.io/component notin (test)", "--timeout="+patience.String())
 	left := strings.Fields(r.kubectl("get", "all,secrets,configmaps,networkpolicies,roles,rolebindings,serviceaccounts,poddisruptionbudgets,persistentvolumeclaims",
 		"-l", "app.kubernetes.io/instance=yubin", "-o", "name"))
 	claims := 0

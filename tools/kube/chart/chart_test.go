@@ -114,7 +114,11 @@ func pods(all map[string]runtime.Object) map[string]corev1.PodSpec {
 		case *appsv1.Deployment:
 			out[id] = o.Spec.Template.Spec
 		case *appsv1.StatefulSet:
-			out[id] = o.Spec.Template.Spec
+			spec := o.Spec.Template.Spec
+			for _, claim := range o.Spec.VolumeClaimTemplates {
+				spec.Volumes = append(spec.Volumes, corev1.Volume{Name: claim.Name})
+			}
+			out[id] = spec
 		case *batchv1.Job:
 			out[id] = o.Spec.Template.Spec
 		case *batchv1.CronJob:
@@ -130,7 +134,7 @@ func TestObjects(t *testing.T) {
 	for _, values := range sets(t) {
 		t.Run(filepath.Base(values), func(t *testing.T) {
 			all := objects(t, "-f", values)
-			if len(all) < 15 {
+			if len(all) < 13 {
 				t.Fatalf("only %d objects", len(all))
 			}
 			for id, pod := range pods(all) {
