@@ -83,7 +83,7 @@ func ReadIMAP(ctx context.Context, t Target, tokens []string) error {
 		return fmt.Errorf("connect to IMAP at %s: %w", t.IMAP, err)
 	}
 	client := imapclient.New(conn, nil)
-	defer client.Close()
+	defer func() { _ = client.Close() }() // after LOGOUT it is closed already
 	if err := client.Login(t.Address, t.Password).Wait(); err != nil {
 		return fmt.Errorf("log in to IMAP: %w", err)
 	}
