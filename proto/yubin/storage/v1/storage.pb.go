@@ -2099,8 +2099,11 @@ type StoreFlagsResponse struct {
 	// UIDs that failed UNCHANGEDSINCE.
 	Modified      []*UidRange `protobuf:"bytes,2,rep,name=modified,proto3" json:"modified,omitempty"`
 	HighestModseq uint64      `protobuf:"varint,3,opt,name=highest_modseq,json=highestModseq,proto3" json:"highest_modseq,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// highest_modseq before the change; equal to it if nothing changed. Who knows the mailbox as of previous_modseq knows it as of
+	// highest_modseq by this answer alone. 0: others may have changed it in between, or an older storage does not tell.
+	PreviousModseq uint64 `protobuf:"varint,4,opt,name=previous_modseq,json=previousModseq,proto3" json:"previous_modseq,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *StoreFlagsResponse) Reset() {
@@ -2150,6 +2153,13 @@ func (x *StoreFlagsResponse) GetModified() []*UidRange {
 func (x *StoreFlagsResponse) GetHighestModseq() uint64 {
 	if x != nil {
 		return x.HighestModseq
+	}
+	return 0
+}
+
+func (x *StoreFlagsResponse) GetPreviousModseq() uint64 {
+	if x != nil {
+		return x.PreviousModseq
 	}
 	return 0
 }
@@ -2408,8 +2418,10 @@ type MoveResponse struct {
 	Mapping *UidMapping            `protobuf:"bytes,1,opt,name=mapping,proto3" json:"mapping,omitempty"`
 	// Of the source.
 	HighestModseq uint64 `protobuf:"varint,2,opt,name=highest_modseq,json=highestModseq,proto3" json:"highest_modseq,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// As in StoreFlagsResponse; 0 also of a move within one mailbox, which adds messages.
+	PreviousModseq uint64 `protobuf:"varint,3,opt,name=previous_modseq,json=previousModseq,proto3" json:"previous_modseq,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *MoveResponse) Reset() {
@@ -2452,6 +2464,13 @@ func (x *MoveResponse) GetMapping() *UidMapping {
 func (x *MoveResponse) GetHighestModseq() uint64 {
 	if x != nil {
 		return x.HighestModseq
+	}
+	return 0
+}
+
+func (x *MoveResponse) GetPreviousModseq() uint64 {
+	if x != nil {
+		return x.PreviousModseq
 	}
 	return 0
 }
@@ -2521,8 +2540,10 @@ type ExpungeResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Expunged      []*UidRange            `protobuf:"bytes,1,rep,name=expunged,proto3" json:"expunged,omitempty"`
 	HighestModseq uint64                 `protobuf:"varint,2,opt,name=highest_modseq,json=highestModseq,proto3" json:"highest_modseq,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// As in StoreFlagsResponse.
+	PreviousModseq uint64 `protobuf:"varint,3,opt,name=previous_modseq,json=previousModseq,proto3" json:"previous_modseq,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ExpungeResponse) Reset() {
@@ -2565,6 +2586,13 @@ func (x *ExpungeResponse) GetExpunged() []*UidRange {
 func (x *ExpungeResponse) GetHighestModseq() uint64 {
 	if x != nil {
 		return x.HighestModseq
+	}
+	return 0
+}
+
+func (x *ExpungeResponse) GetPreviousModseq() uint64 {
+	if x != nil {
+		return x.PreviousModseq
 	}
 	return 0
 }
@@ -3425,11 +3453,12 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\rOPERATION_SET\x10\x01\x12\x11\n" +
 	"\rOPERATION_ADD\x10\x02\x12\x14\n" +
 	"\x10OPERATION_REMOVE\x10\x03B\x12\n" +
-	"\x10_unchanged_since\"\xab\x01\n" +
+	"\x10_unchanged_since\"\xd4\x01\n" +
 	"\x12StoreFlagsResponse\x126\n" +
 	"\x06states\x18\x01 \x03(\v2\x1e.yubin.storage.v1.MessageStateR\x06states\x126\n" +
 	"\bmodified\x18\x02 \x03(\v2\x1a.yubin.storage.v1.UidRangeR\bmodified\x12%\n" +
-	"\x0ehighest_modseq\x18\x03 \x01(\x04R\rhighestModseq\"\x9a\x01\n" +
+	"\x0ehighest_modseq\x18\x03 \x01(\x04R\rhighestModseq\x12'\n" +
+	"\x0fprevious_modseq\x18\x04 \x01(\x04R\x0epreviousModseq\"\x9a\x01\n" +
 	"\vCopyRequest\x12\x1d\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tR\taccountId\x12\x1d\n" +
@@ -3454,19 +3483,21 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"mailbox_id\x18\x02 \x01(\x04R\tmailboxId\x12.\n" +
 	"\x04uids\x18\x03 \x03(\v2\x1a.yubin.storage.v1.UidRangeR\x04uids\x12\x1d\n" +
 	"\n" +
-	"to_mailbox\x18\x04 \x01(\tR\ttoMailbox\"m\n" +
+	"to_mailbox\x18\x04 \x01(\tR\ttoMailbox\"\x96\x01\n" +
 	"\fMoveResponse\x126\n" +
 	"\amapping\x18\x01 \x01(\v2\x1c.yubin.storage.v1.UidMappingR\amapping\x12%\n" +
-	"\x0ehighest_modseq\x18\x02 \x01(\x04R\rhighestModseq\"~\n" +
+	"\x0ehighest_modseq\x18\x02 \x01(\x04R\rhighestModseq\x12'\n" +
+	"\x0fprevious_modseq\x18\x03 \x01(\x04R\x0epreviousModseq\"~\n" +
 	"\x0eExpungeRequest\x12\x1d\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tR\taccountId\x12\x1d\n" +
 	"\n" +
 	"mailbox_id\x18\x02 \x01(\x04R\tmailboxId\x12.\n" +
-	"\x04uids\x18\x03 \x03(\v2\x1a.yubin.storage.v1.UidRangeR\x04uids\"p\n" +
+	"\x04uids\x18\x03 \x03(\v2\x1a.yubin.storage.v1.UidRangeR\x04uids\"\x99\x01\n" +
 	"\x0fExpungeResponse\x126\n" +
 	"\bexpunged\x18\x01 \x03(\v2\x1a.yubin.storage.v1.UidRangeR\bexpunged\x12%\n" +
-	"\x0ehighest_modseq\x18\x02 \x01(\x04R\rhighestModseq\"`\n" +
+	"\x0ehighest_modseq\x18\x02 \x01(\x04R\rhighestModseq\x12'\n" +
+	"\x0fprevious_modseq\x18\x03 \x01(\x04R\x0epreviousModseq\"`\n" +
 	"\x13OpenMaildropRequest\x12\x1d\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tR\taccountId\x12*\n" +

@@ -31,7 +31,7 @@ func (s *Service) StoreFlags(ctx context.Context, r *storagev1.StoreFlagsRequest
 	if err != nil {
 		return nil, err
 	}
-	return &storagev1.StoreFlagsResponse{States: out.States, Modified: out.Modified.Proto(), HighestModseq: out.HighestModseq}, nil
+	return &storagev1.StoreFlagsResponse{States: out.States, Modified: out.Modified.Proto(), HighestModseq: out.HighestModseq, PreviousModseq: out.PreviousModseq}, nil
 }
 
 // accountAndSet checks what the requests on messages have in common.
@@ -54,11 +54,11 @@ func (s *Service) Expunge(ctx context.Context, r *storagev1.ExpungeRequest) (*st
 	if len(set) == 0 {
 		set = uidset.All
 	}
-	expunged, modseq, err := s.Meta.Expunge(ctx, r.GetAccountId(), r.GetMailboxId(), set)
+	expunged, step, err := s.Meta.Expunge(ctx, r.GetAccountId(), r.GetMailboxId(), set)
 	if err != nil {
 		return nil, err
 	}
-	return &storagev1.ExpungeResponse{Expunged: expunged.Proto(), HighestModseq: modseq}, nil
+	return &storagev1.ExpungeResponse{Expunged: expunged.Proto(), HighestModseq: step.HighestModseq, PreviousModseq: step.PreviousModseq}, nil
 }
 
 // Move implements storagev1.StorageServiceServer.
@@ -75,7 +75,7 @@ func (s *Service) Move(ctx context.Context, r *storagev1.MoveRequest) (*storagev
 	if err != nil {
 		return nil, err
 	}
-	return &storagev1.MoveResponse{Mapping: out.Mapping, HighestModseq: out.HighestModseq}, nil
+	return &storagev1.MoveResponse{Mapping: out.Mapping, HighestModseq: out.HighestModseq, PreviousModseq: out.PreviousModseq}, nil
 }
 
 // Copy implements storagev1.StorageServiceServer.

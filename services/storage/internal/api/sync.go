@@ -15,13 +15,19 @@ func (s *Service) Sync(r *storagev1.SyncRequest, stream grpc.ServerStreamingServ
 	if err := checkAccount(r.GetAccountId()); err != nil {
 		return err
 	}
-	mailbox, size, err := s.Meta.SyncSize(ctx, r.GetAccountId(), r.GetMailboxId(), r.GetSinceModseq())
+	since, validity := r.GetSinceModseq(), r.GetUidValidity()
+	if since > 0 {
+		delta, err := s.Meta.SyncFew(ctx, r.GetAccountId(), r.GetMailboxId(), since, validity)
+		if err != nil {
+			return err
+		}
+		if delta != nil {
+			return stream.Send(&storagev1.SyncResponse{Changed: delta.Changed, Vanished: delta.Vanished.Proto(), Mailbox: delta.Mailbox})
+		}
+	}
+	_, size, err := s.Meta.SyncSize(ctx, r.GetAccountId(), r.GetMailboxId(), since)
 	if err != nil {
 		return err
-	}
-	since, validity := r.GetSinceModseq(), r.GetUidValidity()
-	if since >= mailbox.GetHighestModseq() && (validity == 0 || validity == mailbox.GetUidValidity()) {
-		return stream.Send(&storagev1.SyncResponse{Mailbox: mailbox})
 	}
 	weight := min(size+1, statesInMemory)
 	if err := s.states.Acquire(ctx, weight); err != nil {

@@ -12,15 +12,16 @@ const expungeBatch = 5000
 
 // Expunge removes the messages of a set that have \Deleted. They can be restored for the retention time. Many go in several
 // transactions; after an error some may be gone.
-func (s *Store) Expunge(ctx context.Context, account string, mailbox uint64, set uidset.Set) (expunged uidset.Set, modseq uint64, err error) {
+func (s *Store) Expunge(ctx context.Context, account string, mailbox uint64, set uidset.Set) (expunged uidset.Set, step Step, err error) {
 	for more := true; more && err == nil; {
 		var some uidset.Set
+		var next Step
 		err = s.change(ctx, "expunge", account, func(t *tx) error {
 			m, err := t.mailbox(account, mailbox)
 			if err != nil {
 				return err
 			}
-			modseq, more, some = m.GetHighestModseq(), false, nil
+			next, more, some = Step{m.GetHighestModseq(), m.GetHighestModseq()}, false, nil
 			if m.GetDeleted() == 0 {
 				return nil
 			}
@@ -29,15 +30,19 @@ func (s *Store) Expunge(ctx context.Context, account string, mailbox uint64, set
 				return err
 			}
 			some, more = chosen.uids, len(chosen.list) == expungeBatch
-			modseq, err = t.expunge(account, m, chosen)
+			next.HighestModseq, err = t.expunge(account, m, chosen)
 			return err
 		})
+		if step.HighestModseq > 0 {
+			next = step.then(next)
+		}
+		step = next
 		if len(some) > 0 && err == nil {
 			expunged = expunged.Union(some)
 			set = set.Intersect(uidset.Set{{Start: some[len(some)-1].Stop, Stop: 1<<32 - 1}})
 		}
 	}
-	return expunged, modseq, err
+	return expunged, step, err
 }
 
 // expunge removes what was chosen and gives the mailbox's modseq afterwards.

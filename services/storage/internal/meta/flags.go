@@ -29,9 +29,26 @@ type FlagChange struct {
 
 // Flagged is the outcome of StoreFlags.
 type Flagged struct {
-	States        []*storagev1.MessageState // of all that the operation touched, in UID order
-	Modified      uidset.Set                // failed UnchangedSince
-	HighestModseq uint64
+	States   []*storagev1.MessageState // of all that the operation touched, in UID order
+	Modified uidset.Set                // failed UnchangedSince
+	Step
+}
+
+// Step is how a change took a mailbox's highest modseq on.
+type Step struct {
+	// PreviousModseq is that before the change; 0: changes of others may have come in between.
+	PreviousModseq uint64
+	HighestModseq  uint64
+}
+
+// then is a step and the next one of the same change.
+func (s Step) then(next Step) Step {
+	if s.HighestModseq == next.PreviousModseq {
+		next.PreviousModseq = s.PreviousModseq
+	} else {
+		next.PreviousModseq = 0
+	}
+	return next
 }
 
 // maxFlagged bounds the messages of one change, so that their states fit into one answer.
@@ -46,16 +63,12 @@ func (s *Store) StoreFlags(ctx context.Context, account string, mailbox uint64, 
 		if len(change.Keywords) > 0 {
 			known.learn(&t.queue, account)
 		}
-		m, err := t.mailbox(account, mailbox)
+		m, states, err := t.mailboxStates(account, mailbox, set, maxFlagged+1)
 		if err != nil {
 			return err
 		}
 		create := change.Operation != storagev1.StoreFlagsRequest_OPERATION_REMOVE
 		keywords, err := t.canonicalKeywords(account, known, change.Keywords, create)
-		if err != nil {
-			return err
-		}
-		states, err := t.states(account, m, set, maxFlagged+1)
 		if err != nil {
 			return err
 		}
@@ -81,7 +94,7 @@ func (s *Store) StoreFlags(ctx context.Context, account string, mailbox uint64, 
 			changed = append(changed, state)
 		}
 		out.Modified = modified.Set()
-		out.HighestModseq = m.GetHighestModseq()
+		out.Step = Step{m.GetHighestModseq(), m.GetHighestModseq()}
 		if len(changed) == 0 {
 			return nil
 		}

@@ -29,6 +29,10 @@ const mailboxColumns = `mailbox_id, name, uid_validity, uid_next, highest_modseq
 // subscribedColumns are mailboxColumns of a mailbox m, and whether there is a subscription to it.
 const subscribedColumns = mailboxColumns + `, (SELECT COUNT(*) FROM subscriptions s WHERE s.account_id = m.account_id AND s.name = m.name)`
 
+const mailboxByID = `SELECT ` + mailboxColumns + ` FROM mailboxes WHERE account_id = ? AND mailbox_id = ?`
+
+const subscribedByID = `SELECT ` + subscribedColumns + ` FROM mailboxes m WHERE account_id = ? AND mailbox_id = ?`
+
 const mailboxByName = `SELECT ` + mailboxColumns + ` FROM mailboxes WHERE account_id = ? AND name = ?`
 
 type scanner interface{ Scan(dest ...any) error }
@@ -60,7 +64,7 @@ func (t *tx) mailbox(account string, id uint64) (*storagev1.Mailbox, error) {
 	if id > math.MaxInt64 {
 		return nil, ErrMailboxNotFound
 	}
-	return scanMailbox(t.row(`SELECT `+mailboxColumns+` FROM mailboxes WHERE account_id = ? AND mailbox_id = ?`, account, id))
+	return scanMailbox(t.row(mailboxByID, account, id))
 }
 
 // subscribedMailbox reads one by id, with its subscription.
@@ -68,7 +72,7 @@ func (t *tx) subscribedMailbox(account string, id uint64) (*storagev1.Mailbox, e
 	if id > math.MaxInt64 {
 		return nil, ErrMailboxNotFound
 	}
-	return scanSubscribed(t.row(`SELECT `+subscribedColumns+` FROM mailboxes m WHERE account_id = ? AND mailbox_id = ?`, account, id))
+	return scanSubscribed(t.row(subscribedByID, account, id))
 }
 
 // mailboxNamed reads one by name, without its subscription.

@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"math"
 	"strings"
 
 	"github.com/yubin-mail/yubin/pkg/sqldb"
@@ -59,6 +60,32 @@ func (t *tx) states(account string, mailbox *storagev1.Mailbox, set uidset.Set, 
 		}, query, account, mailbox.GetMailboxId(), r.Start, r.Stop)
 	})
 	return out, err
+}
+
+// mailboxStates reads a mailbox and, in the same round trip unless the set has many ranges, the states of messages in it.
+func (t *tx) mailboxStates(account string, id uint64, set uidset.Set, limit int) (*storagev1.Mailbox, []*storagev1.MessageState, error) {
+	if len(set) > rangesAtOnce {
+		m, err := t.mailbox(account, id)
+		if err != nil {
+			return nil, nil, err
+		}
+		states, err := t.states(account, m, set, limit)
+		return m, states, err
+	}
+	if id > math.MaxInt64 {
+		return nil, nil, ErrMailboxNotFound
+	}
+	var m *storagev1.Mailbox
+	t.queue.Query(func(rows *sqldb.Rows) (err error) {
+		m, err = scanMailbox(rows)
+		return err
+	}, mailboxByID, account, id)
+	all := &storagev1.Mailbox{MailboxId: id, UidNext: math.MaxUint32} // not yet known
+	states, err := t.states(account, all, set, limit)
+	if err == nil && m == nil {
+		err = ErrMailboxNotFound
+	}
+	return m, states, err
 }
 
 // selection is messages that are about to leave a mailbox or to be copied.

@@ -15,15 +15,14 @@ import (
 // Moved is the outcome of a copy or a move.
 type Moved struct {
 	Mapping *storagev1.UidMapping
-	// HighestModseq of the source.
-	HighestModseq uint64
+	Step    // of the source
 }
 
 // newMoved is the outcome before any message was moved or copied.
 func newMoved(source, target *storagev1.Mailbox) *Moved {
 	return &Moved{
-		Mapping:       &storagev1.UidMapping{MailboxId: target.GetMailboxId(), UidValidity: target.GetUidValidity()},
-		HighestModseq: source.GetHighestModseq(),
+		Mapping: &storagev1.UidMapping{MailboxId: target.GetMailboxId(), UidValidity: target.GetUidValidity()},
+		Step:    Step{source.GetHighestModseq(), source.GetHighestModseq()},
 	}
 }
 
@@ -60,6 +59,7 @@ func (s *Store) Move(ctx context.Context, account string, mailbox uint64, set ui
 			set = set.Intersect(uidset.Set{{Start: moved[len(moved)-1] + 1, Stop: 1<<32 - 1}})
 		}
 		if out != nil {
+			some.Step = out.then(some.Step)
 			some.Mapping.Source = append(out.Mapping.GetSource(), moved...)
 			some.Mapping.Destination = append(out.Mapping.GetDestination(), some.Mapping.GetDestination()...)
 		}
@@ -91,6 +91,9 @@ func (t *tx) move(account string, source, target *storagev1.Mailbox, chosen *sel
 	out := newMoved(source, target)
 	if len(chosen.list) == 0 {
 		return out, nil
+	}
+	if target == source {
+		out.PreviousModseq = 0 // it is not only what is gone that changes
 	}
 	first, err := t.makeRoom(account, target, chosen)
 	if err != nil {

@@ -51,7 +51,7 @@ func testFlags(f *fixture) {
 	f.insert("a", "INBOX", 3)
 	box := f.mailbox("INBOX")
 	out := f.setFlags(box.GetMailboxId(), uidset.Of(1, 3), storagev1.Flag_FLAG_SEEN|flagDeleted, "Work", "$x")
-	f.equal("modseq", out.HighestModseq, box.GetHighestModseq()+1)
+	f.equal("modseq", out.Step, meta.Step{PreviousModseq: box.GetHighestModseq(), HighestModseq: box.GetHighestModseq() + 1})
 	box = f.mailbox("INBOX")
 	f.equal("counters", []any{box.GetUnseen(), box.GetDeleted(), box.GetDeletedBytes()}, []any{1, 2, 200})
 	state := f.sync(box.GetMailboxId(), 0).Changed[2]
@@ -345,13 +345,14 @@ func testExpungeMany(f *fixture) {
 	id := f.mailbox("INBOX").GetMailboxId()
 	f.setFlags(id, uidset.Set{{Start: 2, Stop: 12_002}}, flagDeleted)
 	before := f.mailbox("INBOX").GetHighestModseq()
-	expunged, modseq, err := f.store.Expunge(f.ctx, "a", id, uidset.Set{{Start: 1, Stop: 6000}, {Start: 6002, Stop: 1<<32 - 1}})
+	expunged, step, err := f.store.Expunge(f.ctx, "a", id, uidset.Set{{Start: 1, Stop: 6000}, {Start: 6002, Stop: 1<<32 - 1}})
 	f.ok(err)
 	want := uidset.Set{{Start: 2, Stop: 6000}, {Start: 6002, Stop: 12_002}}
 	f.equal("expunged", expunged, want)
 	d := f.sync(id, before)
 	f.equal("vanished", d.Vanished, want)
-	f.equal("modseq", d.Mailbox.GetHighestModseq(), modseq)
+	f.equal("modseq", step, meta.Step{PreviousModseq: before, HighestModseq: before + 3})
+	f.equal("modseq", d.Mailbox.GetHighestModseq(), step.HighestModseq)
 	f.equal("left", []uint32{d.Mailbox.GetMessages(), d.Mailbox.GetDeleted()}, []uint32{3, 1})
 	var tombstones int
 	f.ok(f.db.Read(f.ctx, "test", func(tx *sqldb.Tx) error {
@@ -361,9 +362,9 @@ func testExpungeMany(f *fixture) {
 	_, size, err := f.store.SyncSize(f.ctx, "a", id, before)
 	f.ok(err)
 	f.equal("size of the sync", size, tombstones)
-	box, size, err := f.store.SyncSize(f.ctx, "a", id, modseq)
+	box, size, err := f.store.SyncSize(f.ctx, "a", id, step.HighestModseq)
 	f.ok(err)
-	f.equal("nothing changed", []any{size, box.GetHighestModseq(), box.GetSubscribed()}, []any{0, modseq, true})
+	f.equal("nothing changed", []any{size, box.GetHighestModseq(), box.GetSubscribed()}, []any{0, step.HighestModseq, true})
 }
 
 // Messages between those of a set, and those with other flags, keep theirs.

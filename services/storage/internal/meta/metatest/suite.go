@@ -161,6 +161,15 @@ func (f *fixture) sync(mailbox, since uint64) *meta.Delta {
 	f.Helper()
 	d, err := f.store.Sync(f.ctx, "a", mailbox, since, 0)
 	f.ok(err)
+	if since > 0 {
+		few, err := f.store.SyncFew(f.ctx, "a", mailbox, since, d.Mailbox.GetUidValidity())
+		f.ok(err)
+		if few != nil {
+			f.equal("few changes", few, d)
+		} else if len(d.Changed)+len(d.Vanished) == 0 {
+			f.Errorf("no changes since %d are many", since)
+		}
+	}
 	return d
 }
 
