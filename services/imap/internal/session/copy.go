@@ -4,6 +4,7 @@ import (
 	"context"
 
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
+	"github.com/yubin-mail/yubin/services/imap/internal/view"
 	"github.com/yubin-mail/yubin/services/imap/internal/wire"
 )
 
@@ -77,8 +78,16 @@ func runMove(ctx context.Context, s *session, uid bool) (reply, error) {
 func (s *session) move(ctx context.Context, spans []span, target string) error {
 	call, cancel := s.bulk(ctx)
 	defer cancel()
-	answer, err := s.Storage.Move(call, &storagev1.MoveRequest{
-		AccountId: s.accountID(), MailboxId: s.box.id, Uids: s.box.uidRanges(spans), ToMailbox: target,
+	var answer *storagev1.MoveResponse
+	err := s.box.view.Change(func() (outcome view.Outcome, err error) {
+		answer, err = s.Storage.Move(call, &storagev1.MoveRequest{
+			AccountId: s.accountID(), MailboxId: s.box.id, Uids: s.box.uidRanges(spans), ToMailbox: target,
+		})
+		outcome = view.Outcome{Previous: answer.GetPreviousModseq(), ModSeq: answer.GetHighestModseq()}
+		for _, r := range rangesOf(answer.GetMapping().GetSource()) {
+			outcome.Vanished = append(outcome.Vanished, &storagev1.UidRange{Start: r.Start, Stop: r.Stop})
+		}
+		return outcome, err
 	})
 	if err != nil {
 		return tryCreate(err)

@@ -109,7 +109,11 @@ const storeBatch = 20_000
 // is told by done, or silently knows, the update after the command does not tell again.
 func (s *session) storeFlags(ctx context.Context, spans []span, change flagChange, done func(before *view.Snapshot, answer *storagev1.StoreFlagsResponse)) error {
 	for batch := range batches(spans, storeBatch) {
-		answer, err := s.storeBatch(ctx, batch, change)
+		var answer *storagev1.StoreFlagsResponse
+		err := s.box.view.Change(func() (outcome view.Outcome, err error) {
+			answer, err = s.storeBatch(ctx, batch, change)
+			return view.Outcome{Previous: answer.GetPreviousModseq(), ModSeq: answer.GetHighestModseq(), States: answer.GetStates()}, err
+		})
 		if err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
+	"github.com/yubin-mail/yubin/services/imap/internal/view"
 )
 
 // CLOSE, UNSELECT, EXPUNGE, UID EXPUNGE: RFC 9051 section 6.4.1 to 6.4.3 and 6.4.9. CHECK: RFC 3501 section 6.4.1.
@@ -72,7 +73,11 @@ func (s *session) expunge(ctx context.Context, uids []*storagev1.UidRange) (repl
 	}
 	call, cancel := s.bulk(ctx)
 	defer cancel()
-	answer, err := s.Storage.Expunge(call, &storagev1.ExpungeRequest{AccountId: s.accountID(), MailboxId: s.box.id, Uids: uids})
+	var answer *storagev1.ExpungeResponse
+	err := s.box.view.Change(func() (outcome view.Outcome, err error) {
+		answer, err = s.Storage.Expunge(call, &storagev1.ExpungeRequest{AccountId: s.accountID(), MailboxId: s.box.id, Uids: uids})
+		return view.Outcome{Previous: answer.GetPreviousModseq(), ModSeq: answer.GetHighestModseq(), Vanished: answer.GetExpunged()}, err
+	})
 	if err != nil {
 		return reply{}, err
 	}

@@ -20,6 +20,9 @@ var ErrDead = errors.New("the mailbox was deleted")
 // syncAttempts bounds how often a sync is begun whose replica of storage was lost on the way.
 const syncAttempts = 3
 
+// errPast means that storage has lost what it had told before.
+var errPast = errors.New("the mailbox's modseq has fallen")
+
 // errOrder means that storage told of a message between UIDs that were known before.
 var errOrder = errors.New("a message appeared between known UIDs")
 
@@ -37,13 +40,17 @@ func (k key) proto() *storagev1.WatchRequest_Key {
 type mailbox struct {
 	key     key
 	manager *Manager
-	refs    int // guarded by manager.mu
+	refs    int  // guarded by manager.mu
+	kept    bool // begun from a snapshot of earlier sessions
 
 	current atomic.Pointer[Snapshot] // nil until the first sync
 	dead    atomic.Bool
 
 	mu      sync.Mutex
 	handles map[*Handle]struct{}
+	// changing counts changes that sessions are making; changed is closed when one of them ends.
+	changing int
+	changed  chan struct{}
 	// Syncs are numbered; one runs at a time, and one that started after a question was asked answers it.
 	started, finished uint64
 	result            error         // of the sync that finished last
@@ -116,7 +123,7 @@ func (b *mailbox) sync() error {
 	case fault.Is(err, rpcv1.Reason_REASON_MAILBOX_NOT_FOUND), fault.Is(err, rpcv1.Reason_REASON_UID_VALIDITY_CHANGED):
 		b.kill()
 		return ErrDead
-	case errors.Is(err, errOrder):
+	case errors.Is(err, errOrder), errors.Is(err, errPast):
 		b.manager.opts.Log.Error("view is not what storage has, its sessions must select again", "error", err)
 		b.kill()
 		return ErrDead
@@ -125,10 +132,6 @@ func (b *mailbox) sync() error {
 		return fmt.Errorf("sync mailbox: %w", err)
 	}
 	b.manager.metrics.syncs.WithLabelValues("ok").Inc()
-	before := b.current.Load()
-	if before != nil && next.ModSeq == before.ModSeq && next.UIDNext == before.UIDNext {
-		return nil
-	}
 	b.manager.publish(b, next)
 	return nil
 }
@@ -171,6 +174,9 @@ func (b *mailbox) pull(ctx context.Context) (next *Snapshot, begun bool, err err
 	}
 	if end == nil {
 		return nil, begun, io.ErrUnexpectedEOF
+	}
+	if end.GetHighestModseq() < from.ModSeq {
+		return nil, begun, errPast
 	}
 	next = build.snapshot()
 	next.UIDValidity, next.UIDNext, next.ModSeq = end.GetUidValidity(), end.GetUidNext(), end.GetHighestModseq()
@@ -223,6 +229,18 @@ func (h *Handle) Refresh(ctx context.Context) error { return h.box.refresh(ctx, 
 
 // Await waits until the view has a modseq, typically that of one's own change. Errors as Refresh.
 func (h *Handle) Await(ctx context.Context, modseq uint64) error { return h.box.refresh(ctx, modseq) }
+
+// Change runs a call to storage that changes the mailbox, and gives its error. The view takes over the outcome unless it lacks changes of others,
+// too; to be sure, call Await.
+func (h *Handle) Change(call func() (Outcome, error)) error {
+	h.box.beginChange()
+	defer h.box.endChange()
+	outcome, err := call()
+	if err == nil {
+		h.box.learn(outcome)
+	}
+	return err
+}
 
 // Close gives the hold back. Snapshots taken before stay good.
 func (h *Handle) Close() {

@@ -2,6 +2,7 @@ package view
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -32,6 +33,8 @@ type Options struct {
 	MaxBackoff time.Duration
 	// Syncs is how many run at once because of notices; default 16.
 	Syncs int
+	// Keep is how many messages' worth of snapshots stay in memory for sessions to come; default 250,000, which take about 12 MB.
+	Keep int
 }
 
 func (o *Options) setDefaults() {
@@ -40,6 +43,9 @@ func (o *Options) setDefaults() {
 	setDefault(&o.MaxBackoff, 5*time.Second)
 	if o.Syncs <= 0 {
 		o.Syncs = 16
+	}
+	if o.Keep <= 0 {
+		o.Keep = 250_000
 	}
 }
 
@@ -63,6 +69,7 @@ type Manager struct {
 	closed  bool
 	work    sync.WaitGroup
 	boxes   map[key]*mailbox
+	shelf   shelf        // snapshots of mailboxes that are not in boxes
 	pending map[key]bool // true: subscribe, false: unsubscribe
 	polled  time.Time    // when all views were synced last
 }
@@ -70,6 +77,7 @@ type Manager struct {
 type metrics struct {
 	views    prometheus.Gauge
 	messages prometheus.Gauge
+	kept     prometheus.Gauge
 	syncs    *prometheus.CounterVec
 	watching prometheus.Gauge
 }
@@ -86,6 +94,7 @@ func NewManager(storage Storage, opts Options) *Manager {
 		slots:   make(chan struct{}, opts.Syncs),
 		wake:    make(chan struct{}, 1),
 		boxes:   map[key]*mailbox{},
+		shelf:   newShelf(opts.Keep),
 		pending: map[key]bool{},
 		metrics: metrics{
 			views: telemetry.Register(opts.Registerer, prometheus.NewGauge(prometheus.GaugeOpts{
@@ -93,6 +102,9 @@ func NewManager(storage Storage, opts Options) *Manager {
 			})),
 			messages: telemetry.Register(opts.Registerer, prometheus.NewGauge(prometheus.GaugeOpts{
 				Name: "yubin_imap_view_messages", Help: "Messages in all views; each costs about 48 bytes.",
+			})),
+			kept: telemetry.Register(opts.Registerer, prometheus.NewGauge(prometheus.GaugeOpts{
+				Name: "yubin_imap_kept_messages", Help: "Messages in snapshots of mailboxes that no session has selected any more.",
 			})),
 			syncs: telemetry.Register(opts.Registerer, prometheus.NewCounterVec(prometheus.CounterOpts{
 				Name: "yubin_imap_view_syncs_total", Help: "Syncs of views with storage, by result.",
@@ -107,12 +119,18 @@ func NewManager(storage Storage, opts Options) *Manager {
 // Open gives a hold on the view of a mailbox, up to date. Errors: ErrDead if there is no such mailbox, those of
 // storage, those of ctx.
 func (m *Manager) Open(ctx context.Context, accountID string, mailboxID uint64) (*Handle, error) {
-	h := m.hold(key{accountID, mailboxID})
-	if err := h.Refresh(ctx); err != nil {
+	for {
+		h := m.hold(key{accountID, mailboxID})
+		err := h.Refresh(ctx)
+		if err == nil {
+			return h, nil
+		}
 		h.Close()
-		return nil, err
+		if !h.box.kept || !errors.Is(err, ErrDead) {
+			return nil, err
+		}
+		// What was kept is of another UIDVALIDITY. It is forgotten now.
 	}
-	return h, nil
 }
 
 // Touch has the view of a mailbox synced soon, if there is one: the caller knows that it changed.
@@ -150,6 +168,12 @@ func (m *Manager) refer(k key) *mailbox {
 	b := m.boxes[k]
 	if b == nil {
 		b = &mailbox{key: k, manager: m, handles: map[*Handle]struct{}{}}
+		if s := m.shelf.take(k); s != nil {
+			b.kept = true
+			b.current.Store(s)
+			m.metrics.messages.Add(float64(s.Len()))
+			m.metrics.kept.Set(float64(m.shelf.messages))
+		}
 		m.boxes[k] = b
 		m.metrics.views.Inc()
 		m.subscribeLocked(k, true)
@@ -166,20 +190,39 @@ func (m *Manager) release(h *Handle) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if b.refs--; b.refs == 0 {
-		m.metrics.messages.Sub(float64(lenOf(b.current.Load())))
+		last := b.current.Load()
+		m.metrics.messages.Sub(float64(lenOf(last)))
 		m.forgetLocked(b)
+		if last != nil && !b.dead.Load() {
+			m.shelf.put(b.key, last)
+			m.metrics.kept.Set(float64(m.shelf.messages))
+		}
 	}
 }
 
-// publish makes a snapshot the current one, unless nobody holds the view any more.
+// publish makes a snapshot the current one, unless that is as new: while a sync ran, a session's own change may have come in.
 func (m *Manager) publish(b *mailbox, next *Snapshot) {
+	for {
+		from := b.current.Load()
+		if from != nil && next.ModSeq <= from.ModSeq || m.replace(b, from, next) {
+			return
+		}
+	}
+}
+
+// replace makes next the current snapshot if from is that now. Nothing is left to do if nobody holds the view any more.
+func (m *Manager) replace(b *mailbox, from, next *Snapshot) bool {
 	m.mu.Lock()
-	if b.refs > 0 {
-		m.metrics.messages.Add(float64(next.Len() - lenOf(b.current.Load())))
-		b.current.Store(next)
+	held := b.refs > 0
+	replaced := held && b.current.CompareAndSwap(from, next)
+	if replaced {
+		m.metrics.messages.Add(float64(next.Len() - lenOf(from)))
 	}
 	m.mu.Unlock()
-	b.notify()
+	if replaced {
+		b.notify()
+	}
+	return replaced || !held
 }
 
 func (m *Manager) forget(b *mailbox) {
@@ -218,6 +261,9 @@ func (m *Manager) spawn(fn func()) bool {
 // syncSoon syncs a view in the background until it has modseq target, or once for target 0.
 func (m *Manager) syncSoon(b *mailbox, target uint64) {
 	m.spawn(func() {
+		if target > 0 {
+			b.yield(m.ctx, target)
+		}
 		select {
 		case m.slots <- struct{}{}:
 			defer func() { <-m.slots }()

@@ -30,9 +30,11 @@ type server struct {
 	streams map[*stream]bool
 	watched map[uint64]int // subscriptions, over all streams
 	syncs   int
-	down    bool // Sync fails
-	deaf    bool // Watch fails
-	mute    bool // notices get lost
+	down    bool          // Sync fails
+	deaf    bool          // Watch fails
+	mute    bool          // notices get lost
+	since   uint64        // of the last Sync
+	hold    chan struct{} // if not nil, the next Sync answers what it has read when this is closed
 }
 
 type stream struct {
@@ -95,23 +97,36 @@ func (s *server) set(change func()) {
 }
 
 func (s *server) Sync(req *storagev1.SyncRequest, out grpc.ServerStreamingServer[storagev1.SyncResponse]) error {
+	answer, hold, err := s.sync(req)
+	if err != nil {
+		return err
+	}
+	if hold != nil {
+		<-hold
+	}
+	return out.Send(answer)
+}
+
+func (s *server) sync(req *storagev1.SyncRequest) (answer *storagev1.SyncResponse, hold chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.syncs++
+	s.since = req.SinceModseq
+	hold, s.hold = s.hold, nil
 	if s.down {
-		return fault.New(codes.Unavailable, rpcv1.Reason_REASON_UNAVAILABLE, "down")
+		return nil, nil, fault.New(codes.Unavailable, rpcv1.Reason_REASON_UNAVAILABLE, "down")
 	}
 	m := s.boxes[req.MailboxId]
 	if m == nil {
-		return fault.New(codes.NotFound, rpcv1.Reason_REASON_MAILBOX_NOT_FOUND, "gone")
+		return nil, nil, fault.New(codes.NotFound, rpcv1.Reason_REASON_MAILBOX_NOT_FOUND, "gone")
 	}
-	answer := &storagev1.SyncResponse{Mailbox: &storagev1.Mailbox{UidNext: m.uidNext, UidValidity: 7, HighestModseq: m.modseq}}
+	answer = &storagev1.SyncResponse{Mailbox: &storagev1.Mailbox{UidNext: m.uidNext, UidValidity: 7, HighestModseq: m.modseq}}
 	for _, state := range m.states {
 		if state.Modseq > req.SinceModseq {
 			answer.Changed = append(answer.Changed, state)
 		}
 	}
-	return out.Send(answer)
+	return answer, hold, nil
 }
 
 func (s *server) Watch(in grpc.BidiStreamingServer[storagev1.WatchRequest, storagev1.WatchResponse]) error {
