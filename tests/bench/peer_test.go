@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -29,6 +30,8 @@ type peer struct {
 	smtp, lmtp       string
 	imap, pop3       string
 	postfix, dovecot *exec.Cmd
+	// watchdogs end them when this process is gone, however it went.
+	watchdogs []*exec.Cmd
 }
 
 const dovecotConfig = `
@@ -142,7 +145,7 @@ func startPeer(tb testing.TB) *peer {
 	port := func(addr string) string { _, port, _ := net.SplitHostPort(addr); return port }
 	p.dovecot = exec.Command("dovecot", "-F", "-c", // not CommandContext: stop ends it, and gently
 		write("dovecot.conf", dovecotConfig, dir, *mailLocation, port(p.imap), port(p.pop3), port(p.lmtp)))
-	require.NoError(tb, p.dovecot.Start())
+	p.start(tb, p.dovecot)
 
 	write("postfix/main.cf", postfixConfig, dir, harness.Domain, p.lmtp)
 	write("postfix/master.cf", postfixServices, p.smtp)
@@ -151,7 +154,7 @@ func startPeer(tb testing.TB) *peer {
 	out, err := exec.Command("postfix", "-c", config, "check").CombinedOutput() // makes the queue's folders
 	require.NoError(tb, err, "%s", out)
 	p.postfix = exec.Command(postfixMaster, "-c", config, "-d")
-	require.NoError(tb, p.postfix.Start())
+	p.start(tb, p.postfix)
 	for _, addr := range []string{p.smtp, p.lmtp, p.imap, p.pop3} {
 		require.Eventually(tb, func() bool {
 			conn, err := net.Dial("tcp", addr)
@@ -164,7 +167,26 @@ func startPeer(tb testing.TB) *peer {
 	return p
 }
 
+// start starts a server in a process group of its own: Postfix's master ends its own group, and an interrupt from the terminal is not for it. With it
+// starts a watchdog, which reads from a pipe that this process never writes to: its end is that of this process.
+func (p *peer) start(tb testing.TB, cmd *exec.Cmd) {
+	tb.Helper()
+	own := &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = own
+	require.NoError(tb, cmd.Start())
+	watchdog := exec.Command("sh", "-c", `read -r _; kill "$0"; sleep 5; rm -rf "$1"`, strconv.Itoa(cmd.Process.Pid), p.dir)
+	watchdog.SysProcAttr = own
+	_, err := watchdog.StdinPipe() // closed by Wait, or with this process
+	require.NoError(tb, err)
+	require.NoError(tb, watchdog.Start())
+	p.watchdogs = append(p.watchdogs, watchdog)
+}
+
 func (p *peer) stop(tb testing.TB) {
+	for _, watchdog := range p.watchdogs { // first, as the numbers that they know are others' when the servers have ended
+		_ = watchdog.Process.Kill()
+		_ = watchdog.Wait()
+	}
 	for _, cmd := range []*exec.Cmd{p.postfix, p.dovecot} {
 		if cmd != nil && cmd.Process != nil {
 			_ = cmd.Process.Signal(syscall.SIGTERM)
