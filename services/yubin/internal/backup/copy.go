@@ -88,7 +88,7 @@ func (c *copier) prune(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }() // only a descriptor
 	return fs.WalkDir(root.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || ctx.Err() != nil {
 			return errors.Join(err, ctx.Err())
