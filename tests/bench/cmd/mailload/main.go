@@ -67,7 +67,7 @@ func parse(args []string) (*settings, error) {
 	default:
 		return nil, fmt.Errorf("-tls cannot be %q", *mode)
 	}
-	s.target.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: s.insecure} //nolint:gosec // only if it is asked for
+	s.target.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: s.insecure}
 	s.target.Recipients = strings.FieldsFunc(*recipients, func(r rune) bool { return r == ',' })
 	s.target.Reader.Password = os.Getenv("MAILLOAD_PASSWORD")
 	if s.fillTo == "" {
