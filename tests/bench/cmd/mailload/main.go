@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"crypto/tls"
 	"flag"
 	"fmt"
@@ -20,7 +21,8 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
+	err := run(ctx, os.Args[1:], os.Stdout)
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "mailload:", err)
 		stop()
 		os.Exit(1)
