@@ -139,7 +139,7 @@ func TestCommandsThatAreTooLongOrNone(t *testing.T) {
 	c.no("BAD", "FROBNICATE")
 	c.no("BAD", "STATUS INBOX ()")
 	c.no("BAD", "SELECT %s", strings.Repeat("x", 100_000)) // a line has its limit, and the session goes on
-	c.no("BAD", "SELECT INBOX (CONDSTORE)")                // is not announced
+	c.no("BAD", "SELECT INBOX (FROBNICATE)")               // is not announced
 	c.no("BAD", "FETCH 1 FLAGS")                           // not selected
 	c.Send("x\r\n")
 	c.Expect("^x BAD")
