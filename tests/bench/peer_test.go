@@ -61,6 +61,9 @@ service imap-login {
     port = 0
   }
 }
+service imap {
+  process_limit = 10000
+}
 service pop3-login {
   inet_listener pop3 {
     address = 127.0.0.1
