@@ -201,6 +201,7 @@ func TestKeptViewsAreSyncedSince(t *testing.T) {
 		}
 		h := open(t, m, 1)
 		since := h.Snapshot().ModSeq
+		synctest.Wait() // until it is watched: what is closed before need not be
 		h.Close()
 		synctest.Wait()
 		s.set(func() {
