@@ -36,7 +36,7 @@ var migrations embed.FS
 
 // Open brings the schema of the database up to date. The store owns db from then on.
 func Open(ctx context.Context, db *sqldb.DB) (*Store, error) {
-	dir, err := fs.Sub(migrations, "migrations/"+db.Dialect().Name)
+	dir, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return nil, fmt.Errorf("find migrations: %w", err)
 	}

@@ -59,7 +59,7 @@ var migrations embed.FS
 
 // New brings the database's schema up to date. The ledger does not close the database.
 func New(ctx context.Context, db *sqldb.DB, opts Options) (*Ledger, error) {
-	files, err := fs.Sub(migrations, "migrations/"+db.Dialect().Name)
+	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return nil, fmt.Errorf("read migrations: %w", err)
 	}
