@@ -32,12 +32,7 @@ func (s *Store) StaleAccounts(ctx context.Context, after string) (stale []string
 	err = s.read(ctx, "stale_accounts", func(t *tx) error {
 		stale, next = nil, ""
 		var accounts []string
-		err := t.rows(func(rows *sqldb.Rows) error {
-			var account string
-			err := rows.Scan(&account)
-			accounts = append(accounts, account)
-			return err
-		}, `SELECT account_id FROM accounts WHERE account_id > ? ORDER BY account_id`+sqldb.Limit(catalogPage), after)
+		err := t.texts(&accounts, `SELECT account_id FROM accounts WHERE account_id > ? ORDER BY account_id`+sqldb.Limit(catalogPage), after)
 		if err != nil || len(accounts) == 0 {
 			return err
 		}
@@ -73,13 +68,7 @@ func (s *Store) StaleAccounts(ctx context.Context, after string) (stale []string
 // StalePurges gives up to a page of accounts that were purged since their last snapshot, or without one.
 func (s *Store) StalePurges(ctx context.Context) (accounts []string, err error) {
 	err = s.read(ctx, "stale_purges", func(t *tx) error {
-		accounts = nil
-		return t.rows(func(rows *sqldb.Rows) error {
-			var account string
-			err := rows.Scan(&account)
-			accounts = append(accounts, account)
-			return err
-		}, `SELECT p.account_id FROM purged_accounts p LEFT JOIN catalog_accounts c ON c.account_id = p.account_id AND c.purged = 1
+		return t.texts(&accounts, `SELECT p.account_id FROM purged_accounts p LEFT JOIN catalog_accounts c ON c.account_id = p.account_id AND c.purged = 1
 			WHERE c.account_id IS NULL ORDER BY p.account_id`+sqldb.Limit(catalogPage))
 	})
 	return accounts, err

@@ -90,13 +90,7 @@ func (t *tx) wholeNext(account string) error {
 // DeadCatalogObjects gives up to limit objects of the catalog in which no snapshot is kept.
 func (s *Store) DeadCatalogObjects(ctx context.Context, limit int) (keys []string, err error) {
 	err = s.read(ctx, "dead_catalog_objects", func(t *tx) error {
-		keys = nil
-		return t.rows(func(rows *sqldb.Rows) error {
-			var key string
-			err := rows.Scan(&key)
-			keys = append(keys, key)
-			return err
-		}, `SELECT o.object_key FROM catalog_objects o WHERE NOT EXISTS (SELECT 1 FROM catalog_frames f WHERE f.object_key = o.object_key)
+		return t.texts(&keys, `SELECT o.object_key FROM catalog_objects o WHERE NOT EXISTS (SELECT 1 FROM catalog_frames f WHERE f.object_key = o.object_key)
 			ORDER BY o.object_key`+sqldb.Limit(limit))
 	})
 	return keys, err

@@ -307,12 +307,7 @@ func (t *tx) moveFrames(r *Rewritten, from string, moves []Move) (moved int, err
 // holdings locks and gives the contents of the frames of a pack from one offset to another.
 func (t *tx) holdings(object string, first, last int64) (map[int64][]holding, error) {
 	var accounts []string
-	err := t.rows(func(rows *sqldb.Rows) error {
-		var account string
-		err := rows.Scan(&account)
-		accounts = append(accounts, account)
-		return err
-	}, `SELECT DISTINCT account_id FROM contents WHERE object_key = ? AND object_offset BETWEEN ? AND ?`, object, first, last)
+	err := t.texts(&accounts, `SELECT DISTINCT account_id FROM contents WHERE object_key = ? AND object_offset BETWEEN ? AND ?`, object, first, last)
 	if err != nil {
 		return nil, err
 	}
@@ -416,12 +411,7 @@ func (s *Store) RetireDead(ctx context.Context, grace time.Duration) (more bool,
 	}
 	err = s.write(ctx, "retire_packs", func(t *tx) error {
 		var keys []string
-		err := t.rows(func(rows *sqldb.Rows) error {
-			var key string
-			err := rows.Scan(&key)
-			keys = append(keys, key)
-			return err
-		}, `SELECT object_key FROM packs WHERE live_refs <= 0 ORDER BY created_unix`+sqldb.Limit(reclaimBatch))
+		err := t.texts(&keys, `SELECT object_key FROM packs WHERE live_refs <= 0 ORDER BY created_unix`+sqldb.Limit(reclaimBatch))
 		if err != nil {
 			return err
 		}
@@ -460,13 +450,7 @@ func (s *Store) TakeLoose(ctx context.Context, after string, limit int) ([]strin
 	}
 	// Durable, so that the writer of such an object cannot make it a pack after it was deleted.
 	err = s.write(ctx, "take_loose", func(t *tx) error {
-		keys = nil
-		err := t.rows(func(rows *sqldb.Rows) error {
-			var key string
-			err := rows.Scan(&key)
-			keys = append(keys, key)
-			return err
-		}, `SELECT object_key FROM loose_objects l WHERE until_unix <= ? AND object_key > ?
+		err := t.texts(&keys, `SELECT object_key FROM loose_objects l WHERE until_unix <= ? AND object_key > ?
 				AND NOT EXISTS (SELECT 1 FROM packs p WHERE p.object_key = l.object_key) ORDER BY object_key`+sqldb.Limit(limit)+t.forUpdate(), t.now, after)
 		if err != nil {
 			return err

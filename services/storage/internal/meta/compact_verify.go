@@ -102,12 +102,7 @@ func (s *Store) UnknownPacks(ctx context.Context, after string, limit int) (unkn
 	err = s.read(ctx, "unknown_packs", func(t *tx) error {
 		unknown, next = nil, ""
 		var keys []string
-		err := t.rows(func(rows *sqldb.Rows) error {
-			var key string
-			err := rows.Scan(&key)
-			keys = append(keys, key)
-			return err
-		}, `SELECT DISTINCT object_key FROM contents WHERE object_key > ? ORDER BY object_key`+sqldb.Limit(limit), after)
+		err := t.texts(&keys, `SELECT DISTINCT object_key FROM contents WHERE object_key > ? ORDER BY object_key`+sqldb.Limit(limit), after)
 		if err != nil {
 			return err
 		}

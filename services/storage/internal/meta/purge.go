@@ -38,13 +38,7 @@ func (s *Store) PurgeAccount(ctx context.Context, account string) (messages uint
 func (s *Store) UnfinishedPurges(ctx context.Context) ([]string, error) {
 	var accounts []string
 	err := s.read(ctx, "unfinished_purges", func(t *tx) error {
-		accounts = nil
-		return t.rows(func(rows *sqldb.Rows) error {
-			var account string
-			err := rows.Scan(&account)
-			accounts = append(accounts, account)
-			return err
-		}, `SELECT account_id FROM purged_accounts WHERE unfinished = 1`)
+		return t.texts(&accounts, `SELECT account_id FROM purged_accounts WHERE unfinished = 1`)
 	})
 	return accounts, err
 }
@@ -139,12 +133,7 @@ func (t *tx) purgeSome(account string) (messages uint64, more bool, err error) {
 // purgeMessages removes up to purgeBatch rows of messages or deleted_messages.
 func (t *tx) purgeMessages(account, table string) (uint64, error) {
 	var contents []string
-	err := t.rows(func(rows *sqldb.Rows) error {
-		var content string
-		err := rows.Scan(&content)
-		contents = append(contents, content)
-		return err
-	}, `DELETE FROM `+table+` WHERE account_id = ? AND (mailbox_id, uid) IN (
+	err := t.texts(&contents, `DELETE FROM `+table+` WHERE account_id = ? AND (mailbox_id, uid) IN (
 			SELECT mailbox_id, uid FROM `+table+` WHERE account_id = ? ORDER BY mailbox_id, uid`+sqldb.Limit(purgeBatch)+`) RETURNING content_id`, account, account)
 	if err != nil {
 		return 0, err

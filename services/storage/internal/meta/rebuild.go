@@ -125,13 +125,7 @@ func (s *Store) SeenPacks(ctx context.Context) (map[string]bool, error) {
 // LivePacks gives the packs in which something is alive.
 func (s *Store) LivePacks(ctx context.Context) (keys []string, err error) {
 	err = s.read(ctx, "live_packs", func(t *tx) error {
-		keys = nil
-		return t.rows(func(rows *sqldb.Rows) error {
-			var key string
-			err := rows.Scan(&key)
-			keys = append(keys, key)
-			return err
-		}, `SELECT object_key FROM packs WHERE live_refs > 0`)
+		return t.texts(&keys, `SELECT object_key FROM packs WHERE live_refs > 0`)
 	})
 	return keys, err
 }

@@ -51,13 +51,7 @@ type LostMessage struct {
 // UnfinishedAccounts gives a page of the accounts of a rebuild, after one.
 func (s *Store) UnfinishedAccounts(ctx context.Context, after string) (accounts []string, err error) {
 	err = s.read(ctx, "unfinished_accounts", func(t *tx) error {
-		accounts = nil
-		return t.rows(func(rows *sqldb.Rows) error {
-			var account string
-			err := rows.Scan(&account)
-			accounts = append(accounts, account)
-			return err
-		}, `SELECT a.account_id FROM accounts a LEFT JOIN rebuild_accounts r ON r.account_id = a.account_id AND r.finished = 1
+		return t.texts(&accounts, `SELECT a.account_id FROM accounts a LEFT JOIN rebuild_accounts r ON r.account_id = a.account_id AND r.finished = 1
 			WHERE r.account_id IS NULL AND a.account_id > ? ORDER BY a.account_id`+sqldb.Limit(catalogPage), after)
 	})
 	return accounts, err

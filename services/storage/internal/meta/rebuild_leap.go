@@ -14,13 +14,7 @@ import (
 func (s *Store) LeapAccounts(ctx context.Context, after string) (next string, err error) {
 	var accounts []string
 	err = s.read(ctx, "list_accounts", func(t *tx) error {
-		accounts = nil
-		return t.rows(func(rows *sqldb.Rows) error {
-			var account string
-			err := rows.Scan(&account)
-			accounts = append(accounts, account)
-			return err
-		}, `SELECT account_id FROM accounts WHERE account_id > ? ORDER BY account_id`+sqldb.Limit(catalogPage), after)
+		return t.texts(&accounts, `SELECT account_id FROM accounts WHERE account_id > ? ORDER BY account_id`+sqldb.Limit(catalogPage), after)
 	})
 	for _, account := range accounts {
 		if err == nil {

@@ -114,6 +114,17 @@ func (t *tx) rows(scan func(*sqldb.Rows) error, query string, args ...any) error
 	return t.flush()
 }
 
+// texts sets out to the one column of a query's rows.
+func (t *tx) texts(out *[]string, query string, args ...any) error {
+	*out = nil
+	return t.rows(func(rows *sqldb.Rows) error {
+		var text string
+		err := rows.Scan(&text)
+		*out = append(*out, text)
+		return err
+	}, query, args...)
+}
+
 // row is a query for its first row.
 type row struct {
 	tx    *tx
