@@ -79,12 +79,10 @@ func (b *storedBody) WriteRange(ctx context.Context, w io.Writer, off, n int64) 
 
 // ReadAt implements io.ReaderAt; its errors are those of WriteRange.
 func (b *storedBody) ReadAt(p []byte, off int64) (int, error) {
-	w := sliceWriter{p: p}
-	_, err := b.WriteRange(b.ctx, &w, off, int64(len(p)))
-	if err == nil && w.n < len(p) {
-		err = io.EOF
-	}
-	return w.n, err
+	return body.ReadRange(p, func(w io.Writer) error {
+		_, err := b.WriteRange(b.ctx, w, off, int64(len(p)))
+		return err
+	})
 }
 
 // fault gives the failure to read a body its reason.
@@ -119,15 +117,4 @@ func (w *errorWriter) Write(p []byte) (int, error) {
 		w.err = err
 	}
 	return n, err
-}
-
-type sliceWriter struct {
-	p []byte
-	n int
-}
-
-func (w *sliceWriter) Write(b []byte) (int, error) {
-	n := copy(w.p[w.n:], b)
-	w.n += n
-	return n, nil
 }

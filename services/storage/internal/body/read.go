@@ -42,14 +42,20 @@ func (b *Body) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, errors.New("read body: negative offset")
 	}
+	return ReadRange(p, func(w io.Writer) error {
+		_, err := b.WriteRange(b.ctx, w, off, int64(len(p)))
+		return err
+	})
+}
+
+// ReadRange fills p with what write gives, and tells how much that was; io.EOF if it was less than p holds. Errors: those of write.
+func ReadRange(p []byte, write func(io.Writer) error) (int, error) {
 	w := sliceWriter{p: p}
-	if _, err := b.WriteRange(b.ctx, &w, off, int64(len(p))); err != nil {
-		return w.n, err
+	err := write(&w)
+	if err == nil && w.n < len(p) {
+		err = io.EOF
 	}
-	if w.n < len(p) {
-		return w.n, io.EOF
-	}
-	return w.n, nil
+	return w.n, err
 }
 
 type sliceWriter struct {
