@@ -63,16 +63,17 @@ func Dial(target string, opts DialOptions) (*grpc.ClientConn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("describe methods: %w", err)
 	}
-	hedger := newHedger(hedgeAfter)
-	metrics := telemetry.Register(opts.Registerer, grpcprom.NewClientMetrics())
+	hedger := newHedger(hedgeAfter, opts.Registerer)
+	metrics := telemetry.Register(opts.Registerer, grpcprom.NewClientMetrics(grpcprom.WithClientHandlingTimeHistogram(handlingTime)))
+	exemplars := grpcprom.WithExemplarFromContext(telemetry.Exemplar)
 	options = append(options,
 		grpc.WithTransportCredentials(credentials.NewTLS(opts.TLS)),
 		grpc.WithDefaultServiceConfig(config),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: clientKeepalive, Timeout: clientTimeout, PermitWithoutStream: true}),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: 5 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxMessageSize), grpc.MaxCallSendMsgSize(MaxMessageSize)),
-		grpc.WithChainUnaryInterceptor(metrics.UnaryClientInterceptor(), deadline(opts.Timeout), awaitUnary, hedger.unary),
-		grpc.WithChainStreamInterceptor(metrics.StreamClientInterceptor(), awaitStream, hedger.stream),
+		grpc.WithChainUnaryInterceptor(metrics.UnaryClientInterceptor(exemplars), tellUnary, deadline(opts.Timeout), awaitUnary, hedger.unary),
+		grpc.WithChainStreamInterceptor(metrics.StreamClientInterceptor(exemplars), tellStream, awaitStream, hedger.stream),
 	)
 	conn, err := grpc.NewClient(target, options...)
 	if err != nil {

@@ -18,29 +18,37 @@ import (
 	"github.com/yubin-mail/yubin/pkg/telemetry"
 )
 
+// handlingTime has buckets for calls that take from half a millisecond to as long as a client waits.
+func handlingTime(opts *prometheus.HistogramOpts) {
+	opts.Buckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 15, 60}
+	*opts = telemetry.Native(*opts)
+}
+
 // guard holds the interceptors that both transports run around every handler.
 type guard struct {
 	log      *slog.Logger
 	metrics  *grpcprom.ServerMetrics
 	identify func(context.Context) string
+	trace    tracing
 	stopping context.Context // ends when the server begins to stop
 }
 
-func newGuard(log *slog.Logger, reg prometheus.Registerer, identify func(context.Context) string) *guard {
-	metrics := grpcprom.NewServerMetrics(grpcprom.WithServerHandlingTimeHistogram(
-		grpcprom.WithHistogramBuckets([]float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 15, 60}),
-	))
+func newGuard(log *slog.Logger, reg prometheus.Registerer, identify func(context.Context) string, trace tracing) *guard {
+	metrics := grpcprom.NewServerMetrics(grpcprom.WithServerHandlingTimeHistogram(handlingTime))
 	return &guard{
 		log:      log,
 		metrics:  telemetry.Register(reg, metrics),
 		identify: identify,
+		trace:    trace,
 		stopping: context.Background(),
 	}
 }
 
 func (g *guard) unary() grpc.UnaryServerInterceptor {
-	measure := g.metrics.UnaryServerInterceptor()
-	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	measure := g.metrics.UnaryServerInterceptor(grpcprom.WithExemplarFromContext(telemetry.Exemplar))
+	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
+		ctx, span := g.trace(ctx, info.FullMethod)
+		defer func() { span.End(err) }()
 		return measure(ctx, req, info, func(ctx context.Context, req any) (resp any, err error) {
 			defer func() { err = g.outcome(ctx, info.FullMethod, recover(), err) }()
 			ctx, err = g.authorise(ctx, info.FullMethod)
@@ -53,8 +61,13 @@ func (g *guard) unary() grpc.UnaryServerInterceptor {
 }
 
 func (g *guard) stream() grpc.StreamServerInterceptor {
-	measure := g.metrics.StreamServerInterceptor()
-	return func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	measure := g.metrics.StreamServerInterceptor(grpcprom.WithExemplarFromContext(telemetry.Exemplar))
+	return func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
+		ctx, span := g.trace(ss.Context(), info.FullMethod)
+		defer func() { span.End(err) }()
+		if span.Traced() {
+			ss = &streamWithContext{ss, ctx}
+		}
 		return measure(srv, ss, info, func(srv any, ss grpc.ServerStream) (err error) {
 			defer func() { err = g.outcome(ss.Context(), info.FullMethod, recover(), err) }()
 			ctx, err := g.authorise(ss.Context(), info.FullMethod)

@@ -8,10 +8,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/yubin-mail/yubin/pkg/fault"
+	"github.com/yubin-mail/yubin/pkg/telemetry"
 	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 )
 
@@ -27,11 +29,18 @@ const (
 type hedger struct {
 	after time.Duration
 
+	sent, refused prometheus.Counter
+
 	mu     sync.Mutex
 	tokens int
 }
 
-func newHedger(after time.Duration) *hedger { return &hedger{after: after, tokens: hedgeTokens} }
+func newHedger(after time.Duration, reg prometheus.Registerer) *hedger {
+	attempts := telemetry.Register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "yubin_rpc_hedges_total", Help: "Calls that had no answer in time: sent to a second replica, or refused because too many were.",
+	}, []string{"outcome"}))
+	return &hedger{after: after, tokens: hedgeTokens, sent: attempts.WithLabelValues("sent"), refused: attempts.WithLabelValues("refused")}
+}
 
 func (h *hedger) earn() {
 	h.mu.Lock()
@@ -43,8 +52,10 @@ func (h *hedger) spend() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.tokens < hedgeCost {
+		h.refused.Inc()
 		return false
 	}
+	h.sent.Inc()
 	h.tokens -= hedgeCost
 	return true
 }

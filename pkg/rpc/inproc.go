@@ -27,7 +27,7 @@ var _ grpc.ServiceRegistrar = (*Inproc)(nil)
 // NewInproc makes a transport that guards calls as NewServer does. reg may be nil.
 func NewInproc(log *slog.Logger, reg prometheus.Registerer) *Inproc {
 	in := &Inproc{}
-	g := newGuard(log, reg, inprocCaller)
+	g := newGuard(log, reg, inprocCaller, traceInside)
 	in.channel.WithServerUnaryInterceptor(g.unary()).WithServerStreamInterceptor(g.stream()).WithCloner(cloner{})
 	return in
 }

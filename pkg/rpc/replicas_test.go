@@ -217,7 +217,7 @@ func TestRefusalIsFinal(t *testing.T) {
 }
 
 func TestSecondAttemptsAreFew(t *testing.T) {
-	h := newHedger(hedgeAfter)
+	h := newHedger(hedgeAfter, nil)
 	n := 0
 	for h.spend() {
 		n++

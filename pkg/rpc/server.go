@@ -17,6 +17,7 @@ import (
 
 	"github.com/yubin-mail/yubin/pkg/health"
 	"github.com/yubin-mail/yubin/pkg/lifecycle"
+	"github.com/yubin-mail/yubin/pkg/telemetry"
 )
 
 // MaxMessageSize is the largest gRPC message in bytes that is sent or taken. Larger contents are streamed.
@@ -43,6 +44,8 @@ type ServerOptions struct {
 	Registerer prometheus.Registerer // may be nil
 	// TLS as of tlsconf.MutualServer. Without it callers have no identity: only the health service answers.
 	TLS *tls.Config
+	// Tracer goes on with the traces of callers; may be nil.
+	Tracer *telemetry.Tracer
 	// Health is what the gRPC health service (grpc.health.v1) reports; nil is always serving.
 	Health *health.Checks
 }
@@ -55,7 +58,7 @@ type Server struct {
 
 // NewServer makes a server that authorises callers by their certificate, and registers the health service on it.
 func NewServer(opts ServerOptions) *Server {
-	g := newGuard(opts.Log, opts.Registerer, certificateCaller)
+	g := newGuard(opts.Log, opts.Registerer, certificateCaller, traceWire(opts.Tracer))
 	stopping, stop := context.WithCancel(context.Background())
 	g.stopping = stopping
 	options := []grpc.ServerOption{

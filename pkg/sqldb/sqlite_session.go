@@ -1,6 +1,7 @@
 package sqldb
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -43,7 +44,7 @@ func (s *sqliteSource) begin(ctx context.Context, k kind) (session, error) {
 		return nil, err
 	}
 	kind := sqliteKinds[k]
-	if err := c.command(ctx, kind.begin); err != nil {
+	if err := c.command(unwatched(ctx), kind.begin); err != nil {
 		from.release(c, kind.state || errors.Is(err, driver.ErrBadConn) || ctx.Err() != nil)
 		return nil, fmt.Errorf("begin transaction: %w", err)
 	}
@@ -77,28 +78,40 @@ type sqliteSession struct {
 	trips     int
 }
 
+// unwatched is what statements run under. The driver and database/sql watch a context that may end with three goroutines for each statement, which cost
+// more than most statements: contexts are looked at between statements and between rows instead.
+func unwatched(ctx context.Context) context.Context { return context.WithoutCancel(ctx) }
+
 func (s *sqliteSession) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
-	stmt, err := s.conn.take(ctx, query)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	free := unwatched(ctx)
+	stmt, err := s.conn.take(free, query)
 	if err != nil {
 		return nil, err
 	}
 	defer s.conn.put(query, stmt)
 	s.trips++
-	return stmt.ExecContext(ctx, args...)
+	return stmt.ExecContext(free, args...)
 }
 
 func (s *sqliteSession) query(ctx context.Context, query string, args []any) (cursor, error) {
-	stmt, err := s.conn.take(ctx, query)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	free := unwatched(ctx)
+	stmt, err := s.conn.take(free, query)
 	if err != nil {
 		return nil, err
 	}
 	s.trips++
-	rows, err := stmt.QueryContext(ctx, args...) //nolint:rowserrcheck // the caller reads the rows, and their Err
+	rows, err := stmt.QueryContext(free, args...) //nolint:rowserrcheck // the caller reads the rows, and their Err
 	if err != nil {
 		s.conn.put(query, stmt)
 		return nil, err
 	}
-	return &sqliteCursor{Rows: rows, conn: s.conn, query: query, stmt: stmt}, nil
+	return &sqliteCursor{Rows: rows, ctx: ctx, conn: s.conn, query: query, stmt: stmt}, nil
 }
 
 func (s *sqliteSession) batch(ctx context.Context, items []item, done func(int, int64, cursor) error) error {
@@ -128,7 +141,7 @@ func (s *sqliteSession) batch(ctx context.Context, items []item, done func(int, 
 
 func (s *sqliteSession) script(ctx context.Context, text string) error {
 	s.trips++
-	return s.conn.command(ctx, text)
+	return s.conn.command(unwatched(ctx), text)
 }
 
 func (s *sqliteSession) commit(ctx context.Context) error {
@@ -152,13 +165,24 @@ func (s *sqliteSession) end(ctx context.Context, broken bool) {
 
 func (s *sqliteSession) roundTrips() int { return s.trips }
 
-// sqliteCursor is *sql.Rows whose statement is used again after Close.
+// sqliteCursor is *sql.Rows that end with a context, and whose statement is used again after Close.
 type sqliteCursor struct {
 	*sql.Rows
+	ctx   context.Context // of Next
+	ended error           // of ctx
 	conn  *conn
 	query string
 	stmt  *sql.Stmt
 }
+
+func (r *sqliteCursor) Next() bool {
+	if r.ended = r.ctx.Err(); r.ended != nil {
+		return false
+	}
+	return r.Rows.Next()
+}
+
+func (r *sqliteCursor) Err() error { return cmp.Or(r.ended, r.Rows.Err()) }
 
 func (r *sqliteCursor) Close() error {
 	err := r.Rows.Close()
