@@ -3,7 +3,7 @@ SHELL := /bin/bash -o pipefail
 export CGO_ENABLED ?= 0
 
 MODULES  := proto pkg services tests
-SERVICES := smtp pop3 imap storage quota directory yubin
+SERVICES := smtp pop3 imap storage quota directory autoconfig yubin
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  := -s -w -X github.com/yubin-mail/yubin/pkg/service.version=$(VERSION)
 DATA     ?= ./data

@@ -28,13 +28,14 @@ const user = 65532
 const sources = "https://github.com/yubin-mail/yubin"
 
 var descriptions = map[string]string{
-	"smtp":      "SMTP gateway of the Yubin mail system",
-	"pop3":      "POP3 gateway of the Yubin mail system",
-	"imap":      "IMAP gateway of the Yubin mail system",
-	"storage":   "Storage service of the Yubin mail system",
-	"quota":     "Quota service of the Yubin mail system",
-	"directory": "Directory service of the Yubin mail system",
-	"yubin":     "Yubin mail system in one process, and its command line tool",
+	"smtp":       "SMTP gateway of the Yubin mail system",
+	"pop3":       "POP3 gateway of the Yubin mail system",
+	"imap":       "IMAP gateway of the Yubin mail system",
+	"storage":    "Storage service of the Yubin mail system",
+	"quota":      "Quota service of the Yubin mail system",
+	"directory":  "Directory service of the Yubin mail system",
+	"autoconfig": "Settings for mail programs, of the Yubin mail system",
+	"yubin":      "Yubin mail system in one process, and its command line tool",
 }
 
 // annotations as the OCI image specification names them.

@@ -56,7 +56,7 @@ func run(ctx context.Context) error {
 	flag.Int64Var(&created, "created", 0, "time of creation, in Unix time; the commit's makes builds repeatable")
 	flag.BoolVar(&o.push, "push", false, "push to the registry")
 	flag.BoolVar(&o.insecure, "insecure", false, "the registry has no TLS (localhost needs no such flag)")
-	flag.StringVar(&services, "services", "smtp,pop3,imap,storage,quota,directory,yubin", "the services")
+	flag.StringVar(&services, "services", "smtp,pop3,imap,storage,quota,directory,autoconfig,yubin", "the services")
 	flag.StringVar(&platforms, "platforms", "linux/amd64,linux/arm64", "the platforms")
 	flag.Parse()
 	o.services, o.platforms = strings.Split(services, ","), strings.Split(platforms, ",")

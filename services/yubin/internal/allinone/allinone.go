@@ -20,6 +20,7 @@ import (
 	directoryv1 "github.com/yubin-mail/yubin/proto/yubin/directory/v1"
 	quotav1 "github.com/yubin-mail/yubin/proto/yubin/quota/v1"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
+	autoconfig "github.com/yubin-mail/yubin/services/autoconfig/server"
 	directory "github.com/yubin-mail/yubin/services/directory/server"
 	imap "github.com/yubin-mail/yubin/services/imap/server"
 	pop3 "github.com/yubin-mail/yubin/services/pop3/server"
@@ -136,7 +137,15 @@ func newGateways(ctx context.Context, s *service.Service, cfg *config, in *rpc.I
 	if err != nil {
 		return nil, fmt.Errorf("start imap: %w", err)
 	}
-	return append(ingress.Components(), append(pop.Components(), access.Components()...)...), nil
+	components := slices.Concat(ingress.Components(), pop.Components(), access.Components())
+	if !cfg.autoconfig.Enabled() {
+		return components, nil
+	}
+	settings, err := autoconfig.New(ctx, cfg.autoconfig, autoconfig.Deps{Log: s.Log, Registerer: s.Registry, Now: time.Now})
+	if err != nil {
+		return nil, fmt.Errorf("start autoconfig: %w", err)
+	}
+	return append(components, settings.Components()...), nil
 }
 
 // together makes one component of several that start and drain at the same time.

@@ -4,6 +4,7 @@ package allinone
 
 import (
 	"fmt"
+	"net"
 	"path/filepath"
 	"strings"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/yubin-mail/yubin/pkg/service"
 	"github.com/yubin-mail/yubin/pkg/tlsconf"
+	autoconfig "github.com/yubin-mail/yubin/services/autoconfig/server"
 	directory "github.com/yubin-mail/yubin/services/directory/server"
 	imap "github.com/yubin-mail/yubin/services/imap/server"
 	pop3 "github.com/yubin-mail/yubin/services/pop3/server"
@@ -29,6 +31,8 @@ type config struct {
 	pop3      pop3.Config
 	imap      imap.Config
 
+	autoconfig autoconfig.Config
+
 	dataDir         string
 	adminRPCListen  string
 	hostname        string
@@ -44,15 +48,16 @@ func (c *config) Flags(fs *pflag.FlagSet) {
 	service.DataDirVar(fs, &c.dataDir)
 	fs.BoolVar(&c.demo, "demo", false, "on loopback only: a self-signed certificate, the domain example.test, two accounts and ports that need no root")
 	fs.StringVar(&c.adminRPCListen, "admin-rpc-listen", "127.0.0.1:7100", "address on which the command line tool calls this process, over mTLS")
-	fs.StringVar(&c.hostname, "hostname", "", "sets the host name of all gateways: --smtp-hostname, --pop3-hostname, --imap-hostname")
-	fs.StringVar(&c.tlsCert, "tls-cert", "", "sets the certificate of all gateways: --smtp-tls-cert, --pop3-tls-cert, --imap-tls-cert")
-	fs.StringVar(&c.tlsKey, "tls-key", "", "sets the key of all gateways: --smtp-tls-key, --pop3-tls-key, --imap-tls-key")
+	fs.StringVar(&c.hostname, "hostname", "", "sets the host name of all gateways: --smtp-hostname, --pop3-hostname, --imap-hostname, --autoconfig-hostname")
+	fs.StringVar(&c.tlsCert, "tls-cert", "", "sets the certificate of all gateways: --smtp-tls-cert, --pop3-tls-cert, --imap-tls-cert, --autoconfig-tls-cert")
+	fs.StringVar(&c.tlsKey, "tls-key", "", "sets the key of all gateways: --smtp-tls-key, --pop3-tls-key, --imap-tls-key, --autoconfig-tls-key")
 	c.smtp.Flags(fs)
 	c.pop3.Flags(fs)
 	c.imap.Flags(fs)
 	c.storage.Flags(fs)
 	c.quota.Flags(fs)
 	c.directory.Flags(fs)
+	c.autoconfig.Flags(fs)
 }
 
 // Complete sets what nobody gave: what the gateways have in common, and the demo's settings.
@@ -60,10 +65,16 @@ func (c *config) Complete(*pflag.FlagSet) error {
 	c.directory.Dir = filepath.Join(c.dataDir, "directory")
 	c.quota.Dir = filepath.Join(c.dataDir, "quota")
 	c.storage.Dir = filepath.Join(c.dataDir, "storage")
-	if err := c.fill(c.shared()); err != nil || !c.demo {
+	if err := c.fill(c.shared()); err != nil {
 		return err
 	}
+	if !c.demo {
+		return c.fill(c.offered())
+	}
 	if err := c.fill(demo.Settings()); err != nil {
+		return err
+	}
+	if err := c.fill(c.offered()); err != nil {
 		return err
 	}
 	if err := demo.OnlyLoopback(c.listeners()); err != nil || c.tlsCert != "" {
@@ -80,7 +91,7 @@ func (c *config) Complete(*pflag.FlagSet) error {
 // shared are the settings of each gateway that follow from those for all.
 func (c *config) shared() map[string]string {
 	settings := map[string]string{}
-	for _, gateway := range []string{"smtp", "pop3", "imap"} {
+	for _, gateway := range []string{"smtp", "pop3", "imap", "autoconfig"} {
 		for name, value := range map[string]string{"hostname": c.hostname, "tls-cert": c.tlsCert, "tls-key": c.tlsKey} {
 			if value != "" {
 				settings[gateway+"-"+name] = value
@@ -88,6 +99,21 @@ func (c *config) shared() map[string]string {
 		}
 	}
 	return settings
+}
+
+// offered are the ports that mail programs are told: those on which the gateways listen.
+func (c *config) offered() map[string]string {
+	ports := map[string]string{}
+	for name, address := range map[string]string{
+		"imaps": c.imap.TLSListen, "imap": c.imap.Listen, "pop3s": c.pop3.TLSListen, "pop3": c.pop3.Listen,
+		"submissions": c.smtp.SubmissionsListen, "submission": c.smtp.SubmissionListen,
+	} {
+		ports["autoconfig-"+name+"-port"] = "0"
+		if _, port, err := net.SplitHostPort(address); err == nil { // what is wrong, the gateway tells
+			ports["autoconfig-"+name+"-port"] = port
+		}
+	}
+	return ports
 }
 
 // fill sets the flags that nobody gave.
@@ -117,7 +143,11 @@ func (c *config) listeners() map[string]string {
 // Validate tells all that is wrong, of every service.
 func (c *config) Validate() []error {
 	var errs []error
-	for _, part := range []interface{ Validate() []error }{&c.smtp, &c.pop3, &c.imap, &c.storage, &c.quota, &c.directory} {
+	parts := []interface{ Validate() []error }{&c.smtp, &c.pop3, &c.imap, &c.storage, &c.quota, &c.directory}
+	if c.autoconfig.Enabled() {
+		parts = append(parts, &c.autoconfig)
+	}
+	for _, part := range parts {
 		errs = append(errs, part.Validate()...)
 	}
 	return errs

@@ -34,9 +34,11 @@ func Settings() map[string]string {
 		"imap-listen":             "127.0.0.1:2143",
 		"imap-tls-listen":         "127.0.0.1:2993",
 		"admin-listen":            "127.0.0.1:8080",
+		"autoconfig-listen":       "127.0.0.1:8081",
 		"smtp-hostname":           "localhost",
 		"pop3-hostname":           "localhost",
 		"imap-hostname":           "localhost",
+		"autoconfig-hostname":     "localhost",
 		"smtp-insecure-auth":      "true",
 		"pop3-insecure-auth":      "true",
 		"imap-insecure-auth":      "true",
@@ -95,6 +97,7 @@ Yubin is running, with its data in %s. Stop it with Ctrl-C.
     SMTP              %-20s
     LMTP              %-20s
   The certificate is self-signed: %s
+  Autoconfiguration   http://%s/mail/config-v1.1.xml  /autodiscover/autodiscover.xml  /email.mobileconfig
   Health and metrics  http://%s/readyz  /livez  /metrics
 
 Try:
@@ -107,7 +110,7 @@ Try:
 		address("pop3-listen"), address("pop3-tls-listen"),
 		address("smtp-submission-listen"), address("smtp-submissions-listen"),
 		address("smtp-listen"), address("smtp-lmtp-listen"),
-		certFile, address("admin-listen"),
+		certFile, address("autoconfig-listen"), address("admin-listen"),
 		address("smtp-listen"), Domain, Domain,
 		Domain, Password, address("imap-listen"), Domain)
 }
