@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"fmt"
+	"strings"
 )
 
 // maxStatements bounds the statements that a connection keeps prepared.
@@ -47,9 +48,18 @@ func (c *conn) put(query string, stmt *sql.Stmt) {
 	c.idle[query] = stmt
 }
 
-// command runs a statement outside of the statement cache.
+// command runs one or several statements without arguments.
 func (c *conn) command(ctx context.Context, query string) error {
-	_, err := c.ExecContext(ctx, query)
+	if strings.Contains(query, ";") {
+		_, err := c.ExecContext(ctx, query)
+		return err
+	}
+	stmt, err := c.take(ctx, query)
+	if err != nil {
+		return err
+	}
+	defer c.put(query, stmt)
+	_, err = stmt.ExecContext(ctx)
 	return err
 }
 

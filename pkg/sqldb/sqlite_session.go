@@ -17,7 +17,7 @@ type sqliteStatements struct {
 }
 
 var sqliteKinds = map[kind]sqliteStatements{
-	single:    {begin: "BEGIN DEFERRED", end: "COMMIT", abort: "ROLLBACK"},
+	single:    {}, // a statement by itself is a transaction
 	reading:   {begin: "BEGIN DEFERRED", end: "COMMIT", abort: "ROLLBACK"},
 	writing:   {begin: "BEGIN IMMEDIATE", end: "COMMIT", abort: "ROLLBACK"},
 	migrating: {begin: "BEGIN IMMEDIATE", end: "COMMIT", abort: "ROLLBACK"},
@@ -44,11 +44,15 @@ func (s *sqliteSource) begin(ctx context.Context, k kind) (session, error) {
 		return nil, err
 	}
 	kind := sqliteKinds[k]
-	if err := c.command(unwatched(ctx), kind.begin); err != nil {
-		from.release(c, kind.state || errors.Is(err, driver.ErrBadConn) || ctx.Err() != nil)
+	session := &sqliteSession{conn: c, from: from, kind: kind}
+	if err = ctx.Err(); err == nil {
+		err = session.script(ctx, kind.begin)
+	}
+	if err != nil {
+		from.release(c, kind.state || errors.Is(err, driver.ErrBadConn))
 		return nil, fmt.Errorf("begin transaction: %w", err)
 	}
-	return &sqliteSession{conn: c, from: from, kind: kind, trips: 1}, nil
+	return session, nil
 }
 
 // close writes the log back into the database file.
@@ -140,13 +144,15 @@ func (s *sqliteSession) batch(ctx context.Context, items []item, done func(int, 
 }
 
 func (s *sqliteSession) script(ctx context.Context, text string) error {
+	if text == "" {
+		return nil
+	}
 	s.trips++
 	return s.conn.command(unwatched(ctx), text)
 }
 
 func (s *sqliteSession) commit(ctx context.Context) error {
-	s.trips++
-	if err := s.conn.command(ctx, s.kind.end); err != nil {
+	if err := s.script(ctx, s.kind.end); err != nil {
 		return fmt.Errorf("commit transaction: %w", err)
 	}
 	s.committed = true
@@ -157,8 +163,7 @@ func (s *sqliteSession) end(ctx context.Context, broken bool) {
 	if !broken && !s.committed {
 		// Some errors have ended the transaction already (full disk, interrupt); then ROLLBACK fails,
 		// and a new connection costs less than finding out.
-		s.trips++
-		broken = s.conn.command(ctx, s.kind.abort) != nil
+		broken = s.script(ctx, s.kind.abort) != nil
 	}
 	s.from.release(s.conn, broken)
 }

@@ -39,12 +39,8 @@ func (w *Writer) commitGroups(ctx context.Context, groups [][]*job) []batch.Resu
 	return make([]batch.Result[struct{}], len(groups))
 }
 
-// prepare finds out what earlier requests have stored, reserves capacity for the rest and writes the bodies. On an error
-// it has released the reservations.
+// prepare reserves capacity and writes the bodies. On an error it has released the reservations.
 func (w *Writer) prepare(ctx context.Context, jobs []*job) error {
-	if err := w.recall(ctx, jobs); err != nil {
-		return err
-	}
 	if err := w.reserve(ctx, jobs); err != nil {
 		return err
 	}
@@ -62,6 +58,74 @@ func (w *Writer) release(jobs []*job) {
 		ids = append(ids, j.unsettled()...)
 	}
 	w.capacity.Release(ids...)
+}
+
+// reserve asks for the capacity of all jobs' open targets in one call. On an error it has released the reservations.
+func (w *Writer) reserve(ctx context.Context, jobs []*job) error {
+	var reservations []*quotav1.Reservation
+	asked := time.Now()
+	for _, j := range jobs {
+		j.reserved = asked
+		reservations = append(reservations, j.reservations()...)
+	}
+	granted, err := w.capacity.Reserve(ctx, reservations)
+	if err != nil {
+		return err
+	}
+	var short []*job // of capacity
+	for _, j := range jobs {
+		refused := false
+		for i := range j.rows {
+			if !j.open(i) {
+				continue
+			}
+			if j.accepted[i] = granted[0]; !granted[0] {
+				j.outcomes[i].Status, refused = OverQuota, true
+			}
+			granted = granted[1:]
+		}
+		if refused {
+			short = append(short, j)
+		}
+	}
+	if len(short) == 0 {
+		return nil
+	}
+	if err := w.explain(ctx, short); err != nil {
+		w.release(jobs)
+		return err
+	}
+	return nil
+}
+
+// explain looks at jobs of which targets were refused: an earlier request of the same id may have stored them, and then filled the mailbox itself, or
+// their account was purged, so that quota does not know it any more. Only they are asked about before the bodies are written; what the others
+// repeat shows in their transaction.
+func (w *Writer) explain(ctx context.Context, jobs []*job) error {
+	if err := w.recall(ctx, jobs); err != nil {
+		return err
+	}
+	if err := w.findGone(ctx, jobs); err != nil {
+		return err
+	}
+	for _, j := range jobs {
+		if j.AllOrNone && slices.ContainsFunc(j.outcomes, func(o Outcome) bool { return o.Status == OverQuota || o.Status == NoAccount }) {
+			w.withdraw(j, func(int) bool { return true })
+		}
+	}
+	return nil
+}
+
+// withdraw gives back the reservations of those targets, whose outcomes stay as they are.
+func (w *Writer) withdraw(j *job, of func(target int) bool) {
+	var unused []string
+	for i, row := range j.rows {
+		if j.accepted[i] && of(i) {
+			j.accepted[i] = false
+			unused = append(unused, row.ReservationID)
+		}
+	}
+	w.capacity.Release(unused...)
 }
 
 // recall decides the targets that an earlier request of the same id has stored.
@@ -82,59 +146,21 @@ func (w *Writer) recall(ctx context.Context, jobs []*job) error {
 		return err
 	}
 	for _, j := range jobs {
+		stored := func(i int) bool {
+			_, ok := found[j.rows[i].Key()]
+			return ok && j.rows[i].DeliveryID != ""
+		}
+		w.withdraw(j, stored)
 		for i, row := range j.rows {
-			if placed, ok := found[row.Key()]; ok && row.DeliveryID != "" {
-				j.outcomes[i] = Outcome{Status: Stored, Placed: placed}
+			if stored(i) {
+				j.outcomes[i] = Outcome{Status: Stored, Placed: found[row.Key()]}
 			}
 		}
 	}
 	return nil
 }
 
-// reserve asks for the capacity of all jobs' open targets in one call.
-func (w *Writer) reserve(ctx context.Context, jobs []*job) error {
-	var reservations []*quotav1.Reservation
-	asked := time.Now()
-	for _, j := range jobs {
-		j.reserved = asked
-		reservations = append(reservations, j.reservations()...)
-	}
-	granted, err := w.capacity.Reserve(ctx, reservations)
-	if err != nil {
-		return err
-	}
-	var unused []string
-	anyRefused := false
-	for _, j := range jobs {
-		refused := false
-		for i := range j.rows {
-			if !j.open(i) {
-				continue
-			}
-			if j.accepted[i] = granted[0]; !granted[0] {
-				j.outcomes[i].Status, refused = OverQuota, true
-			}
-			granted = granted[1:]
-		}
-		anyRefused = anyRefused || refused
-		if j.AllOrNone && refused {
-			for i, row := range j.rows {
-				if j.accepted[i] {
-					j.accepted[i] = false // its outcome stays NotStored
-					unused = append(unused, row.ReservationID)
-				}
-			}
-		}
-	}
-	w.capacity.Release(unused...)
-	if anyRefused {
-		return w.findGone(ctx, jobs)
-	}
-	return nil
-}
-
-// findGone tells apart the refused targets whose account was purged: quota does not know them any more. On an error it has
-// released the reservations.
+// findGone tells apart the refused targets whose account was purged.
 func (w *Writer) findGone(ctx context.Context, jobs []*job) error {
 	var accounts []string
 	for _, j := range jobs {
@@ -144,9 +170,11 @@ func (w *Writer) findGone(ctx context.Context, jobs []*job) error {
 			}
 		}
 	}
+	if len(accounts) == 0 {
+		return nil
+	}
 	gone, err := w.meta.Purged(ctx, accounts)
 	if err != nil {
-		w.release(jobs)
 		return err
 	}
 	for _, j := range jobs {

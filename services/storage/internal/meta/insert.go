@@ -187,6 +187,10 @@ func (in *insertion) admit(u *Unit) error {
 			u.Placed[i].NoAccount, missing = true, true
 			continue
 		}
+		if earlier, ok := in.earlier[row.Key()]; ok && row.DeliveryID != "" {
+			u.Placed[i] = earlier // wherever its mailbox is by now
+			continue
+		}
 		box := in.find(row)
 		if box == nil {
 			u.Err = ErrMailboxNotFound
@@ -213,10 +217,6 @@ func (in *insertion) admit(u *Unit) error {
 		if e.DeliveryID != "" {
 			if first, ok := in.fresh[e.Key()]; ok {
 				in.repeats = append(in.repeats, repeat{e.placed, first})
-				continue
-			}
-			if earlier, ok := in.earlier[e.Key()]; ok {
-				*e.placed = earlier
 				continue
 			}
 			in.fresh[e.Key()] = e

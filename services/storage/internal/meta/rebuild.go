@@ -429,6 +429,8 @@ type FoundBody struct {
 	// Made is when the body came, at the latest commitTime before its delivery was committed.
 	Made       time.Time
 	Recipients []*storagev1.Recovery_Recipient
+	// Delivery names what brought the body, and is the same for each body that a delivery left when it was tried again; empty: nobody knows.
+	Delivery string
 }
 
 // Adopted is what a pack was good for.
@@ -591,7 +593,7 @@ func (t *tx) wasDeleted(account string, made time.Time) (bool, error) {
 func foundRow(b *FoundBody, r *storagev1.Recovery_Recipient) *Row {
 	row := &Row{
 		AccountID: r.GetAccountId(), Mailbox: r.GetMailbox(), Fallback: r.GetFallback(), Content: b.Content, Prefix: r.GetPrefix(),
-		Flags: r.GetFlags() & AllFlags, Keywords: r.GetKeywords(), InternalUnix: r.GetInternalUnix(),
+		Flags: r.GetFlags() & AllFlags, Keywords: r.GetKeywords(), InternalUnix: r.GetInternalUnix(), DeliveryID: b.Delivery,
 	}
 	if row.InternalUnix == 0 {
 		row.InternalUnix = b.Made.Unix()
@@ -615,6 +617,10 @@ func (s *Store) deliverFound(ctx context.Context, units []*Unit, out *Adopted) e
 	for _, u := range units {
 		if u.Err != nil {
 			out.Refused = append(out.Refused, fmt.Sprintf("a message of account %s: %v", u.Rows[0].AccountID, u.Err))
+			continue
+		}
+		if u.Placed[0].Duplicate {
+			out.Dead++
 			continue
 		}
 		out.Delivered++

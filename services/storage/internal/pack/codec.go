@@ -16,10 +16,12 @@ const (
 // minCompress is the length below which compression is not tried: a Zstandard frame costs about 10 octets of its own.
 const minCompress = 64
 
-// The encoder and the decoders have no state between calls, and may be called concurrently.
+// The encoder and the decoders have no state between calls, and may be called concurrently. The encoder's level is the one that finds a few per cent less
+// in half the time: a message is compressed while its sender waits.
 var (
 	encoder = sync.OnceValue(func() *zstd.Encoder {
-		e, err := zstd.NewWriter(nil, zstd.WithWindowSize(ChunkSize), zstd.WithEncoderCRC(false), zstd.WithZeroFrames(true))
+		e, err := zstd.NewWriter(nil, zstd.WithWindowSize(ChunkSize), zstd.WithEncoderCRC(false), zstd.WithZeroFrames(true),
+			zstd.WithEncoderLevel(zstd.SpeedFastest))
 		return must(e, err)
 	})
 	chunkDecoder = sync.OnceValue(func() *zstd.Decoder { return newDecoder(ChunkSize) })

@@ -164,6 +164,9 @@ func (r *run) readBody(in *body.Spool, f *found, frame pack.Frame) (*meta.FoundB
 	if !b.Named {
 		id = placeID(f.key, frame.Offset)
 	}
+	if delivery := whose.GetDeliveryId(); delivery != "" {
+		b.Delivery = fmt.Sprintf("%s/%x", delivery, frame.Sum) // a delivery may bring several messages
+	}
 	if at, ok := contentTime(id); ok && b.Named {
 		b.Made = at
 	}

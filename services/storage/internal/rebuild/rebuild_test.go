@@ -271,6 +271,24 @@ func TestADamagedSnapshotFallsBackToTheOneBefore(t *testing.T) {
 	}
 }
 
+// TestADeliveryThatWasTriedAgainComesBackOnce: the body of the second try lies in a pack, too.
+func TestADeliveryThatWasTriedAgainComesBackOnce(t *testing.T) {
+	each(t, func(t *testing.T, open func(*testing.T) *sqldb.DB) {
+		w := newWorld(t, open, 15)
+		for range 2 {
+			w.request("again", "Subject: one\r\n\r\n1\r\n", delivery.Target{AccountID: "alice", Mailbox: "INBOX"})
+		}
+		if packs := w.keys(body.KeyPrefix); len(packs) != 2 {
+			t.Fatalf("%d packs, want one for each try", len(packs))
+		}
+		w.start()
+		report := w.rebuild()
+		if got := w.inbox("alice"); len(got) != 1 || report.Delivered != 1 || report.Dead != 1 {
+			t.Errorf("alice has %d messages, report %+v", len(got), report)
+		}
+	})
+}
+
 // TestPacksThatDoNotTellTheContentID is about packs from before they did.
 func TestPacksThatDoNotTellTheContentID(t *testing.T) {
 	w := newWorld(t, databases["SQLite"], 14)

@@ -117,8 +117,14 @@ func (w *world) snapshot() {
 	w.ok(w.catalog.Write(w.Context()))
 }
 
-// put stores one message for some targets and gives its content id.
+// put stores one message for some targets.
 func (w *world) put(text string, targets ...delivery.Target) {
+	w.Helper()
+	w.request("", text, targets...)
+}
+
+// request is put with a request id.
+func (w *world) request(id, text string, targets ...delivery.Target) {
 	w.Helper()
 	m, err := w.writer.NewMessage(0)
 	w.ok(err)
@@ -129,7 +135,7 @@ func (w *world) put(text string, targets ...delivery.Target) {
 	for i := range targets {
 		targets[i].Message = m
 	}
-	outcomes, err := w.writer.Store(w.Context(), delivery.Request{Targets: targets})
+	outcomes, err := w.writer.Store(w.Context(), delivery.Request{ID: id, Targets: targets})
 	w.ok(err)
 	for _, o := range outcomes {
 		if o.Status != delivery.Stored {
