@@ -68,14 +68,14 @@ func serve(ctx context.Context, l net.Listener, h http.Handler, opts Options) er
 // Handler serves /livez, /readyz, /metrics and, if opts.Pprof, /debug/pprof.
 func Handler(opts Options) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		_, _ = w.Write([]byte("ok\n"))
-	})
+	begun := time.Now()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { livez(w, begun, opts.Checks) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { readyz(w, opts.Checks) })
 	mux.Handle("GET /metrics", promhttp.HandlerFor(opts.Gatherer, promhttp.HandlerOpts{
 		ErrorLog: slog.NewLogLogger(opts.Log.Handler(), slog.LevelWarn),
 		Timeout:  30 * time.Second,
+		// Exemplars are in this format only, which scrapers ask for.
+		EnableOpenMetrics: true,
 	}))
 	if opts.Pprof {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
@@ -85,6 +85,16 @@ func Handler(opts Options) http.Handler {
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
 	return mux
+}
+
+// livez answers 200 as long as the process answers at all: what a restart does not cure must not lead to one. It tells how long it has been up, and
+// whether it is ready, which is another thing.
+func livez(w http.ResponseWriter, begun time.Time, checks *health.Checks) {
+	writeJSON(w, struct {
+		Live   bool   `json:"live"`
+		Uptime string `json:"uptime"`
+		Ready  bool   `json:"ready"`
+	}{true, time.Since(begun).Round(time.Second).String(), checks.Ready() == nil})
 }
 
 // readyz answers 200 if the process is ready, otherwise 503, with every check by name.
@@ -97,5 +107,10 @@ func readyz(w http.ResponseWriter, checks *health.Checks) {
 	if !body.Ready {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
+	writeJSON(w, body)
+}
+
+func writeJSON(w http.ResponseWriter, body any) {
+	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(body)
 }

@@ -35,11 +35,11 @@ func TestHandler(t *testing.T) {
 			t.Errorf("%s: %d %s", path, got, body)
 		}
 	}
-	expect("/livez", 200, "ok")
+	expect("/livez", 200, `{"live":true,"uptime":"0s","ready":true}`)
 	expect("/readyz", 200, `"ready":true`)
 	opts.Checks.Set("storage", errors.New("connection refused"))
 	expect("/readyz", 503, `"storage":"connection refused"`)
-	expect("/livez", 200, "ok")
+	expect("/livez", 200, `"live":true,"uptime":"0s","ready":false`)
 	expect("/metrics", 200, "yubin_build_info")
 	expect("/debug/pprof/cmdline", 200, "")
 	expect("/", 404, "")
@@ -66,7 +66,7 @@ func TestServeUntilCancelled(t *testing.T) {
 		t.Fatal(err)
 	}
 	body, err := io.ReadAll(resp.Body)
-	if err != nil || string(body) != "ok\n" || resp.Body.Close() != nil {
+	if err != nil || !strings.Contains(string(body), `"live":true`) || resp.Body.Close() != nil {
 		t.Errorf("got %q, %v", body, err)
 	}
 	cancel()

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/yubin-mail/yubin/pkg/listen"
+	"github.com/yubin-mail/yubin/pkg/telemetry"
 	"github.com/yubin-mail/yubin/pkg/tlsconf"
 )
 
@@ -57,8 +58,12 @@ func Open(ctx context.Context, service string, cfg Config, listeners []Listener,
 		if g.TLS, err = tlsconf.Load(cfg.TLSCert, cfg.TLSKey, tlsconf.Options{Log: opts.Log, Registerer: opts.Registerer}); err != nil {
 			return nil, fmt.Errorf("load certificate: %w", err)
 		}
+		g.TLS.VerifyConnection = countHandshakes(opts.Registerer, service)
 	}
 	limiter, metrics := listen.NewLimiter(cfg.Limits), listen.NewMetrics(opts.Registerer, service)
+	telemetry.Register(opts.Registerer, prometheus.NewGauge(prometheus.GaugeOpts{
+		Namespace: "yubin", Subsystem: service, Name: "connections_max", Help: "Most connections that are open at a time, as configured.",
+	})).Set(float64(cfg.Limits.MaxConns))
 	for _, p := range enabled(listeners) {
 		options := listen.Options{
 			Name: p.Name, Limiter: limiter, Metrics: metrics, Log: opts.Log, Proxy: p.proxy, TrustedProxies: cfg.TrustedProxies,

@@ -20,6 +20,7 @@ var errPending = errors.New("not checked yet")
 type Checks struct {
 	mu       sync.Mutex
 	checks   map[string]error
+	notes    map[string]string // of checks that succeed, but not without a word
 	draining bool
 	watchers []func(ready bool)
 }
@@ -40,6 +41,20 @@ func (c *Checks) Set(name string, err error) {
 			c.checks = map[string]error{}
 		}
 		c.checks[name] = err
+		delete(c.notes, name)
+	})
+}
+
+// Note records that a check succeeds, and what should be known of it nevertheless.
+func (c *Checks) Note(name, text string) {
+	c.update(func() {
+		if c.checks == nil {
+			c.checks = map[string]error{}
+		}
+		if c.notes == nil {
+			c.notes = map[string]string{}
+		}
+		c.checks[name], c.notes[name] = nil, text
 	})
 }
 
@@ -82,15 +97,19 @@ func (c *Checks) readyLocked() error {
 	return errors.Join(errs...)
 }
 
-// Status gives the text of every check by name: "ok", or what is wrong.
+// Status gives the text of every check by name: "ok", with a note if there is one, or what is wrong.
 func (c *Checks) Status() map[string]string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	out := map[string]string{}
 	for name, err := range c.checks {
-		out[name] = "ok"
-		if err != nil {
+		switch note := c.notes[name]; {
+		case err != nil:
 			out[name] = err.Error()
+		case note != "":
+			out[name] = "ok, but " + note
+		default:
+			out[name] = "ok"
 		}
 	}
 	if c.draining {

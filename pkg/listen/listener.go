@@ -11,6 +11,7 @@ import (
 	"time"
 
 	proxyproto "github.com/pires/go-proxyproto"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/yubin-mail/yubin/pkg/config"
 )
@@ -162,7 +163,7 @@ func (l *listener) identify(raw net.Conn) {
 	}
 	open := l.opts.Metrics.open.WithLabelValues(l.opts.Name)
 	open.Inc()
-	counted := &conn{Conn: c, release: func() {
+	counted := &conn{Conn: c, in: l.opts.Metrics.in, out: l.opts.Metrics.out, release: func() {
 		open.Dec()
 		l.opts.Limiter.releaseNetwork(network)
 		l.opts.Limiter.releaseTotal()
@@ -198,11 +199,26 @@ func (l *listener) refuse(c net.Conn, reason string) {
 	}()
 }
 
-// conn gives its places back when it is closed.
+// conn counts octets, and gives its places back when it is closed.
 type conn struct {
 	net.Conn
+	in, out prometheus.Counter
 	once    sync.Once
 	release func()
+}
+
+// Read implements net.Conn.
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.in.Add(float64(n))
+	return n, err
+}
+
+// Write implements net.Conn.
+func (c *conn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.out.Add(float64(n))
+	return n, err
 }
 
 // Close implements net.Conn.

@@ -30,6 +30,7 @@ type guard struct {
 	metrics  *grpcprom.ServerMetrics
 	identify func(context.Context) string
 	trace    tracing
+	audit    *slog.Logger    // may be nil
 	stopping context.Context // ends when the server begins to stop
 }
 
@@ -55,7 +56,9 @@ func (g *guard) unary() grpc.UnaryServerInterceptor {
 			if err != nil {
 				return nil, err
 			}
-			return handler(ctx, req)
+			resp, err = handler(ctx, req)
+			g.note(ctx, info.FullMethod, req, err)
+			return resp, err
 		})
 	}
 }
@@ -80,7 +83,14 @@ func (g *guard) stream() grpc.StreamServerInterceptor {
 				// Every client watches the health all the time; that must not hold the server back.
 				defer context.AfterFunc(g.stopping, cancel)()
 			}
-			return handler(srv, &streamWithContext{ss, ctx})
+			ss = &streamWithContext{ss, ctx}
+			if g.audit == nil || !describe(info.FullMethod).administers {
+				return handler(srv, ss)
+			}
+			noted := &listener{ServerStream: ss}
+			err = handler(srv, noted)
+			g.note(ctx, info.FullMethod, noted.request, err)
+			return err
 		})
 	}
 }

@@ -20,14 +20,18 @@ import (
 // service before the first call.
 type Inproc struct {
 	channel inprocgrpc.Channel
+	guard   *guard
 }
+
+// Audit has every administrative change told to log. Call it before the first call is made.
+func (in *Inproc) Audit(log *slog.Logger) { in.guard.audit = log }
 
 var _ grpc.ServiceRegistrar = (*Inproc)(nil)
 
 // NewInproc makes a transport that guards calls as NewServer does. reg may be nil.
 func NewInproc(log *slog.Logger, reg prometheus.Registerer) *Inproc {
-	in := &Inproc{}
 	g := newGuard(log, reg, inprocCaller, traceInside)
+	in := &Inproc{guard: g}
 	in.channel.WithServerUnaryInterceptor(g.unary()).WithServerStreamInterceptor(g.stream()).WithCloner(cloner{})
 	return in
 }

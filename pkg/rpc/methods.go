@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"encoding/json"
+	"strings"
 	"sync"
 
 	"google.golang.org/protobuf/proto"
@@ -18,6 +19,8 @@ type method struct {
 	// repeatable: option idempotency_level says that making the call twice does no more than once, even at the same time.
 	repeatable bool
 	unary      bool
+	// administers: it is of an administrative service and changes something.
+	administers bool
 	// lasting: the stream is open as long as its client wants, and mostly does nothing.
 	lasting bool
 }
@@ -45,6 +48,7 @@ func describe(fullMethod string) method {
 	}
 	m := method{repeatable: repeatable(md), unary: !md.IsStreamingClient() && !md.IsStreamingServer()}
 	m.lasting = md.IsStreamingServer() && (md.IsStreamingClient() || !m.repeatable)
+	m.administers = strings.HasSuffix(service, "AdminService") && !readOnly(md)
 	if callers, ok := proto.GetExtension(md.Options(), rpcv1.E_Callers).(*rpcv1.Callers); ok {
 		m.callers = callers.GetAllow()
 	}
@@ -55,6 +59,11 @@ func describe(fullMethod string) method {
 func repeatable(md protoreflect.MethodDescriptor) bool {
 	options, ok := md.Options().(*descriptorpb.MethodOptions)
 	return ok && options.GetIdempotencyLevel() != descriptorpb.MethodOptions_IDEMPOTENCY_UNKNOWN
+}
+
+func readOnly(md protoreflect.MethodDescriptor) bool {
+	options, ok := md.Options().(*descriptorpb.MethodOptions)
+	return ok && options.GetIdempotencyLevel() == descriptorpb.MethodOptions_NO_SIDE_EFFECTS
 }
 
 func lasting(fullMethod string) bool { return describe(fullMethod).lasting }

@@ -44,6 +44,8 @@ type ServerOptions struct {
 	Registerer prometheus.Registerer // may be nil
 	// TLS as of tlsconf.MutualServer. Without it callers have no identity: only the health service answers.
 	TLS *tls.Config
+	// Audit is told of every administrative change; may be nil.
+	Audit *slog.Logger
 	// Tracer goes on with the traces of callers; may be nil.
 	Tracer *telemetry.Tracer
 	// Health is what the gRPC health service (grpc.health.v1) reports; nil is always serving.
@@ -59,6 +61,7 @@ type Server struct {
 // NewServer makes a server that authorises callers by their certificate, and registers the health service on it.
 func NewServer(opts ServerOptions) *Server {
 	g := newGuard(opts.Log, opts.Registerer, certificateCaller, traceWire(opts.Tracer))
+	g.audit = opts.Audit
 	stopping, stop := context.WithCancel(context.Background())
 	g.stopping = stopping
 	options := []grpc.ServerOption{

@@ -9,6 +9,7 @@ import (
 
 	"github.com/yubin-mail/yubin/pkg/config"
 	"github.com/yubin-mail/yubin/pkg/telemetry"
+	"github.com/yubin-mail/yubin/pkg/telemetry/otlp"
 	"github.com/yubin-mail/yubin/pkg/tlsconf"
 )
 
@@ -22,6 +23,9 @@ type common struct {
 	adminPprof    bool
 	files         tlsconf.Files
 	shutdownDelay time.Duration
+	readyGrace    time.Duration
+	trace         otlp.Config
+	audit         bool
 	alone         bool // the process has no use for --rpc-…
 }
 
@@ -33,9 +37,12 @@ func (c *common) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.adminListen, "admin-listen", "127.0.0.1:8080", "address of /livez, /readyz and /metrics")
 	fs.BoolVar(&c.adminPprof, "admin-pprof", false, "serve /debug/pprof on the admin address")
 	fs.DurationVar(&c.shutdownDelay, "shutdown-delay", 0, "time from failing readiness to closing listeners, for load balancers to notice")
+	fs.BoolVar(&c.audit, "audit-log", true, "log logins and administrative changes, with addresses, as records with audit=true")
+	c.trace.Flags(fs)
 	if c.alone {
 		return
 	}
+	fs.DurationVar(&c.readyGrace, "ready-grace", 2*time.Minute, "how long a gateway stays ready when a service that it needs cannot be reached")
 	fs.StringVar(&c.files.CA, "rpc-ca", "", "PEM file with the CA of all services' certificates")
 	fs.StringVar(&c.files.Cert, "rpc-cert", "", "PEM file with this service's certificate, URI SAN spiffe://yubin/<service>")
 	fs.StringVar(&c.files.Key, "rpc-key", "", "PEM file with the key of --rpc-cert")
@@ -55,8 +62,12 @@ func (c *common) validate() []error {
 	if c.shutdownDelay < 0 {
 		errs = append(errs, config.Errorf("shutdown-delay", "%v: must not be negative", c.shutdownDelay))
 	}
+	errs = append(errs, c.trace.Validate()...)
 	if c.alone {
 		return errs
+	}
+	if c.readyGrace < 0 {
+		errs = append(errs, config.Errorf("ready-grace", "%v: must not be negative", c.readyGrace))
 	}
 	for _, f := range []struct{ flag, path string }{{"rpc-ca", c.files.CA}, {"rpc-cert", c.files.Cert}, {"rpc-key", c.files.Key}} {
 		if f.path == "" {

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
@@ -19,6 +21,7 @@ import (
 	"github.com/yubin-mail/yubin/pkg/lifecycle"
 	"github.com/yubin-mail/yubin/pkg/rpc"
 	"github.com/yubin-mail/yubin/pkg/telemetry"
+	"github.com/yubin-mail/yubin/pkg/telemetry/otlp"
 	"github.com/yubin-mail/yubin/pkg/tlsconf"
 )
 
@@ -47,11 +50,17 @@ type Completer interface {
 type Service struct {
 	Name, Version string
 	Log           *slog.Logger
-	Registry      *prometheus.Registry
-	Health        *health.Checks
+	// Audit is the log of logins and administrative changes; nil if there is none.
+	Audit    *slog.Logger
+	Registry *prometheus.Registry
+	Health   *health.Checks
+	// Tracer is nil where traces go nowhere.
+	Tracer *telemetry.Tracer
 
-	common common
-	conns  []*grpc.ClientConn
+	common      common
+	conns       []*grpc.ClientConn
+	needs       []lifecycle.Component
+	closeTracer func()
 }
 
 // Main runs a service that talks to others over mTLS, and exits: with 0 after SIGTERM or SIGINT, with 2 if the
@@ -112,7 +121,11 @@ func execute[C Config](ctx context.Context, name string, cfg C, c *common, run f
 			name, strings.ReplaceAll(err.Error(), "\n", "\n  "), name)
 		return exitConfig
 	}
-	s := newService(name, *c, p.stderr)
+	s, err := newService(ctx, name, *c, p.stderr)
+	if err != nil {
+		_, _ = fmt.Fprintf(p.stderr, "%s: %v\n", name, err)
+		return exitFailed
+	}
 	defer s.close()
 	s.Log.Info("starting", "version", s.Version)
 	if err := run(ctx, s, cfg); err != nil {
@@ -123,19 +136,43 @@ func execute[C Config](ctx context.Context, name string, cfg C, c *common, run f
 	return exitOK
 }
 
-func newService(name string, c common, w io.Writer) *Service {
+func newService(ctx context.Context, name string, c common, w io.Writer) (*Service, error) {
+	w = &lines{w: w}
 	log, err := telemetry.Logger(w, c.logLevel, c.logFormat)
 	if err != nil {
-		panic(err) // common.validate has made the same logger
+		return nil, err
 	}
-	return &Service{
+	s := &Service{
 		Name:     name,
 		Version:  Version(),
-		Log:      log.With("service", name),
 		Registry: telemetry.Registry(name, Version()),
 		Health:   health.NewChecks(),
 		common:   c,
 	}
+	s.Log = telemetry.Counted(log, s.Registry).With("service", name)
+	if c.audit {
+		audit, err := telemetry.AuditLogger(w, c.logFormat)
+		if err != nil {
+			return nil, err
+		}
+		s.Audit = audit.With("service", name)
+	}
+	telemetry.Register(s.Registry, s.Health)
+	s.Tracer, s.closeTracer, err = otlp.Open(ctx, c.trace, name, s.Version, s.Log)
+	return s, err
+}
+
+// lines lets two loggers write to the same place, a record at a time.
+type lines struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+// Write implements io.Writer.
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
 }
 
 // Dial makes a connection to another service, called server in its certificate. It is closed when the service ends.
@@ -152,13 +189,33 @@ func (s *Service) Dial(target, server string) (*grpc.ClientConn, error) {
 	return conn, nil
 }
 
+// settleTime is how long a service that had been out of reach must be back before a gateway is ready again.
+const settleTime = 3 * time.Second
+
+// DialNeeded is Dial for a gateway, which is not ready while it cannot reach the service. It stays ready for --ready-grace when it loses it: clients
+// are told to come again, which is better than a gateway that comes and goes with every restart of a backend.
+func (s *Service) DialNeeded(target, server string) (*grpc.ClientConn, error) {
+	conn, err := s.Dial(target, server)
+	if err != nil {
+		return nil, err
+	}
+	check := s.Health.NewSteady(server, s.common.readyGrace, settleTime)
+	s.needs = append(s.needs, lifecycle.Component{Name: "reach-" + server, Run: func(ctx context.Context) error {
+		rpc.Reach(ctx, conn, check.Tell)
+		return nil
+	}})
+	return conn, nil
+}
+
 // RPCServer makes the gRPC server of this service.
 func (s *Service) RPCServer() (*rpc.Server, error) {
 	tls, err := tlsconf.MutualServer(s.common.files, s.tlsOptions())
 	if err != nil {
 		return nil, fmt.Errorf("set up rpc server: %w", err)
 	}
-	return rpc.NewServer(rpc.ServerOptions{Log: s.Log, Registerer: s.Registry, TLS: tls, Health: s.Health}), nil
+	return rpc.NewServer(rpc.ServerOptions{
+		Log: s.Log, Audit: s.Audit, Registerer: s.Registry, Tracer: s.Tracer, TLS: tls, Health: s.Health,
+	}), nil
 }
 
 func (s *Service) tlsOptions() tlsconf.Options {
@@ -171,6 +228,7 @@ func (s *Service) Run(ctx context.Context, components ...lifecycle.Component) er
 	all := []lifecycle.Component{admin.Component(admin.Options{
 		Addr: s.common.adminListen, Checks: s.Health, Gatherer: s.Registry, Pprof: s.common.adminPprof, Log: s.Log,
 	})}
+	all = append(all, s.needs...)
 	all = append(all, components...)
 	all = append(all, lifecycle.Readiness(s.Health.StartDraining, s.common.shutdownDelay))
 	return lifecycle.Run(ctx, s.Log, all...)
@@ -180,4 +238,5 @@ func (s *Service) close() {
 	for _, conn := range s.conns {
 		_ = conn.Close()
 	}
+	s.closeTracer()
 }

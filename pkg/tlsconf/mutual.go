@@ -24,11 +24,13 @@ type identity struct {
 }
 
 func loadIdentity(f Files, opts Options) (*reloader[identity], error) {
+	tell := tellExpiry(opts.Registerer, f.Cert)
 	return newReloader(opts, func() (identity, error) {
 		cert, err := readPair(f.Cert, f.Key)
 		if err != nil {
 			return identity{}, err
 		}
+		tell(cert)
 		pool, err := readPool(f.CA)
 		if err != nil {
 			return identity{}, err

@@ -16,18 +16,24 @@ import (
 	"github.com/yubin-mail/yubin/pkg/telemetry"
 )
 
+// tellExpiry gives what exports the end of the certificate that is in use, of a file.
+func tellExpiry(reg prometheus.Registerer, certFile string) func(*tls.Certificate) {
+	expiry := telemetry.Register(reg, prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "yubin_tls_certificate_expiry_timestamp_seconds", Help: "When the certificate in use ends, in Unix time.",
+	}, []string{"file"})).WithLabelValues(certFile)
+	return func(cert *tls.Certificate) { expiry.Set(float64(cert.Leaf.NotAfter.Unix())) }
+}
+
 // Load makes the configuration of a public server from PEM files. TLS 1.2 is the least version
 // (RFC 8314 section 4.1 asks for it). The certificate's end is exported as yubin_tls_certificate_expiry_timestamp_seconds.
 func Load(certFile, keyFile string, opts Options) (*tls.Config, error) {
-	expiry := telemetry.Register(opts.Registerer, prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "yubin_tls_certificate_expiry_timestamp_seconds", Help: "When the certificate in use ends, in Unix time.",
-	}, []string{"file"}))
+	tell := tellExpiry(opts.Registerer, certFile)
 	r, err := newReloader(opts, func() (*tls.Certificate, error) {
 		cert, err := readPair(certFile, keyFile)
 		if err != nil {
 			return nil, err
 		}
-		expiry.WithLabelValues(certFile).Set(float64(cert.Leaf.NotAfter.Unix()))
+		tell(cert)
 		return cert, nil
 	}, certFile, keyFile)
 	if err != nil {

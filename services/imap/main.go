@@ -30,15 +30,15 @@ func (c *config) Flags(fs *pflag.FlagSet) {
 func main() { service.Main("imap", &config{}, run) }
 
 func run(ctx context.Context, s *service.Service, cfg *config) error {
-	directory, err := s.Dial(cfg.directory, "directory")
+	directory, err := s.DialNeeded(cfg.directory, "directory")
 	if err != nil {
 		return err
 	}
-	quota, err := s.Dial(cfg.quota, "quota")
+	quota, err := s.DialNeeded(cfg.quota, "quota")
 	if err != nil {
 		return err
 	}
-	storage, err := s.Dial(cfg.storage, "storage")
+	storage, err := s.DialNeeded(cfg.storage, "storage")
 	if err != nil {
 		return err
 	}

@@ -27,11 +27,11 @@ func (c *config) Flags(fs *pflag.FlagSet) {
 func main() { service.Main("pop3", &config{}, run) }
 
 func run(ctx context.Context, s *service.Service, cfg *config) error {
-	directory, err := s.Dial(cfg.directory, "directory")
+	directory, err := s.DialNeeded(cfg.directory, "directory")
 	if err != nil {
 		return err
 	}
-	storage, err := s.Dial(cfg.storage, "storage")
+	storage, err := s.DialNeeded(cfg.storage, "storage")
 	if err != nil {
 		return err
 	}
