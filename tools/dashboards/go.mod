@@ -1,0 +1,3 @@
+module github.com/yubin-mail/yubin/tools/dashboards
+
+go 1.26.0
