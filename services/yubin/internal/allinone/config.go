@@ -62,9 +62,7 @@ func (c *config) Flags(fs *pflag.FlagSet) {
 
 // Complete sets what nobody gave: what the gateways have in common, and the demo's settings.
 func (c *config) Complete(*pflag.FlagSet) error {
-	c.directory.Dir = filepath.Join(c.dataDir, "directory")
-	c.quota.Dir = filepath.Join(c.dataDir, "quota")
-	c.storage.Dir = filepath.Join(c.dataDir, "storage")
+	c.directories()
 	if err := c.fill(c.shared()); err != nil {
 		return err
 	}
@@ -86,6 +84,13 @@ func (c *config) Complete(*pflag.FlagSet) error {
 		return fmt.Errorf("make demo certificate: %w", err)
 	}
 	return c.fill(c.shared())
+}
+
+// directories gives each service its own in the data directory.
+func (c *config) directories() {
+	c.directory.Dir = filepath.Join(c.dataDir, "directory")
+	c.quota.Dir = filepath.Join(c.dataDir, "quota")
+	c.storage.Dir = filepath.Join(c.dataDir, "storage")
 }
 
 // shared are the settings of each gateway that follow from those for all.

@@ -2,7 +2,6 @@ package allinone
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -10,13 +9,17 @@ import (
 
 	settings "github.com/yubin-mail/yubin/pkg/config"
 	"github.com/yubin-mail/yubin/pkg/service"
+	directory "github.com/yubin-mail/yubin/services/directory/server"
+	quota "github.com/yubin-mail/yubin/services/quota/server"
 	storage "github.com/yubin-mail/yubin/services/storage/server"
 )
 
-// Stores is where the all-in-one, or a storage service of its own, keeps its data: for what is done with it while nothing runs.
+// Stores is where the all-in-one, or services of their own, keep their data: for what is done with it while nothing runs.
 type Stores struct {
-	DataDir string
-	Storage storage.Config
+	DataDir   string
+	Storage   storage.Config
+	Quota     quota.Config
+	Directory directory.Config
 }
 
 // foreign are the settings of a storage service of its own that the all-in-one does not have: its settings file may hold them.
@@ -25,6 +28,15 @@ var foreign = []string{"rpc-ca", "rpc-cert", "rpc-key", "quota-target", "storage
 // LoadStores reads settings as `yubin serve` and the storage service do, and those that own declares. usage has the settings that matter, for
 // PrintUsage. Errors: pflag.ErrHelp, everything that is wrong.
 func LoadStores(name string, own *pflag.FlagSet, args, environ []string) (s *Stores, usage *pflag.FlagSet, err error) {
+	return loadStores(name, own, args, environ, func(flag string) bool { return strings.HasPrefix(flag, "storage-") })
+}
+
+// LoadDatabases is LoadStores for what is done with the databases of all services.
+func LoadDatabases(name string, own *pflag.FlagSet, args, environ []string) (s *Stores, usage *pflag.FlagSet, err error) {
+	return loadStores(name, own, args, environ, func(flag string) bool { return strings.Contains(flag, "-database-") })
+}
+
+func loadStores(name string, own *pflag.FlagSet, args, environ []string, matters func(flag string) bool) (s *Stores, usage *pflag.FlagSet, err error) {
 	cfg := &config{}
 	fs := service.AloneFlags(name, cfg)
 	for _, f := range foreign {
@@ -37,7 +49,7 @@ func LoadStores(name string, own *pflag.FlagSet, args, environ []string) (s *Sto
 	usage.SortFlags = false
 	usage.AddFlagSet(own)
 	fs.VisitAll(func(f *pflag.Flag) {
-		ours := f.Name == "data-dir" || f.Name == settings.FileFlag || strings.HasPrefix(f.Name, "storage-")
+		ours := f.Name == "data-dir" || f.Name == settings.FileFlag || matters(f.Name)
 		if ours && !slices.Contains(foreign, f.Name) {
 			usage.AddFlag(f)
 		}
@@ -51,11 +63,11 @@ func LoadStores(name string, own *pflag.FlagSet, args, environ []string) (s *Sto
 	if err := settings.Load(fs, args, environ); err != nil {
 		return nil, usage, err
 	}
-	if err := settings.Check(cfg.storage.Validate()); err != nil {
+	if err := settings.Check(cfg.storage.Validate(), cfg.quota.Validate(), cfg.directory.Validate()); err != nil {
 		return nil, usage, err
 	}
-	cfg.storage.Dir = filepath.Join(cfg.dataDir, "storage")
-	return &Stores{DataDir: cfg.dataDir, Storage: cfg.storage}, usage, nil
+	cfg.directories()
+	return &Stores{DataDir: cfg.dataDir, Storage: cfg.storage, Quota: cfg.quota, Directory: cfg.directory}, usage, nil
 }
 
 // EmbeddedStores are those of a data directory, with the other settings at their defaults.

@@ -110,7 +110,7 @@ func newRoot(a *app) *cobra.Command {
 	root.AddCommand(
 		newServe(),
 		newDomain(a), newAccount(a), newPassword(a), newAlias(a), newQuota(a), newMailbox(a),
-		newStorage(a), newBackup(a), newRestore(a), newApply(a), newImport(a), newExport(a), newCertificates(a), newCheck(a), newWait(a), newVersion(a),
+		newStorage(a), newBackup(a), newRestore(a), newApply(a), newImport(a), newExport(a), newCertificates(a), newCheck(a), newMigrate(a), newWait(a), newVersion(a),
 	)
 	return root
 }

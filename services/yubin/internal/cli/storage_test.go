@@ -94,3 +94,18 @@ func TestStorageTroubleIsFoundAndFailsTheCommand(t *testing.T) {
 	}
 	w.fails(exitFailed, "not in order: 1 trouble", "storage scrub --json")
 }
+
+func TestSchemasAreBroughtUpToDate(t *testing.T) {
+	w := newWorld(t)
+	dir := t.TempDir()
+	for range 2 { // the second time there is nothing to do
+		want(t, w.ok("migrate --data-dir %s", dir), "directory: the schema is up to date", "quota: ", "storage: ")
+	}
+	for _, service := range []string{"directory", "quota", "storage"} {
+		if _, err := os.Stat(filepath.Join(dir, service, service+".db")); err != nil {
+			t.Error(err)
+		}
+	}
+	w.fails(exitUsage, "postgres://", "migrate --data-dir %s --quota-database-url mysql://x", dir)
+	want(t, w.ok("migrate --help"), "--directory-database-url", "--quota-database-url", "--storage-database-url")
+}
