@@ -23,12 +23,10 @@ type Options struct {
 
 // DB is a database: SQLite with one writer and several readers, or a pool of connections to PostgreSQL.
 type DB struct {
-	dialect       Dialect
-	binds         rebinder
-	source        source
-	seconds, wait *prometheus.HistogramVec
-	trips         *prometheus.CounterVec
-	retries       *prometheus.CounterVec
+	dialect Dialect
+	binds   rebinder
+	source  source
+	metrics
 }
 
 const (
@@ -43,26 +41,12 @@ func newDB(dialect Dialect, from source, opts Options) *DB {
 	if service == "" {
 		service = "sql"
 	}
-	histogram := func(name, help string) *prometheus.HistogramVec {
-		return telemetry.Register(opts.Registerer, prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Namespace: "yubin", Subsystem: service, Name: name, Help: help,
-			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10},
-		}, []string{"class"}))
-	}
-	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return telemetry.Register(opts.Registerer, prometheus.NewCounterVec(prometheus.CounterOpts{
-			Namespace: "yubin", Subsystem: service, Name: name, Help: help,
-		}, labels))
-	}
+	telemetry.Register(opts.Registerer, newPool(service, from.usage))
 	return &DB{
 		dialect: dialect,
 		binds:   rebinder{numbered: dialect.numbered},
 		source:  from,
-		seconds: histogram("sql_transaction_seconds", "Duration of database transactions by class, without the wait for a connection."),
-		wait:    histogram("sql_wait_seconds", "Wait for a database connection by class of transaction."),
-		trips: counter("sql_round_trips_total", "Times that a transaction waited for the database, by class; "+
-			"what prepares a statement for the first time on a connection is not counted.", "class"),
-		retries: counter("sql_retries_total", "Transactions that were run again, by class and by reason: conflict or connection.", "class", "reason"),
+		metrics: newMetrics(opts.Registerer, service),
 	}
 }
 
@@ -106,15 +90,24 @@ func unavailable(err error) error {
 }
 
 // repeat runs a transaction until it succeeds or fails for a reason that will not pass.
-func (db *DB) repeat(ctx context.Context, class string, k kind, fn func(*Tx) error) error {
+func (db *DB) repeat(ctx context.Context, class string, k kind, fn func(*Tx) error) (failure error) {
+	m := db.classes.Get(class)
+	ctx, span := telemetry.StartSpan(ctx, "sql", class)
+	var tx *Tx
+	defer func() {
+		span.End(failure)
+		if failure != nil {
+			db.failed(m, tx, failure)
+		}
+	}()
 	conflicts, losses := 0, 0
 	var lostSince time.Time
 	for {
-		tx := &Tx{binds: &db.binds, open: map[*Rows]struct{}{}, left: -1}
+		tx = &Tx{binds: &db.binds, open: map[*Rows]struct{}{}, left: -1}
 		if k == single {
 			tx.left = 1
 		}
-		err := db.run(ctx, class, k, tx, fn)
+		err := db.run(ctx, m, k, tx, fn)
 		if err == nil || ctx.Err() != nil || errors.Is(err, ErrUnknownOutcome) || (!k.writes() && tx.seen) {
 			return err
 		}
@@ -129,7 +122,7 @@ func (db *DB) repeat(ctx context.Context, class string, k kind, fn func(*Tx) err
 				return err
 			}
 			pause = backoff(2*time.Millisecond, 250*time.Millisecond, conflicts)
-			db.retries.WithLabelValues(class, "conflict").Inc()
+			m.conflictRetries.Inc()
 		case postgresLost(cause), k.writes() && standby(cause):
 			if losses++; losses == 1 {
 				lostSince = time.Now()
@@ -140,7 +133,7 @@ func (db *DB) repeat(ctx context.Context, class string, k kind, fn func(*Tx) err
 			if losses > 1 { // the first may be a connection that died while nobody used it
 				pause = backoff(20*time.Millisecond, 500*time.Millisecond, losses)
 			}
-			db.retries.WithLabelValues(class, "connection").Inc()
+			m.connectRetries.Inc()
 		default:
 			return err
 		}
@@ -158,23 +151,23 @@ func backoff(first, most time.Duration, attempt int) time.Duration {
 	return d/2 + rand.N(d/2+1) //nolint:gosec // G404: no secret
 }
 
-func (db *DB) run(ctx context.Context, class string, k kind, tx *Tx, fn func(*Tx) error) (err error) {
+func (db *DB) run(ctx context.Context, m *classMetrics, k kind, tx *Tx, fn func(*Tx) error) (err error) {
 	asked := time.Now()
 	s, err := db.source.begin(ctx, k)
 	if err != nil {
 		return err
 	}
 	begun := time.Now()
-	db.wait.WithLabelValues(class).Observe(begun.Sub(asked).Seconds())
-	tx.on = s
+	m.wait.Observe(begun.Sub(asked).Seconds())
+	tx.on, tx.begun = s, true
 	// Once COMMIT was sent the caller's context must not make its outcome unknown, nor leave a transaction open.
 	ending := context.WithoutCancel(ctx)
 	broken := true // a panic in fn leaves the connection in an unknown state
 	defer func() {
-		db.seconds.WithLabelValues(class).Observe(time.Since(begun).Seconds())
+		telemetry.Since(ctx, m.seconds, begun)
 		tx.finish()
 		s.end(ending, broken)
-		db.trips.WithLabelValues(class).Add(float64(s.roundTrips()))
+		m.trips.Add(float64(s.roundTrips()))
 	}()
 	err = fn(tx)
 	tx.closeRows()

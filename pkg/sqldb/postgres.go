@@ -128,6 +128,11 @@ func (s *postgresSource) begin(ctx context.Context, k kind) (session, error) {
 	return &postgresSession{source: s, conn: c, first: first, writes: k.writes()}, nil
 }
 
+func (s *postgresSource) usage() usage {
+	stat := s.pool.Stat()
+	return usage{inUse: int(stat.AcquiredConns()), idle: int(stat.IdleConns()), most: int(stat.MaxConns())}
+}
+
 func (s *postgresSource) close() error {
 	s.pool.Close()
 	return nil

@@ -21,6 +21,7 @@ type source interface {
 	// begin takes a connection and begins a transaction on it, at the latest with its first statement. The caller ends the session.
 	begin(ctx context.Context, k kind) (session, error)
 	close() error
+	usage() usage
 }
 
 // writes tells whether a transaction of this kind may change something.

@@ -55,6 +55,12 @@ func (s *sqliteSource) begin(ctx context.Context, k kind) (session, error) {
 	return session, nil
 }
 
+// usage counts the readers and the writer.
+func (s *sqliteSource) usage() usage {
+	most, free := cap(s.writer.free)+cap(s.reader.free), len(s.writer.free)+len(s.reader.free)
+	return usage{inUse: most - free, idle: free, most: most}
+}
+
 // close writes the log back into the database file.
 func (s *sqliteSource) close() error {
 	return errors.Join(s.reader.close(), s.checkpoint(), s.writer.close())

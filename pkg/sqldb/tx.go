@@ -11,6 +11,7 @@ type Tx struct {
 	on    session
 	binds *rebinder
 	open  map[*Rows]struct{}
+	begun bool  // the database has begun it
 	seen  bool  // the function has been given something that it may have kept
 	left  int   // how many statements may still be run; negative: any number
 	fault error // the first error of the database; the function may have turned it into another
