@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -38,7 +39,8 @@ const (
 type DialOptions struct {
 	TLS        *tls.Config           // as of tlsconf.MutualClient; required
 	Registerer prometheus.Registerer // may be nil
-	Timeout    time.Duration         // of a unary call without a deadline; 0 is DefaultTimeout
+	Timeout    time.Duration         // of a unary call without a deadline, not counting the wait; 0 is DefaultTimeout
+	Wait       time.Duration         // for a service that cannot be reached, within the deadline of a call that has one; 0 is DefaultWait
 }
 
 // ErrNoTLS is returned by Dial without TLS: services talk over mutual TLS only.
@@ -46,7 +48,7 @@ var ErrNoTLS = errors.New("rpc connections need TLS")
 
 // Dial makes a connection to all replicas of a service. target is as in gRPC (host:port, dns:///name:port, balanced over all addresses
 // of the name) or a list host:port,host:port. No network traffic happens before the first call; a call fails with Unavailable when no
-// replica can be reached within restartGrace.
+// replica can be reached within opts.Wait.
 //
 // A replica whose process ends is noticed at once; one that the network cuts off clientTimeout after the next octet that is sent to it; one
 // that hangs, or that nobody calls, after clientKeepalive and clientTimeout. Calls that were open on it fail with Unavailable, but those that the protos call
@@ -63,6 +65,8 @@ func Dial(target string, opts DialOptions) (*grpc.ClientConn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("describe methods: %w", err)
 	}
+	wait := waiter{cmp.Or(opts.Wait, DefaultWait)}
+	timeout := cmp.Or(opts.Timeout, DefaultTimeout) + wait.longest - DefaultWait
 	hedger := newHedger(hedgeAfter, opts.Registerer)
 	metrics := telemetry.Register(opts.Registerer, grpcprom.NewClientMetrics(grpcprom.WithClientHandlingTimeHistogram(handlingTime)))
 	exemplars := grpcprom.WithExemplarFromContext(telemetry.Exemplar)
@@ -72,8 +76,8 @@ func Dial(target string, opts DialOptions) (*grpc.ClientConn, error) {
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: clientKeepalive, Timeout: clientTimeout, PermitWithoutStream: true}),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: 5 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxMessageSize), grpc.MaxCallSendMsgSize(MaxMessageSize)),
-		grpc.WithChainUnaryInterceptor(metrics.UnaryClientInterceptor(exemplars), tellUnary, deadline(opts.Timeout), awaitUnary, hedger.unary),
-		grpc.WithChainStreamInterceptor(metrics.StreamClientInterceptor(exemplars), tellStream, awaitStream, hedger.stream),
+		grpc.WithChainUnaryInterceptor(metrics.UnaryClientInterceptor(exemplars), tellUnary, deadline(timeout), wait.unary, hedger.unary),
+		grpc.WithChainStreamInterceptor(metrics.StreamClientInterceptor(exemplars), tellStream, wait.stream, hedger.stream),
 	)
 	conn, err := grpc.NewClient(target, options...)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/yubin-mail/yubin/pkg/config"
+	"github.com/yubin-mail/yubin/pkg/rpc"
 	"github.com/yubin-mail/yubin/pkg/telemetry"
 	"github.com/yubin-mail/yubin/pkg/telemetry/otlp"
 	"github.com/yubin-mail/yubin/pkg/tlsconf"
@@ -24,6 +25,7 @@ type common struct {
 	files         tlsconf.Files
 	shutdownDelay time.Duration
 	readyGrace    time.Duration
+	rpcWait       time.Duration
 	trace         otlp.Config
 	audit         bool
 	alone         bool // the process has no use for --rpc-…
@@ -43,6 +45,7 @@ func (c *common) flags(fs *pflag.FlagSet) {
 		return
 	}
 	fs.DurationVar(&c.readyGrace, "ready-grace", 2*time.Minute, "how long a gateway stays ready when a service that it needs cannot be reached")
+	fs.DurationVar(&c.rpcWait, "rpc-wait", rpc.DefaultWait, "how long a call waits for a service that cannot be reached, as while its only replica is replaced")
 	fs.StringVar(&c.files.CA, "rpc-ca", "", "PEM file with the CA of all services' certificates")
 	fs.StringVar(&c.files.Cert, "rpc-cert", "", "PEM file with this service's certificate, URI SAN spiffe://yubin/<service>")
 	fs.StringVar(&c.files.Key, "rpc-key", "", "PEM file with the key of --rpc-cert")
@@ -69,6 +72,7 @@ func (c *common) validate() []error {
 	if c.readyGrace < 0 {
 		errs = append(errs, config.Errorf("ready-grace", "%v: must not be negative", c.readyGrace))
 	}
+	errs = config.Positive(errs, "rpc-wait", c.rpcWait)
 	for _, f := range []struct{ flag, path string }{{"rpc-ca", c.files.CA}, {"rpc-cert", c.files.Cert}, {"rpc-key", c.files.Key}} {
 		if f.path == "" {
 			errs = append(errs, config.Errorf(f.flag, "missing: services talk to each other over mutual TLS only"))

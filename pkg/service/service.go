@@ -181,7 +181,7 @@ func (s *Service) Dial(target, server string) (*grpc.ClientConn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up connection to %s: %w", server, err)
 	}
-	conn, err := rpc.Dial(target, rpc.DialOptions{TLS: tls, Registerer: s.Registry})
+	conn, err := rpc.Dial(target, rpc.DialOptions{TLS: tls, Registerer: s.Registry, Wait: s.common.rpcWait})
 	if err != nil {
 		return nil, fmt.Errorf("set up connection to %s: %w", server, err)
 	}
