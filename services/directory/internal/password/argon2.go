@@ -51,7 +51,7 @@ type Hasher struct {
 // NewHasher makes a hasher that computes at most parallel hashes at a time, and lets others wait as long as wait.
 func NewHasher(params Params, parallel int, wait time.Duration, reg prometheus.Registerer) *Hasher {
 	histogram := func(name, help string) prometheus.Histogram {
-		return telemetry.Register(reg, prometheus.NewHistogram(prometheus.HistogramOpts{
+		return telemetry.Register(reg, telemetry.NewHistogram(prometheus.HistogramOpts{
 			Namespace: "yubin", Subsystem: "directory", Name: name, Help: help,
 			Buckets: []float64{.001, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}))

@@ -29,7 +29,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "yubin_quota_events_total", Help: "Events received for settlement: applied, applied before, or left because one before them is missing."}, []string{"outcome"})),
 		expired: telemetry.Register(reg, prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "yubin_quota_reservations_expired_total", Help: "Reservations returned by the periodic sweep because they were never settled or released."})),
-		lag: telemetry.Register(reg, prometheus.NewHistogram(prometheus.HistogramOpts{
+		lag: telemetry.Register(reg, telemetry.NewHistogram(prometheus.HistogramOpts{
 			Name: "yubin_quota_settle_lag_seconds", Help: "Time from the reservation to its settlement.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 15, 60, 300}})),
 	}

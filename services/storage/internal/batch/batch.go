@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/yubin-mail/yubin/pkg/telemetry"
 )
 
 // Errors of Submit.
@@ -86,18 +88,26 @@ type Batcher[T, R any] struct {
 	gap      time.Duration // how long to wait for the next of them
 	until    time.Time     // how long to wait for all of them
 	latest   time.Time     // when the last submission came or the last flush ended
-	running  bool          // the loop that begins flushes
+	workers  int           // goroutines that flush, at most MaxFlushes
+	waiting  int           // of them, those that do not
 	closed   bool
-	news     chan struct{} // wakes the loop
+	ended    bool          // idle is closed
+	news     chan struct{} // wakes a worker that waits
 	idle     chan struct{} // closed when closed and nothing is left
 }
 
+// idleTime is how long a worker waits for work before it ends: their stacks have grown, and are worth keeping.
+const idleTime = 10 * time.Second
+
 type entry[T, R any] struct {
+	ctx    context.Context // whose trace the flush belongs to
 	item   T
 	size   int64
 	queued time.Time
 	done   chan Result[R] // buffered
 }
+
+func (e *entry[T, R]) context() context.Context { return e.ctx }
 
 // New makes a Batcher; size gives an item's octets for MaxBytes.
 func New[T, R any](cfg Config, size func(T) int64, flush Flush[T, R]) *Batcher[T, R] {
@@ -120,7 +130,7 @@ func New[T, R any](cfg Config, size func(T) int64, flush Flush[T, R]) *Batcher[T
 // done; after that Submit waits for the flush, however ctx fares, so what the item holds may be freed when Submit returns.
 // Errors: ErrBusy, ErrClosed, ctx.Err(), the item's own.
 func (b *Batcher[T, R]) Submit(ctx context.Context, item T) (R, error) {
-	e := &entry[T, R]{item: item, size: b.size(item), queued: time.Now(), done: make(chan Result[R], 1)}
+	e := &entry[T, R]{ctx: ctx, item: item, size: b.size(item), queued: time.Now(), done: make(chan Result[R], 1)}
 	if err := b.enqueue(ctx, e); err != nil {
 		var none R
 		return none, err
@@ -155,16 +165,22 @@ func (b *Batcher[T, R]) enqueue(ctx context.Context, e *entry[T, R]) error {
 	b.latest = e.queued
 	b.bytes += e.size
 	b.metrics.queue.Set(float64(len(b.queue)))
-	if !b.running {
-		b.running = true
-		go b.loop()
-		return nil
-	}
-	b.wake()
+	b.call()
 	return nil
 }
 
-// wake tells the loop to look again.
+// call sees to it that somebody looks at the queue, unless all workers flush: they look when they have done.
+func (b *Batcher[T, R]) call() {
+	switch {
+	case b.waiting > 0:
+		b.wake()
+	case b.workers < b.cfg.MaxFlushes:
+		b.workers++
+		go b.work()
+	}
+}
+
+// wake tells a worker that waits, if there is one, to look again.
 func (b *Batcher[T, R]) wake() {
 	select {
 	case b.news <- struct{}{}:
@@ -193,56 +209,73 @@ func (b *Batcher[T, R]) withdraw(e *entry[T, R]) bool {
 	return true
 }
 
-// loop begins flushes until nothing waits and none runs.
-func (b *Batcher[T, R]) loop() {
+// work flushes until nothing came for idleTime, or the batcher is closed and nothing is left.
+func (b *Batcher[T, R]) work() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	idle := false
 	for {
-		batch, wait, ended := b.next()
+		batch, wait, ended := b.next(idle)
 		switch {
 		case ended:
 			return
 		case batch != nil:
-			go b.run(batch)
+			idle = false
+			b.run(batch)
 			continue
 		}
 		timer.Reset(wait)
 		select {
 		case <-b.news:
+			idle = false
 		case <-timer.C:
+			idle = true
 		}
+		b.mu.Lock()
+		b.waiting--
+		b.mu.Unlock()
 	}
 }
 
-// forever is a time that does not pass: the loop waits for news.
-const forever = time.Hour
-
-// next takes the next batch, or tells how long to wait for it, or that the loop has ended.
-func (b *Batcher[T, R]) next() (batch []*entry[T, R], wait time.Duration, ended bool) {
+// next takes the next batch, or tells how long to wait for it, or that the worker has ended; idle says that it has waited for so long.
+func (b *Batcher[T, R]) next(idle bool) (batch []*entry[T, R], wait time.Duration, ended bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
 	case len(b.queue) > 0:
 		if wait = b.wait(); wait > 0 {
+			b.waiting++
 			return nil, wait, false
 		}
 		b.flushes++
-		return b.take(), 0, false
-	case b.flushes > 0:
-		return nil, forever, false
+		batch = b.take()
+		if len(b.queue) > 0 {
+			b.call()
+		}
+		return batch, 0, false
+	case b.closed, idle:
+		b.workers--
+		b.end()
+		b.wake() // another may wait
+		return nil, 0, true
 	}
-	b.running = false
-	if b.closed {
+	b.waiting++
+	return nil, idleTime, false
+}
+
+// end says that nothing is left, if that is so.
+func (b *Batcher[T, R]) end() {
+	if b.closed && !b.ended && len(b.queue) == 0 && b.flushes == 0 {
+		b.ended = true
 		close(b.idle)
 	}
-	return nil, 0, true
 }
 
 // wait tells how long the queue, which is not empty, is yet to wait for a flush.
 func (b *Batcher[T, R]) wait() time.Duration {
 	switch {
 	case b.flushes == b.cfg.MaxFlushes:
-		return forever
+		return idleTime // who lands looks again
 	case b.closed, b.bytes >= b.cfg.MaxBytes:
 		return 0
 	case len(b.queue) >= b.cfg.Full:
@@ -267,7 +300,7 @@ func (b *Batcher[T, R]) take() []*entry[T, R] {
 	b.bytes -= bytes
 	b.metrics.taken(n, bytes, len(b.queue))
 	for _, e := range batch {
-		b.metrics.wait.Observe(time.Since(e.queued).Seconds())
+		telemetry.Since(e.ctx, b.metrics.wait, e.queued)
 	}
 	return batch
 }
@@ -279,10 +312,13 @@ func (b *Batcher[T, R]) run(batch []*entry[T, R]) {
 	}
 	ctx, cancel := context.WithTimeout(b.base, b.cfg.FlushTimeout)
 	defer cancel()
+	ctx, span := telemetry.StartSpan(telemetry.Adopt(ctx, batch, (*entry[T, R]).context), "batch", b.cfg.Name)
+	span.Int("items", len(batch))
 	start := time.Now()
 	results := b.flush(ctx, items)
 	took := time.Since(start)
-	b.metrics.flush.Observe(took.Seconds())
+	telemetry.Observe(ctx, b.metrics.flush, took.Seconds())
+	span.End(nil)
 	b.expect(len(batch))
 	for i, e := range batch {
 		if len(results) != len(batch) {
@@ -318,12 +354,8 @@ func (b *Batcher[T, R]) landed(took time.Duration) {
 // waits with ErrClosed, and returns ctx.Err() when the running flush has returned.
 func (b *Batcher[T, R]) Close(ctx context.Context) error {
 	b.mu.Lock()
-	if !b.closed {
-		b.closed = true
-		if !b.running {
-			close(b.idle)
-		}
-	}
+	b.closed = true
+	b.end()
 	b.mu.Unlock()
 	b.wake()
 	defer b.cancel()

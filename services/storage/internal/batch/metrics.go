@@ -18,7 +18,7 @@ type metrics struct {
 func newMetrics(reg prometheus.Registerer, name string) *metrics {
 	label := []string{"batch"}
 	histogram := func(metric, help string, buckets []float64) prometheus.Observer {
-		return telemetry.Register(reg, prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		return telemetry.Register(reg, telemetry.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "yubin_storage_batch_" + metric, Help: help, Buckets: buckets,
 		}, label)).WithLabelValues(name)
 	}

@@ -61,9 +61,9 @@ func (c *cache) get(key cacheKey) (cached, bool) {
 	v, ok := c.lru.Get(key)
 	c.mu.Unlock()
 	if ok {
-		c.metrics.cacheReads.WithLabelValues("hit").Inc()
+		c.metrics.cacheHits.Inc()
 	} else {
-		c.metrics.cacheReads.WithLabelValues("miss").Inc()
+		c.metrics.cacheMiss.Inc()
 	}
 	return v, ok
 }

@@ -380,7 +380,7 @@ func TestCache(t *testing.T) {
 	if f.cache.lru.Len() < 10 || testutil.ToFloat64(f.metrics.cacheBytes) != float64(f.cache.used) {
 		t.Errorf("cache holds %d entries of %d octets", f.cache.lru.Len(), f.cache.used)
 	}
-	if got := testutil.ToFloat64(f.metrics.cacheReads.WithLabelValues("hit")); got == 0 {
+	if got := testutil.ToFloat64(f.metrics.cacheHits); got == 0 {
 		t.Error("no hits counted")
 	}
 }

@@ -74,7 +74,8 @@ type Writer struct {
 	groups   *batch.Batcher[*job, []Outcome]
 	commits  *batch.Batcher[[]*job, struct{}]
 	seconds  prometheus.Histogram
-	rows     *prometheus.CounterVec
+	rows     [NoAccount + 1]prometheus.Counter // by status
+	failed   prometheus.Counter                // rows
 
 	mu       sync.Mutex
 	inFlight map[string]chan struct{} // by request id; closed when the request has ended
@@ -85,16 +86,20 @@ func New(cfg Config, deps Deps) *Writer {
 	w := &Writer{
 		cfg: cfg, meta: deps.Meta, bodies: deps.Bodies, spools: deps.Spools, capacity: deps.Capacity,
 		space: deps.Space, log: deps.Log, now: deps.Now, inFlight: map[string]chan struct{}{},
-		seconds: telemetry.Register(deps.Registerer, prometheus.NewHistogram(prometheus.HistogramOpts{
+		seconds: telemetry.Register(deps.Registerer, telemetry.NewHistogram(prometheus.HistogramOpts{
 			Name:    "yubin_storage_write_seconds",
 			Help:    "From a whole message to its durable commit.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 		})),
-		rows: telemetry.Register(deps.Registerer, prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "yubin_storage_message_rows_total",
-			Help: "New message rows asked for, by outcome: stored, over_quota, not_stored, no_account, error.",
-		}, []string{"outcome"})),
 	}
+	rows := telemetry.Register(deps.Registerer, prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "yubin_storage_message_rows_total",
+		Help: "New message rows asked for, by outcome: stored, over_quota, not_stored, no_account, error.",
+	}, []string{"outcome"}))
+	for status, outcome := range map[Status]string{Stored: "stored", OverQuota: "over_quota", NotStored: "not_stored", NoAccount: "no_account"} {
+		w.rows[status] = rows.WithLabelValues(outcome)
+	}
+	w.failed = rows.WithLabelValues("error")
 	groups, full, patience := localGroups, fullLocalGroup, localPatience
 	if cfg.Remote {
 		groups, full, patience = remoteGroups, fullRemoteGroup, remotePatience
@@ -162,7 +167,7 @@ func (w *Writer) Store(ctx context.Context, r Request) ([]Outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	outcomes, err := w.store(ctx, w.newJob(r))
-	w.observe(r, outcomes, err, time.Since(begun))
+	w.observe(ctx, r, outcomes, err, time.Since(begun))
 	return outcomes, err
 }
 
@@ -231,14 +236,13 @@ func (w *Writer) Close(ctx context.Context) error {
 	return errors.Join(w.groups.Close(ctx), w.commits.Close(ctx))
 }
 
-func (w *Writer) observe(r Request, outcomes []Outcome, err error, took time.Duration) {
-	w.seconds.Observe(took.Seconds())
+func (w *Writer) observe(ctx context.Context, r Request, outcomes []Outcome, err error, took time.Duration) {
+	telemetry.Observe(ctx, w.seconds, took.Seconds())
 	if err != nil {
-		w.rows.WithLabelValues("error").Add(float64(len(r.Targets)))
+		w.failed.Add(float64(len(r.Targets)))
 		return
 	}
-	names := map[Status]string{Stored: "stored", OverQuota: "over_quota", NotStored: "not_stored", NoAccount: "no_account"}
 	for _, o := range outcomes {
-		w.rows.WithLabelValues(names[o.Status]).Inc()
+		w.rows[o.Status].Inc()
 	}
 }

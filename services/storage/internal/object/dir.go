@@ -181,8 +181,10 @@ func (d *Dir) put(ctx context.Context, key string, r io.Reader, size int64) (err
 	if err := d.root.Rename(temp, file); err != nil {
 		return err
 	}
-	// The rename goes first: a journal then takes both with the file's sync, and the folder's finds nothing left to do.
-	if err := errors.Join(f.Sync(), d.syncDir(dir)); err != nil {
+	// After the rename, and both at a time: they wait for one and the same write of a journal.
+	synced := make(chan error, 1)
+	go func() { synced <- d.syncDir(dir) }()
+	if err := errors.Join(f.Sync(), <-synced); err != nil {
 		// Visible but perhaps not durable: take it back, for the caller will hold that it is not there.
 		return errors.Join(err, ignoreMissing(d.root.Remove(file)))
 	}

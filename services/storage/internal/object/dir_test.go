@@ -62,13 +62,14 @@ func TestMetrics(t *testing.T) {
 	want := `
 # HELP yubin_storage_object_bytes_total Octets read from and written to the object store.
 # TYPE yubin_storage_object_bytes_total counter
-yubin_storage_object_bytes_total{op="get"} 3
+yubin_storage_object_bytes_total{op="get"} 0
 yubin_storage_object_bytes_total{op="put"} 10
-# HELP yubin_storage_object_operations_total Operations on the object store by operation and result.
+yubin_storage_object_bytes_total{op="range"} 3
+# HELP yubin_storage_object_operations_total Operations on the object store by operation and result; a range is a get of a part.
 # TYPE yubin_storage_object_operations_total counter
-yubin_storage_object_operations_total{op="get",result="ok"} 1
 yubin_storage_object_operations_total{op="put",result="error"} 1
 yubin_storage_object_operations_total{op="put",result="ok"} 1
+yubin_storage_object_operations_total{op="range",result="ok"} 1
 yubin_storage_object_operations_total{op="stat",result="not_found"} 1
 `
 	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "yubin_storage_object_bytes_total", "yubin_storage_object_operations_total"); err != nil {

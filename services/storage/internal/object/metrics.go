@@ -12,36 +12,64 @@ import (
 	"github.com/yubin-mail/yubin/pkg/telemetry"
 )
 
-// Instrument counts and times what s does: yubin_storage_object_operations_total, …_operation_duration_seconds and …_bytes_total.
+// Instrument counts and times what s does: yubin_storage_object_operations_total, …_operation_duration_seconds and …_bytes_total; each is a span of
+// the trace that its context belongs to.
 func Instrument(s Store, reg prometheus.Registerer) Store {
+	operations := telemetry.Register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "yubin_storage_object_operations_total",
+		Help: "Operations on the object store by operation and result; a range is a get of a part.",
+	}, []string{"op", "result"}))
+	duration := telemetry.Register(reg, telemetry.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "yubin_storage_object_operation_duration_seconds",
+		Help:    "Time of operations on the object store; a get ends when its reader is closed.",
+		Buckets: prometheus.ExponentialBuckets(0.0001, 2.5, 14),
+	}, []string{"op"}))
+	bytes := telemetry.Register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "yubin_storage_object_bytes_total",
+		Help: "Octets read from and written to the object store.",
+	}, []string{"op"}))
+	still := func(name string) *operation {
+		return &operation{
+			name: name, duration: duration.WithLabelValues(name),
+			results: telemetry.NewMemo(func(result string) prometheus.Counter { return operations.WithLabelValues(name, result) }),
+		}
+	}
+	moving := func(name string) *operation {
+		op := still(name)
+		op.bytes = bytes.WithLabelValues(name)
+		return op
+	}
 	return &instrumented{
-		store: s,
-		operations: telemetry.Register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "yubin_storage_object_operations_total",
-			Help: "Operations on the object store by operation and result.",
-		}, []string{"op", "result"})),
-		duration: telemetry.Register(reg, prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    "yubin_storage_object_operation_duration_seconds",
-			Help:    "Time of operations on the object store; a get ends when its reader is closed.",
-			Buckets: prometheus.ExponentialBuckets(0.0001, 2.5, 14),
-		}, []string{"op"})),
-		bytes: telemetry.Register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "yubin_storage_object_bytes_total",
-			Help: "Octets read from and written to the object store.",
-		}, []string{"op"})),
+		store: s, put: moving("put"), get: moving("get"), part: moving("range"),
+		stat: still("stat"), list: still("list"), remove: still("delete"),
 	}
 }
 
 type instrumented struct {
-	store      Store
-	operations *prometheus.CounterVec
-	duration   *prometheus.HistogramVec
-	bytes      *prometheus.CounterVec
+	store                              Store
+	put, get, part, stat, list, remove *operation
 }
 
-func (i *instrumented) done(op string, start time.Time, err error) {
-	i.operations.WithLabelValues(op, result(err)).Inc()
-	i.duration.WithLabelValues(op).Observe(time.Since(start).Seconds())
+// operation is the metrics of one, found once.
+type operation struct {
+	name     string
+	results  *telemetry.Memo[string, prometheus.Counter]
+	duration prometheus.Observer
+	bytes    prometheus.Counter // nil where none are moved
+}
+
+// begin gives a context for an operation that begins now, and what is to be called when it has ended.
+func (o *operation) begin(ctx context.Context) (_ context.Context, done func(error)) {
+	start := time.Now()
+	ctx, span := telemetry.StartSpan(ctx, "object", o.name)
+	return ctx, func(err error) {
+		o.results.Get(result(err)).Inc()
+		telemetry.Since(ctx, o.duration, start)
+		if errors.Is(err, ErrNotFound) {
+			err = nil // an answer
+		}
+		span.End(err)
+	}
 }
 
 func result(err error) string {
@@ -59,39 +87,36 @@ func result(err error) string {
 }
 
 func (i *instrumented) Put(ctx context.Context, key string, r io.Reader, size int64) error {
-	start := time.Now()
-	err := i.store.Put(ctx, key, &countingReader{r: r, bytes: i.bytes.WithLabelValues("put")}, size)
-	i.done("put", start, err)
+	ctx, done := i.put.begin(ctx)
+	err := i.store.Put(ctx, key, &countingReader{r: r, bytes: i.put.bytes}, size)
+	done(err)
 	return err
 }
 
 func (i *instrumented) GetRange(ctx context.Context, key string, off, n int64) (io.ReadCloser, error) {
-	start := time.Now()
+	op := i.part
+	if off == 0 && n < 0 {
+		op = i.get
+	}
+	ctx, done := op.begin(ctx)
 	r, err := i.store.GetRange(ctx, key, off, n)
 	if err != nil {
-		i.done("get", start, err)
+		done(err)
 		return nil, err
 	}
-	return &instrumentedReader{
-		countingReader: countingReader{r: r, bytes: i.bytes.WithLabelValues("get")},
-		close: func(failed error) error {
-			err := r.Close()
-			i.done("get", start, errors.Join(failed, err))
-			return err
-		},
-	}, nil
+	return &instrumentedReader{countingReader: countingReader{r: r, bytes: op.bytes}, close: r.Close, done: done}, nil
 }
 
 func (i *instrumented) Stat(ctx context.Context, key string) (Info, error) {
-	start := time.Now()
+	ctx, done := i.stat.begin(ctx)
 	info, err := i.store.Stat(ctx, key)
-	i.done("stat", start, err)
+	done(err)
 	return info, err
 }
 
 func (i *instrumented) List(ctx context.Context, prefix, after string) iter.Seq2[Info, error] {
 	return func(yield func(Info, error) bool) {
-		start := time.Now()
+		ctx, done := i.list.begin(ctx)
 		var failed error
 		for info, err := range i.store.List(ctx, prefix, after) {
 			failed = err
@@ -99,14 +124,14 @@ func (i *instrumented) List(ctx context.Context, prefix, after string) iter.Seq2
 				break
 			}
 		}
-		i.done("list", start, failed)
+		done(failed)
 	}
 }
 
 func (i *instrumented) Delete(ctx context.Context, key string) error {
-	start := time.Now()
+	ctx, done := i.remove.begin(ctx)
 	err := i.store.Delete(ctx, key)
-	i.done("delete", start, err)
+	done(err)
 	return err
 }
 
@@ -127,7 +152,12 @@ func (c *countingReader) Read(p []byte) (int, error) {
 
 type instrumentedReader struct {
 	countingReader
-	close func(failed error) error
+	close func() error
+	done  func(error)
 }
 
-func (r *instrumentedReader) Close() error { return r.close(r.failed) }
+func (r *instrumentedReader) Close() error {
+	err := r.close()
+	r.done(errors.Join(r.failed, err))
+	return err
+}

@@ -40,6 +40,15 @@ func (d Disk) Free() (int64, error) {
 	return int64(s.Bavail) * s.Bsize, nil
 }
 
+// Size gives the octets of the whole file system.
+func (d Disk) Size() (int64, error) {
+	var s syscall.Statfs_t
+	if err := syscall.Statfs(string(d), &s); err != nil {
+		return 0, err
+	}
+	return int64(s.Blocks) * s.Bsize, nil
+}
+
 // Guard admits new mail as long as the reserve stays free. The zero value of *Guard, nil, admits all.
 type Guard struct {
 	reserve int64
@@ -68,6 +77,20 @@ func New(reserve int64, sources []Source, now func() time.Time, log *slog.Logger
 		}
 		return float64(g.free)
 	}))
+	for _, s := range sources {
+		if disk, ok := s.(Disk); ok {
+			telemetry.Register(reg, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+				Name: "yubin_storage_disk_bytes", Help: "Octets of the whole disk of the data directory.",
+			}, func() float64 {
+				size, err := disk.Size()
+				if err != nil {
+					return math.NaN()
+				}
+				return float64(size)
+			}))
+			break
+		}
+	}
 	return g
 }
 

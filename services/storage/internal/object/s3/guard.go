@@ -13,6 +13,7 @@ import (
 	"github.com/minio/minio-go/v7"
 	"github.com/sony/gobreaker/v2"
 
+	"github.com/yubin-mail/yubin/pkg/telemetry"
 	"github.com/yubin-mail/yubin/services/storage/internal/object"
 )
 
@@ -95,7 +96,7 @@ func (g *guard) once(ctx context.Context, operation string, request func(context
 	start := time.Now()
 	err := classify(ctx, request(try))
 	g.metrics.requests.WithLabelValues(operation, result(err)).Inc()
-	g.metrics.seconds.WithLabelValues(operation).Observe(time.Since(start).Seconds())
+	telemetry.Since(ctx, g.metrics.seconds.WithLabelValues(operation), start)
 	return err
 }
 

@@ -27,7 +27,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "yubin_storage_s3_retries_total",
 			Help: "Requests to the S3 service that were made again.",
 		}, []string{"operation"})),
-		seconds: telemetry.Register(reg, prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		seconds: telemetry.Register(reg, telemetry.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "yubin_storage_s3_request_duration_seconds",
 			Help:    "Time of requests to the S3 service; of a get until its content begins.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2.5, 12),
