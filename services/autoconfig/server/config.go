@@ -33,6 +33,9 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.tlsCert, "autoconfig-tls-cert", "", "file with the certificate chain (PEM); read again when it changes")
 	fs.StringVar(&c.tlsKey, "autoconfig-tls-key", "", "file with the private key (PEM)")
 	fs.StringVar(&c.settings.Host, "autoconfig-hostname", hostname, "full domain name of the gateways, as mail programs connect to them")
+	fs.StringVar(&c.settings.IMAPHost, "autoconfig-imap-hostname", "", "that of the IMAP gateway, if it is another")
+	fs.StringVar(&c.settings.POP3Host, "autoconfig-pop3-hostname", "", "that of the POP3 gateway, if it is another")
+	fs.StringVar(&c.settings.SMTPHost, "autoconfig-smtp-hostname", "", "that of the SMTP gateway, if it is another")
 	fs.StringVar(&c.settings.Name, "autoconfig-name", "", "name of the provider, as mail programs show it; empty: the domain of the address")
 	fs.StringVar(&c.settings.URL, "autoconfig-url", "", "where this is reached with a certificate that mail programs trust, such as https://mail.example.com; "+
 		"Autodiscover over plain HTTP is sent there")

@@ -74,7 +74,7 @@ func TestMozilla(t *testing.T) {
 }
 
 func TestWhatIsOffIsNotOffered(t *testing.T) {
-	s := Settings{Host: "mail.example.com", Name: "Post & Co", IMAPS: 993, Submission: 587}
+	s := Settings{Host: "mail.example.com", SMTPHost: "out.example.com", Name: "Post & Co", IMAPS: 993, Submission: 587}
 	text, err := Mozilla(s, "")
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +82,7 @@ func TestWhatIsOffIsNotOffered(t *testing.T) {
 	if n := strings.Count(string(text), "<port>"); n != 2 || strings.Contains(string(text), "pop3") {
 		t.Errorf("got\n%s", text)
 	}
-	if !strings.Contains(string(text), `id="mail.example.com"`) || !strings.Contains(string(text), "Post &amp; Co") {
+	if !strings.Contains(string(text), `id="mail.example.com"`) || !strings.Contains(string(text), "Post &amp; Co") || !strings.Contains(string(text), "<hostname>out.example.com<") {
 		t.Errorf("got\n%s", text)
 	}
 	if _, err := Apple(Settings{Host: "mail.example.com", IMAPS: 993}, parsed(t, "a@example.com")); !errors.Is(err, ErrNothing) {

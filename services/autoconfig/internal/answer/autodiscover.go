@@ -111,7 +111,7 @@ func Autodiscover(s Settings, who address.Address) ([]byte, error) {
 	a := &account{Type: "email", Action: "settings"}
 	for _, way := range append(best(s.incoming()), best(s.outgoing())...) {
 		p := protocol{
-			Type: strings.ToUpper(way.protocol), Server: s.Host, Port: way.port, LoginName: who.String(),
+			Type: strings.ToUpper(way.protocol), Server: way.host, Port: way.port, LoginName: who.String(),
 			DomainRequired: "off", SPA: "off", SSL: "on", Encryption: "TLS", AuthRequired: "on",
 		}
 		if way.tls {

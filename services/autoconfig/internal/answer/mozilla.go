@@ -34,15 +34,15 @@ func Mozilla(s Settings, domain string) ([]byte, error) {
 	}
 	return document(clientConfig{Version: "1.1", Provider: provider{
 		ID: domain, Domain: domain, Name: s.name(domain), ShortName: s.name(domain),
-		Incoming: s.mozilla(s.incoming()), Outgoing: s.mozilla(s.outgoing()),
+		Incoming: mozilla(s.incoming()), Outgoing: mozilla(s.outgoing()),
 	}})
 }
 
-func (s Settings) mozilla(servers []server) []mozillaServer {
+func mozilla(servers []server) []mozillaServer {
 	var out []mozillaServer
 	for _, way := range servers {
 		m := mozillaServer{
-			Type: way.protocol, Host: s.Host, Port: way.port, Socket: "STARTTLS",
+			Type: way.protocol, Host: way.host, Port: way.port, Socket: "STARTTLS",
 			Authentication: "password-cleartext", // within TLS
 			User:           "%EMAILADDRESS%",     // the mail program fills it in
 		}

@@ -106,19 +106,21 @@ func (c *config) shared() map[string]string {
 	return settings
 }
 
-// offered are the ports that mail programs are told: those on which the gateways listen.
+// offered is what mail programs are told: the names of the gateways, and the ports on which they listen.
 func (c *config) offered() map[string]string {
-	ports := map[string]string{}
+	out := map[string]string{
+		"autoconfig-imap-hostname": c.imap.Hostname, "autoconfig-pop3-hostname": c.pop3.Hostname, "autoconfig-smtp-hostname": c.smtp.Hostname,
+	}
 	for name, address := range map[string]string{
 		"imaps": c.imap.TLSListen, "imap": c.imap.Listen, "pop3s": c.pop3.TLSListen, "pop3": c.pop3.Listen,
 		"submissions": c.smtp.SubmissionsListen, "submission": c.smtp.SubmissionListen,
 	} {
-		ports["autoconfig-"+name+"-port"] = "0"
+		out["autoconfig-"+name+"-port"] = "0"
 		if _, port, err := net.SplitHostPort(address); err == nil { // what is wrong, the gateway tells
-			ports["autoconfig-"+name+"-port"] = port
+			out["autoconfig-"+name+"-port"] = port
 		}
 	}
-	return ports
+	return out
 }
 
 // fill sets the flags that nobody gave.
