@@ -229,7 +229,7 @@ func (b *Batcher[T, R]) work() {
 		case <-b.news:
 			idle = false
 		case <-timer.C:
-			idle = true
+			idle = wait == idleTime
 		}
 		b.mu.Lock()
 		b.waiting--
@@ -378,4 +378,5 @@ func (b *Batcher[T, R]) refuseQueue() {
 	}
 	b.queue, b.bytes = nil, 0
 	b.metrics.queue.Set(0)
+	b.end()
 }
