@@ -43,7 +43,7 @@ func run(ctx context.Context, s *service.Service, cfg *config) error {
 		return err
 	}
 	smtp, err := server.New(ctx, cfg.Config, server.Deps{
-		Log: s.Log, Registerer: s.Registry, Now: time.Now,
+		Log: s.Log, Registerer: s.Registry, Tracer: s.Tracer, Now: time.Now,
 		Directory: directoryv1.NewDirectoryServiceClient(directory),
 		Quota:     quotav1.NewQuotaServiceClient(quota),
 		Storage:   storagev1.NewStorageServiceClient(storage),

@@ -1,10 +1,11 @@
 package server
 
 import (
+	"io"
 	"strings"
 	"testing"
 
-	"github.com/prometheus/client_golang/prometheus/testutil"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/stretchr/testify/require"
 )
 
@@ -97,14 +98,54 @@ func TestEveryRecipientIsCountedOnce(t *testing.T) {
 	both(body, "452 4.2.2")
 	s.storage.failBefore = 100
 	both(body, "451 4.3.0")
-	require.NoError(t, testutil.GatherAndCompare(s.registry, strings.NewReader(`
-# HELP yubin_smtp_recipients_total Recipients of messages by outcome.
-# TYPE yubin_smtp_recipients_total counter
-yubin_smtp_recipients_total{listener="smtp",outcome="stored"} 2
-yubin_smtp_recipients_total{listener="smtp",outcome="refused"} 4
-yubin_smtp_recipients_total{listener="smtp",outcome="over_quota"} 1
-yubin_smtp_recipients_total{listener="smtp",outcome="deferred"} 3
-`), "yubin_smtp_recipients_total"))
+	s.storage.failBefore = 0
+	c.talk("MAIL FROM:<>", "250", "RCPT TO:<nobody@example.test>", "550 5.1.1", "RCPT TO:<carol@example.test>", "550 5.2.1", "RCPT TO:<x@foreign.example>", "550 5.7.1")
+	s.quota.set(func() { s.quota.full["alice"] = true })
+	c.talk("RCPT TO:<alice@example.test>", "552 5.2.2")
+	s.quota.set(func() { s.quota.down = true })
+	c.talk("RCPT TO:<bob@example.test>", "451 4.3.0", "QUIT", "221")
+	_, err := c.r.ReadByte()
+	require.ErrorIs(t, err, io.EOF)
+	require.Equal(t, map[string]float64{"stored": 2, "refused": 6, "over_quota": 2, "deferred": 4, "unknown": 1}, s.counted(t, "yubin_smtp_recipients_total", "outcome"))
+	require.Equal(t, map[string]float64{"EHLO": 1, "MAIL": 6, "RCPT": 15, "DATA": 5}, s.counted(t, "yubin_smtp_commands_total", "command"))
+	for name, want := range map[string]uint64{"yubin_smtp_delivery_seconds": 5, "yubin_smtp_commit_seconds": 2, "yubin_smtp_end_to_end_seconds": 1} {
+		require.Equal(t, want, s.observed(t, name), name)
+	}
+	require.Equal(t, map[string]float64{"greeted": 0, "authenticated": 0, "transaction": 0}, s.counted(t, "yubin_smtp_sessions", "state"))
+}
+
+// counted adds up the series of a metric of the listener smtp by a label.
+func (s *system) counted(t *testing.T, name, by string) map[string]float64 {
+	t.Helper()
+	out := map[string]float64{}
+	s.series(t, name, func(m *dto.Metric, labels map[string]string) {
+		out[labels[by]] += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+	})
+	return out
+}
+
+// observed counts the observations of a histogram of the listener smtp.
+func (s *system) observed(t *testing.T, name string) (n uint64) {
+	t.Helper()
+	s.series(t, name, func(m *dto.Metric, _ map[string]string) { n += m.GetHistogram().GetSampleCount() })
+	return n
+}
+
+func (s *system) series(t *testing.T, name string, each func(m *dto.Metric, labels map[string]string)) {
+	t.Helper()
+	families, err := s.registry.Gather()
+	require.NoError(t, err)
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			labels := map[string]string{}
+			for _, l := range m.GetLabel() {
+				labels[l.GetName()] = l.GetValue()
+			}
+			if f.GetName() == name && labels["listener"] == "smtp" {
+				each(m, labels)
+			}
+		}
+	}
 }
 
 // TestBDATThatIsGivenUp has the goroutine of a BDAT meet everything that can end it.

@@ -94,6 +94,13 @@ type quota struct {
 	size int64 // the last asked for
 }
 
+// set changes what it answers.
+func (q *quota) set(change func()) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	change()
+}
+
 func (q *quota) Check(_ context.Context, req *quotav1.CheckRequest) (*quotav1.CheckResponse, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

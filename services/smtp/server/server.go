@@ -15,6 +15,7 @@ import (
 
 	"github.com/yubin-mail/yubin/pkg/gateway"
 	"github.com/yubin-mail/yubin/pkg/lifecycle"
+	"github.com/yubin-mail/yubin/pkg/telemetry"
 	directoryv1 "github.com/yubin-mail/yubin/proto/yubin/directory/v1"
 	quotav1 "github.com/yubin-mail/yubin/proto/yubin/quota/v1"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
@@ -27,6 +28,7 @@ import (
 type Deps struct {
 	Log        *slog.Logger
 	Registerer prometheus.Registerer // may be nil
+	Tracer     *telemetry.Tracer     // may be nil
 	Now        func() time.Time
 	Directory  directoryv1.DirectoryServiceClient
 	Quota      quotav1.QuotaServiceClient
@@ -110,7 +112,7 @@ func role(listener string) session.Role {
 
 func (s *Server) newServer(role session.Role) *smtp.Server {
 	clients := session.Clients{Directory: s.deps.Directory, Quota: s.deps.Quota, Storage: s.deps.Storage}
-	server := smtp.NewServer(session.NewBackend(s.sessions, role, clients, s.deps.Log, s.deps.Now, s.metrics))
+	server := smtp.NewServer(session.NewBackend(s.sessions, role, clients, s.deps.Log, s.deps.Now, s.deps.Tracer, s.metrics))
 	server.LMTP = role == session.RoleLMTP
 	server.Domain = s.cfg.Hostname
 	server.TLSConfig = s.gateway.TLS

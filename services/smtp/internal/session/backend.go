@@ -11,7 +11,6 @@ import (
 
 	"github.com/emersion/go-smtp"
 	"github.com/google/uuid"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/yubin-mail/yubin/pkg/telemetry"
 	directoryv1 "github.com/yubin-mail/yubin/proto/yubin/directory/v1"
@@ -64,13 +63,14 @@ type Backend struct {
 	poster  *post.Poster
 	log     *slog.Logger
 	now     func() time.Time
-	metrics *Metrics
+	tracer  *telemetry.Tracer
+	metrics *roleMetrics
 }
 
-// NewBackend makes the backend of a role.
-func NewBackend(cfg Config, role Role, clients Clients, log *slog.Logger, now func() time.Time, metrics *Metrics) *Backend {
+// NewBackend makes the backend of a role. tracer may be nil.
+func NewBackend(cfg Config, role Role, clients Clients, log *slog.Logger, now func() time.Time, tracer *telemetry.Tracer, metrics *Metrics) *Backend {
 	return &Backend{
-		cfg: cfg, role: role, clients: clients, log: log.With("listener", string(role)), now: now, metrics: metrics,
+		cfg: cfg, role: role, clients: clients, log: log.With("listener", string(role)), now: now, tracer: tracer, metrics: metrics.of(role),
 		poster: post.New(clients.Storage),
 	}
 }
@@ -91,43 +91,13 @@ func (b *Backend) NewSession(c *smtp.Conn) (smtp.Session, error) {
 		return nil, errors.New("connection is not of a wire.Listener")
 	}
 	s.leaveWith(Farewell(b.cfg.Hostname))
-	return s, nil
+	s.enter(greeted)
+	return s, s.done("EHLO", 250, nil)
 }
 
 // Farewell is what a session hears that is ended between commands (RFC 5321 section 3.8).
 func Farewell(hostname string) string {
 	return "421 4.3.2 " + hostname + " Service shutting down, please try again\r\n"
-}
-
-// Metrics of the sessions.
-type Metrics struct {
-	commands   *prometheus.CounterVec
-	recipients *prometheus.CounterVec
-	delivery   *prometheus.HistogramVec
-	bytes      *prometheus.CounterVec
-}
-
-// NewMetrics registers them.
-func NewMetrics(reg prometheus.Registerer) *Metrics {
-	return &Metrics{
-		commands: telemetry.Register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "yubin_smtp_commands_total",
-			Help: "Commands by listener, verb, reply code and enhanced status code.",
-		}, []string{"listener", "command", "code", "enhanced"})),
-		recipients: telemetry.Register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "yubin_smtp_recipients_total",
-			Help: "Recipients of messages by outcome.",
-		}, []string{"listener", "outcome"})),
-		delivery: telemetry.Register(reg, prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    "yubin_smtp_delivery_seconds",
-			Help:    "Time from the first octet of a message to its answer.",
-			Buckets: prometheus.ExponentialBuckets(0.001, 2, 18),
-		}, []string{"listener"})),
-		bytes: telemetry.Register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "yubin_smtp_received_bytes_total",
-			Help: "Octets of accepted messages.",
-		}, []string{"listener"})),
-	}
 }
 
 // transmission is the type of RFC 3848 and RFC 6531 section 4.3 for the Received field.

@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/emersion/go-smtp"
 	"github.com/google/uuid"
 
+	"github.com/yubin-mail/yubin/pkg/telemetry"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 	"github.com/yubin-mail/yubin/services/smtp/internal/intake"
 	"github.com/yubin-mail/yubin/services/smtp/internal/trace"
@@ -18,6 +20,7 @@ import (
 const (
 	outcomeStored    = "stored"
 	outcomeOverQuota = "over_quota"
+	outcomeUnknown   = "unknown"
 	outcomeDeferred  = "deferred" // the peer will send again
 	outcomeRefused   = "refused"
 )
@@ -95,7 +98,7 @@ func (s *session) postFromUser(d *delivery) error {
 }
 
 // receive reads the header, checks it, and calls post with the delivery. It counts time and outcome. Its error is an answer.
-func (s *session) receive(r io.Reader, post func(*delivery) error) error {
+func (s *session) receive(r io.Reader, post func(*delivery) error) (err error) {
 	begin := s.backend.now()
 	receiving := make(chan struct{})
 	defer close(receiving)
@@ -103,7 +106,8 @@ func (s *session) receive(r io.Reader, post func(*delivery) error) error {
 	s.receiving = receiving
 	s.mu.Unlock()
 	s.wire.BeginMessage()
-	msg, err := intake.Read(r, s.backend.cfg.Limits)
+	var msg *intake.Message
+	msg, err = intake.Read(r, s.backend.cfg.Limits)
 	if errors.Is(err, smtp.ErrDataReset) {
 		s.wire.EndMessage()
 		return err
@@ -112,15 +116,18 @@ func (s *session) receive(r io.Reader, post func(*delivery) error) error {
 	if !open {
 		return smtp.ErrDataReset
 	}
-	d := &delivery{session: s, mail: mail, id: uuid.NewString(), time: begin}
+	ctx, span := s.trace(mail.ctx, "DATA")
+	defer func() { span.End(err) }()
+	d := &delivery{session: s, ctx: ctx, mail: mail, id: uuid.NewString(), time: begin}
+	span.String("delivery", d.id)
 	if err == nil {
-		err = s.check(msg, mail)
+		err = s.check(ctx, msg, mail)
 	}
 	if err == nil {
 		d.header, d.body = msg.Header, d.content(msg)
 		err = post(d)
 	}
-	s.backend.metrics.delivery.WithLabelValues(string(s.backend.role)).Observe(s.backend.now().Sub(begin).Seconds())
+	telemetry.Observe(ctx, s.backend.metrics.delivery, s.backend.now().Sub(begin).Seconds())
 	if err == nil {
 		return nil
 	}
@@ -129,6 +136,8 @@ func (s *session) receive(r io.Reader, post func(*delivery) error) error {
 	case d.accounts > 0: // storage has answered, and post has counted
 	case answer.Temporary():
 		s.count(outcomeDeferred, len(mail.to))
+	case answer == errUnknownRecipient:
+		s.count(outcomeUnknown, len(mail.to))
 	default:
 		s.count(outcomeRefused, len(mail.to))
 	}
@@ -136,7 +145,7 @@ func (s *session) receive(r io.Reader, post func(*delivery) error) error {
 }
 
 // check refuses a message that loops, or whose author is not the account that logged in.
-func (s *session) check(msg *intake.Message, mail transaction) error {
+func (s *session) check(ctx context.Context, msg *intake.Message, mail transaction) error {
 	if msg.Count("Received") > s.backend.cfg.MaxHops {
 		return errLoop
 	}
@@ -158,7 +167,7 @@ func (s *session) check(msg *intake.Message, mail transaction) error {
 		return errSenderNotOwned
 	}
 	for _, author := range authors {
-		if err := s.authorize(author); err != nil {
+		if err := s.authorize(ctx, author); err != nil {
 			return err
 		}
 	}
@@ -166,12 +175,13 @@ func (s *session) check(msg *intake.Message, mail transaction) error {
 }
 
 func (s *session) count(outcome string, n int) {
-	s.backend.metrics.recipients.WithLabelValues(string(s.backend.role), outcome).Add(float64(n))
+	s.backend.metrics.outcomes[outcome].Add(float64(n))
 }
 
 // delivery is one message on its way to storage.
 type delivery struct {
 	session *session
+	ctx     context.Context
 	mail    transaction
 	id      string
 	header  []byte
@@ -232,10 +242,12 @@ func (d *delivery) post(allOrNone bool) error {
 			})
 		}
 	}
-	res, size, err := s.backend.poster.Deliver(d.mail.ctx, header, d.body)
+	body := &clocked{r: d.body}
+	res, size, err := s.backend.poster.Deliver(d.ctx, header, body)
 	if err != nil {
 		return err
 	}
+	telemetry.Since(d.ctx, s.backend.metrics.commit, body.last)
 	d.accounts, d.stored, d.gone = len(header.GetRecipients()), map[string]bool{}, map[string]bool{}
 	for _, r := range res.GetResults() {
 		switch r.GetStatus() {
@@ -249,10 +261,11 @@ func (d *delivery) post(allOrNone bool) error {
 	}
 	s.count(outcomeStored, len(d.stored))
 	s.count(outcomeOverQuota, d.full)
-	s.count(outcomeRefused, len(d.gone))
+	s.count(outcomeUnknown, len(d.gone))
 	s.count(outcomeDeferred, d.accounts-len(d.stored)-d.full-len(d.gone))
 	if len(d.stored) > 0 {
-		s.backend.metrics.bytes.WithLabelValues(string(s.backend.role)).Add(float64(size))
+		s.backend.metrics.bytes.Add(float64(size))
+		telemetry.Since(d.ctx, s.backend.metrics.endToEnd, d.mail.begun)
 	}
 	s.log.Info("message", "delivery", d.id, "bytes", size, "stored", len(d.stored), "over_quota", d.full, "accounts", d.accounts)
 	return nil

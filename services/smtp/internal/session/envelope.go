@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -21,10 +22,13 @@ const maxPath = 64 + len("@") + 255
 
 // Mail implements smtp.Session: MAIL FROM (RFC 5321 section 4.1.1.2).
 func (s *session) Mail(from string, opts *smtp.MailOptions) error {
-	return s.done("MAIL", 250, s.begin(from, opts))
+	ctx, span := s.trace(s.ctx, "MAIL")
+	err := s.begin(ctx, from, opts)
+	span.End(err)
+	return s.done("MAIL", 250, err)
 }
 
-func (s *session) begin(from string, opts *smtp.MailOptions) error {
+func (s *session) begin(ctx context.Context, from string, opts *smtp.MailOptions) error {
 	if s.mail != nil {
 		return errBadSequence
 	}
@@ -37,21 +41,26 @@ func (s *session) begin(from string, opts *smtp.MailOptions) error {
 			return errAuthRequired // RFC 6409 section 4.3
 		}
 		if from != "" {
-			if err := s.authorize(from); err != nil {
+			if err := s.authorize(ctx, from); err != nil {
 				return err
 			}
 		}
 	}
-	ctx, cancel := s.call()
+	ctx, cancel := s.call(ctx)
 	defer cancel()
 	if err := s.received(ctx); err != nil {
 		return err
 	}
 	mail := &transaction{helo: s.conn.Hostname(), from: from, size: opts.Size, utf8: opts.UTF8}
 	mail.ctx, mail.cancel = context.WithCancel(s.ctx)
+	if mail.begun = time.Now(); s.messages == 0 {
+		mail.begun = s.wire.Since()
+	}
+	s.messages++
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mail = mail
+	s.enterLocked(inTransaction)
 	return nil
 }
 
@@ -81,8 +90,8 @@ func checkSender(from string, smtputf8 bool) error {
 }
 
 // authorize checks that an address belongs to the account that logged in (RFC 6409 section 6.1).
-func (s *session) authorize(address string) error {
-	ctx, cancel := s.call()
+func (s *session) authorize(ctx context.Context, address string) error {
+	ctx, cancel := s.call(ctx)
 	defer cancel()
 	res, err := s.backend.clients.Directory.AuthorizeSender(ctx, &directoryv1.AuthorizeSenderRequest{
 		AccountId: s.account.GetAccountId(), Address: address,
@@ -101,11 +110,30 @@ func (s *session) authorize(address string) error {
 
 // Rcpt implements smtp.Session: RCPT TO (RFC 5321 section 4.1.1.3). This is where the sender learns that a mailbox is full.
 func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
-	return s.done("RCPT", 250, s.add(to))
+	ctx, span := s.trace(s.ctx, "RCPT")
+	err := s.add(ctx, to)
+	span.End(err)
+	if err != nil {
+		s.count(outcomeOf(s.backend.answer(err)), 1)
+	}
+	return s.done("RCPT", 250, err)
 }
 
-func (s *session) add(to string) error {
-	ctx, cancel := s.call()
+// outcomeOf is the outcome of a recipient that was refused at RCPT.
+func outcomeOf(answer *smtp.SMTPError) string {
+	switch {
+	case answer == errUnknownRecipient:
+		return outcomeUnknown
+	case answer == errFullForGood, answer == errFullForNow:
+		return outcomeOverQuota
+	case answer.Temporary():
+		return outcomeDeferred
+	}
+	return outcomeRefused
+}
+
+func (s *session) add(ctx context.Context, to string) error {
+	ctx, cancel := s.call(ctx)
 	defer cancel()
 	address := quoted(to)
 	res, err := s.backend.clients.Directory.Resolve(ctx, &directoryv1.ResolveRequest{Address: address})

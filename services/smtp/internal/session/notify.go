@@ -3,6 +3,7 @@ package session
 import (
 	"fmt"
 
+	"github.com/yubin-mail/yubin/pkg/telemetry"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 	"github.com/yubin-mail/yubin/services/smtp/internal/dsn"
 )
@@ -27,7 +28,7 @@ func (d *delivery) notify() {
 			})
 		}
 	}
-	ctx, cancel := s.call()
+	ctx, cancel := s.call(telemetry.WithSpanOf(s.ctx, d.ctx)) // the transaction may be given up meanwhile
 	defer cancel()
 	_, err := s.backend.clients.Storage.DeliverNotice(ctx, &storagev1.DeliverNoticeRequest{
 		DeliveryId: "dsn-" + d.id, AccountId: s.account.GetAccountId(), Message: report.Message(),

@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"strconv"
 	"sync"
+	"time"
 
 	"github.com/emersion/go-smtp"
 
 	yubinsasl "github.com/yubin-mail/yubin/pkg/sasl"
+	"github.com/yubin-mail/yubin/pkg/telemetry"
 	directoryv1 "github.com/yubin-mail/yubin/proto/yubin/directory/v1"
 	"github.com/yubin-mail/yubin/services/smtp/internal/wire"
 )
@@ -32,15 +33,18 @@ type session struct {
 	account  *directoryv1.Account // who logged in; not changed within a transaction
 	login    *yubinsasl.Exchange  // the last one that began
 	failures int                  // logins refused
+	messages int                  // that came in
 
 	mu        sync.Mutex
-	mail      *transaction  // nil between transactions
+	mail      *transaction // nil between transactions
+	phase     phase
 	receiving chan struct{} // of the last message; closed when it has been dealt with
 }
 
 // transaction is one mail transaction (RFC 5321 section 3.3).
 type transaction struct {
 	ctx    context.Context // ends with it
+	begun  time.Time       // of the connection for the first, of MAIL for others
 	cancel context.CancelFunc
 
 	helo string
@@ -93,6 +97,7 @@ func (s *session) Reset() {
 	if s.mail != nil {
 		s.mail.cancel()
 		s.mail = nil
+		s.enterLocked(s.rest())
 	}
 	s.mu.Unlock()
 	s.wire.EndMessage()
@@ -101,6 +106,7 @@ func (s *session) Reset() {
 // Logout implements smtp.Session: the end of the connection, or of its part before STARTTLS.
 func (s *session) Logout() error {
 	s.cancel()
+	s.enter(ended)
 	s.wire.OnLeave(func() {}) // what was the connection may lie under TLS now
 	return nil
 }
@@ -118,17 +124,40 @@ func (s *session) leaveWith(answer string) {
 
 // done counts a command's answer and passes it on. Without an error the code is success.
 func (s *session) done(command string, success int, err error) error {
-	code, enhanced := success, "2"
+	key := answered{command: command, code: success}
 	if err != nil {
 		e := s.backend.answer(err)
-		code, enhanced = e.Code, fmt.Sprintf("%d.%d.%d", e.EnhancedCode[0], e.EnhancedCode[1], e.EnhancedCode[2])
-		err = e
+		key.code, key.enhanced = e.Code, e.EnhancedCode
+		err = s.withID(e)
 	}
-	s.backend.metrics.commands.WithLabelValues(string(s.backend.role), command, strconv.Itoa(code), enhanced).Inc()
+	s.backend.metrics.commands.Get(key).Inc()
+	if command == "AUTH" {
+		s.backend.metrics.logins[loginResult(key.code)].Inc()
+		if err == nil {
+			s.enter(authenticated)
+		}
+	}
 	return err
 }
 
+// withID tells the client the session's id where something is wrong here: it is in the logs too.
+func (s *session) withID(e *smtp.SMTPError) *smtp.SMTPError {
+	if e != errUnavailable {
+		return e
+	}
+	told := *e
+	told.Message += " (session " + s.id + ")"
+	return &told
+}
+
+// trace begins the trace of a command, within ctx.
+func (s *session) trace(ctx context.Context, command string) (context.Context, telemetry.Span) {
+	ctx, span := s.backend.tracer.Begin(ctx, "smtp", command)
+	span.String("session", s.id)
+	return ctx, span
+}
+
 // call bounds one question to another service.
-func (s *session) call() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(s.ctx, s.backend.cfg.CallTimeout)
+func (s *session) call(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, s.backend.cfg.CallTimeout)
 }

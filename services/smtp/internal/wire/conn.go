@@ -32,6 +32,7 @@ type Timeouts struct {
 type Conn struct {
 	net.Conn
 	timeouts Timeouts
+	since    time.Time
 
 	mu       sync.Mutex
 	awaiting bool      // a command is awaited
@@ -46,8 +47,11 @@ type Conn struct {
 
 // newConn wraps a connection, which is left without a word until OnLeave.
 func newConn(c net.Conn, t Timeouts) *Conn {
-	return &Conn{Conn: c, timeouts: t, farewell: func() {}, removed: func() {}}
+	return &Conn{Conn: c, timeouts: t, since: time.Now(), farewell: func() {}, removed: func() {}}
 }
+
+// Since is when the connection was made.
+func (c *Conn) Since() time.Time { return c.since }
 
 // onClose sets what is called when the connection is closed, any number of times; at once if it is closed already.
 func (c *Conn) onClose(removed func()) {
