@@ -52,12 +52,13 @@ test-e2e: test-setup ## Run the end-to-end tests with real clients
 	CGO_ENABLED=1 go test -race -count=1 -timeout 40m ./tests/...
 
 .PHONY: lint
-lint: lint-go lint-proto lint-mod ## Check style, protos, module files and generated code
+lint: lint-go lint-proto lint-mod lint-dashboards ## Check style, protos, module files, generated code and dashboards
 
 .PHONY: lint-go
 lint-go:
 	@mkdir -p .cache && cd tools && GOWORK=off go build -o ../.cache/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 	.cache/golangci-lint run $(PACKAGES)
+	cd tools/dashboards && GOWORK=off ../../.cache/golangci-lint run ./...
 
 .PHONY: lint-proto
 lint-proto: .cache/buf
@@ -68,15 +69,20 @@ lint-proto: .cache/buf
 
 .PHONY: lint-mod
 lint-mod:
-	@for m in $(MODULES); do (cd $$m && GOWORK=off go mod tidy -diff) || exit 1; done
+	@for m in $(MODULES) tools/dashboards; do (cd $$m && GOWORK=off go mod tidy -diff) || exit 1; done
+
+.PHONY: lint-dashboards
+lint-dashboards: ## Check the dashboards: what Grafana's linter asks for, and that every query can be parsed
+	cd tools/dashboards && GOWORK=off go test ./...
 
 .cache/buf: tools/go.mod
 	@mkdir -p .cache && cd tools && GOWORK=off go build -o ../.cache/buf github.com/bufbuild/buf/cmd/buf
 
 .PHONY: generate
-generate: .cache/buf ## Generate code from the protos
+generate: .cache/buf ## Generate code from the protos, and the dashboards; the chart gets those and the rules of Prometheus
 	@cd tools && GOWORK=off go build -o ../.cache/ google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc
 	cd proto && PATH=$(CURDIR)/.cache:$$PATH ../.cache/buf generate
+	cd tools/dashboards && GOWORK=off go run . -root ../..
 
 .PHONY: lint-chart
 lint-chart: .cache/helm ## Check the chart: lint, what is derived from its values, its objects against the API's types
@@ -108,7 +114,7 @@ bench: test-setup ## Compare with Postfix and Dovecot (BENCH='-rounds 5 -workloa
 
 .PHONY: tidy
 tidy: ## Tidy every module and the workspace
-	@for m in $(MODULES) tools tools/kube; do (cd $$m && GOWORK=off go mod tidy) || exit 1; done
+	@for m in $(MODULES) tools tools/kube tools/dashboards; do (cd $$m && GOWORK=off go mod tidy) || exit 1; done
 
 .PHONY: clean
 clean: ## Remove what was built (not the data)

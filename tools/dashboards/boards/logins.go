@@ -35,7 +35,7 @@ func Logins() Board {
 			Section("Certificates",
 				Graph("Until certificates end", "By file; those of the public listeners and those between the services. They are read again when they change.", "dtdurations",
 					Q(`min by (file) (yubin_tls_certificate_expiry_timestamp_seconds{@}) - time()`, "{{file}}")).From0(0).Wide(12),
-				Graph("Certificates read again", "By result. error: the new file cannot be read, and the old certificate stays in use until it ends.", "short",
+				Graph("Certificates read again in an hour", "By result. error: the new file cannot be read, and the old certificate stays in use until it ends.", "short",
 					Q(`sum by (result) (increase(yubin_tls_reloads_total{@}[1h]))`, "{{result}}")).From0(0).Wide(12),
 			),
 			processes("directory"),
