@@ -43,7 +43,7 @@ func run(ctx context.Context, s *service.Service, cfg *config) error {
 		return err
 	}
 	imap, err := server.New(ctx, cfg.Config, server.Deps{
-		Log: s.Log, Registerer: s.Registry, Now: time.Now, Version: s.Version,
+		Log: s.Log, Registerer: s.Registry, Tracer: s.Tracer, Now: time.Now, Version: s.Version,
 		Directory: directoryv1.NewDirectoryServiceClient(directory),
 		Quota:     quotav1.NewQuotaServiceClient(quota),
 		Storage:   storagev1.NewStorageServiceClient(storage),

@@ -36,7 +36,7 @@ func run(ctx context.Context, s *service.Service, cfg *config) error {
 		return err
 	}
 	pop3, err := server.New(ctx, cfg.Config, server.Deps{
-		Log: s.Log, Registerer: s.Registry,
+		Log: s.Log, Registerer: s.Registry, Tracer: s.Tracer,
 		Directory: directoryv1.NewDirectoryServiceClient(directory),
 		Storage:   storagev1.NewStorageServiceClient(storage),
 	})

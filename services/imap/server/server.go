@@ -11,6 +11,7 @@ import (
 
 	"github.com/yubin-mail/yubin/pkg/gateway"
 	"github.com/yubin-mail/yubin/pkg/lifecycle"
+	"github.com/yubin-mail/yubin/pkg/telemetry"
 	directoryv1 "github.com/yubin-mail/yubin/proto/yubin/directory/v1"
 	quotav1 "github.com/yubin-mail/yubin/proto/yubin/quota/v1"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
@@ -22,6 +23,7 @@ import (
 type Deps struct {
 	Log        *slog.Logger
 	Registerer prometheus.Registerer // may be nil
+	Tracer     *telemetry.Tracer     // may be nil
 	Now        func() time.Time
 	// Version is told to clients that ask by ID.
 	Version   string
@@ -48,7 +50,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Server, error) {
 	}
 	views := view.NewManager(deps.Storage, view.Options{Log: deps.Log, Registerer: deps.Registerer, PollInterval: cfg.PollInterval})
 	sessions := session.New(session.Options{
-		Log: deps.Log, Registerer: deps.Registerer, Now: deps.Now,
+		Log: deps.Log, Registerer: deps.Registerer, Tracer: deps.Tracer, Now: deps.Now,
 		Storage: deps.Storage, Directory: deps.Directory, Quota: deps.Quota,
 		Views: views, Sessions: g.Sessions,
 		TLS: g.TLS, InsecureAuth: cfg.InsecureAuth, Hostname: cfg.Hostname, Version: deps.Version,

@@ -109,7 +109,7 @@ func TestServe(t *testing.T) {
 		}
 		r := bufio.NewReader(conn)
 		line, err := r.ReadString('\n')
-		if err != nil || !strings.HasPrefix(line, "* OK [CAPABILITY IMAP4rev2 IMAP4rev1 ") || !strings.HasSuffix(line, "] imap.example.test Yubin ready\r\n") {
+		if err != nil || !strings.HasPrefix(line, "* OK [CAPABILITY IMAP4rev2 IMAP4rev1 ") || !strings.Contains(line, "] imap.example.test Yubin ready (session ") {
 			t.Fatalf("%s: greeting is %q, %v", listener, line, err)
 		}
 		if secure := listener == "imaps"; strings.Contains(line, "STARTTLS") == secure || strings.Contains(line, "AUTH=PLAIN") != secure {

@@ -106,7 +106,9 @@ func (w *world) dial(listener string) *client {
 func (w *world) connect() *client {
 	w.t.Helper()
 	c := w.dial("pop3")
-	c.want("+OK Yubin POP3 server pop.example.test")
+	if greeting := c.line(); !strings.HasPrefix(greeting, "+OK Yubin POP3 server pop.example.test (session ") {
+		w.t.Fatalf("greeting %q", greeting)
+	}
 	return c
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/yubin-mail/yubin/pkg/gateway"
 	"github.com/yubin-mail/yubin/pkg/lifecycle"
+	"github.com/yubin-mail/yubin/pkg/telemetry"
 	directoryv1 "github.com/yubin-mail/yubin/proto/yubin/directory/v1"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 	"github.com/yubin-mail/yubin/services/pop3/internal/session"
@@ -18,6 +19,7 @@ import (
 type Deps struct {
 	Log        *slog.Logger
 	Registerer prometheus.Registerer // may be nil
+	Tracer     *telemetry.Tracer     // may be nil
 	Directory  directoryv1.DirectoryServiceClient
 	Storage    storagev1.StorageServiceClient
 }
@@ -47,7 +49,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Server, error) {
 		LoginDelay:      cfg.LoginDelay,
 		MaxAuthFailures: cfg.MaxAuthFailures,
 		MaxBadCommands:  cfg.MaxBadCommands,
-	}, session.Clients{Directory: deps.Directory, Storage: deps.Storage}, deps.Log, session.NewMetrics(deps.Registerer))
+	}, session.Clients{Directory: deps.Directory, Storage: deps.Storage}, deps.Log, deps.Tracer, session.NewMetrics(deps.Registerer))
 	return &Server{gateway: g, sessions: sessions}, nil
 }
 

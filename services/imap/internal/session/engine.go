@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/yubin-mail/yubin/pkg/listen"
+	"github.com/yubin-mail/yubin/pkg/telemetry"
 	directoryv1 "github.com/yubin-mail/yubin/proto/yubin/directory/v1"
 	quotav1 "github.com/yubin-mail/yubin/proto/yubin/quota/v1"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
@@ -38,6 +39,7 @@ type Limits struct {
 type Options struct {
 	Log        *slog.Logger
 	Registerer prometheus.Registerer // may be nil
+	Tracer     *telemetry.Tracer     // may be nil
 	Now        func() time.Time
 	Storage    storagev1.StorageServiceClient
 	Directory  directoryv1.DirectoryServiceClient

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/yubin-mail/yubin/pkg/telemetry"
 	directoryv1 "github.com/yubin-mail/yubin/proto/yubin/directory/v1"
 	"github.com/yubin-mail/yubin/services/imap/internal/wire"
 )
@@ -19,6 +20,7 @@ import (
 type session struct {
 	*Engine
 	conn   *timedConn
+	id     string // for support
 	remote string // the client's address without port
 	dec    *wire.Decoder
 	enc    *wire.Encoder
@@ -36,6 +38,8 @@ type session struct {
 	failures           int // logins refused
 	bads               int // BAD in a row
 	tag                string
+	busy               time.Duration // of the commands since the login, until listed
+	listed             bool          // a FETCH has ended
 
 	mu     sync.Mutex // guards reason and cancel
 	reason string     // why to leave; "" while the session may stay
@@ -45,6 +49,7 @@ func newSession(e *Engine, conn net.Conn) *session {
 	s := &session{
 		Engine: e,
 		conn:   &timedConn{conn: conn, now: e.Now, writeTimeout: e.Limits.Write},
+		id:     telemetry.SessionID(),
 		remote: remoteIP(conn.RemoteAddr()),
 		cancel: func() {},
 		state:  notAuthenticated,
@@ -108,7 +113,7 @@ func (s *session) serve(ctx context.Context, implicitTLS bool) {
 	s.mu.Lock()
 	s.cancel = cancel
 	s.mu.Unlock()
-	s.metrics.sessions.WithLabelValues(s.state.String()).Inc()
+	s.metrics.sessions.Get(s.state).Inc()
 	s.loginBy = s.Now().Add(s.Limits.LoginTimeout)
 	err := s.guarded(ctx, implicitTLS)
 	s.end(err)
@@ -119,7 +124,7 @@ func (s *session) guarded(ctx context.Context, implicitTLS bool) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v", p)
-			s.Log.Error("session panicked", "panic", p, "stack", string(debug.Stack()))
+			s.Log.Error("session panicked", "session", s.id, "panic", p, "stack", string(debug.Stack()))
 			s.enc.Untagged(wire.StatusBye, "SERVERBUG", "internal error")
 		}
 	}()
@@ -128,7 +133,7 @@ func (s *session) guarded(ctx context.Context, implicitTLS bool) (err error) {
 			return err
 		}
 	}
-	s.enc.Untagged(wire.StatusOK, "CAPABILITY "+s.capabilityList(), s.Hostname+" Yubin ready")
+	s.enc.Untagged(wire.StatusOK, "CAPABILITY "+s.capabilityList(), s.Hostname+" Yubin ready (session "+s.id+")")
 	return s.loop(ctx)
 }
 
@@ -160,7 +165,7 @@ func (s *session) end(err error) {
 		s.enc.Untagged(wire.StatusBye, "", bye.Text)
 	} else if err != nil {
 		cause = "broken"
-		s.Log.Debug("session broke", "error", err)
+		s.Log.Debug("session broke", "session", s.id, "error", err)
 	}
 	_ = s.enc.Flush() // the client may have gone
 	s.unselect()
@@ -168,7 +173,7 @@ func (s *session) end(err error) {
 		s.release(s.account.GetAccountId())
 	}
 	_ = s.conn.inner().Close()
-	s.metrics.sessions.WithLabelValues(s.state.String()).Dec()
+	s.metrics.sessions.Get(s.state).Dec()
 	s.metrics.ends.WithLabelValues(cause).Inc()
 }
 
@@ -211,15 +216,24 @@ func (s *session) next(ctx context.Context) error {
 			s.conn.limit(time.Time{}, s.Limits.Stall)
 		}
 		if err == nil {
-			r, err = c.run(ctx, s)
+			r, ctx, err = s.traced(ctx, c)
 		}
 	}
 	result, err := s.finish(c, name, r, err)
-	s.metrics.commands.WithLabelValues(label, result).Inc()
-	if label != "IDLE" { // it lasts as long as the client likes
-		s.metrics.seconds.WithLabelValues(label).Observe(s.Now().Sub(begun).Seconds())
-	}
+	s.timed(ctx, label, result, s.Now().Sub(begun))
 	return err
+}
+
+// traced runs a command, and gives the context of its trace.
+func (s *session) traced(ctx context.Context, c *command) (reply, context.Context, error) {
+	var span telemetry.Span
+	if c.name != "IDLE" { // it lasts as long as the client likes
+		ctx, span = s.Tracer.Begin(ctx, "imap", c.name)
+		span.String("session", s.id)
+	}
+	r, err := c.run(ctx, s)
+	span.End(err)
+	return r, ctx, err
 }
 
 // commandEnd is when a command that begins now must have arrived.
@@ -323,9 +337,12 @@ func (s *session) finish(c *command, name string, r reply, err error) (result st
 	}
 	a, bug := answerFor(err)
 	if bug {
-		s.Log.Error("command failed", "command", name, "error", err)
+		s.Log.Error("command failed", "session", s.id, "command", name, "error", err)
 	} else if a.code == "UNAVAILABLE" {
-		s.Log.Warn("command failed", "command", name, "error", err)
+		s.Log.Warn("command failed", "session", s.id, "command", name, "error", err)
+	}
+	if bug || a.code == "UNAVAILABLE" {
+		a.text += " (session " + s.id + ")"
 	}
 	if s.tag == "" {
 		s.enc.Untagged(a.status, a.code, a.text)
@@ -344,8 +361,11 @@ func (s *session) finish(c *command, name string, r reply, err error) (result st
 
 // to changes the state.
 func (s *session) to(next state) {
-	s.metrics.sessions.WithLabelValues(s.state.String()).Dec()
-	s.metrics.sessions.WithLabelValues(next.String()).Inc()
+	s.metrics.sessions.Get(s.state).Dec()
+	s.metrics.sessions.Get(next).Inc()
+	if next == notAuthenticated {
+		s.busy, s.listed = 0, false
+	}
 	s.state = next
 }
 

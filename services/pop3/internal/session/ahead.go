@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 )
@@ -25,16 +26,16 @@ type ahead struct {
 	held map[int]held
 }
 
-// held is a message in memory, which was not given out yet.
-type held []byte
+// held are the pieces of a message in memory that were not given out yet. None is empty.
+type held [][]byte
 
 // Next implements source.
 func (h *held) Next() ([]byte, error) {
 	if len(*h) == 0 {
 		return nil, io.EOF
 	}
-	content := *h
-	*h = nil
+	content := (*h)[0]
+	*h = (*h)[1:]
 	return content, nil
 }
 
@@ -89,8 +90,9 @@ func (s *Session) readAhead(ctx context.Context, n int) map[int]held {
 		page, err = stream.Recv()
 		for _, m := range page.GetMessages() {
 			number, asked := numbers[m.GetState().GetUid()]
-			if whole := m.GetWhole(); asked && uint64(len(whole)) == s.drop.messages[number-1].size && len(whole) > 0 {
-				found[number] = whole
+			prefix, whole := m.GetWholePrefix(), m.GetWhole()
+			if asked && uint64(len(prefix)+len(whole)) == s.drop.messages[number-1].size && len(whole) > 0 {
+				found[number] = slices.DeleteFunc(held{prefix, whole}, func(piece []byte) bool { return len(piece) == 0 })
 			}
 		}
 	}

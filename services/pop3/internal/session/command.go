@@ -79,6 +79,9 @@ func (s *Session) fail(f failure) {
 		_, _ = fmt.Fprintf(s.w, "[%s] ", f.code)
 	}
 	_, _ = fmt.Fprintf(s.w, s.language.texts[f.text], f.args...)
+	if f.text == textUnavailable {
+		_, _ = fmt.Fprintf(s.w, " (session %s)", s.id)
+	}
 	_, _ = s.w.WriteString("\r\n")
 }
 
@@ -102,7 +105,10 @@ func (s *Session) dispatch(ctx context.Context, line string) error {
 		return s.bad(failure{text: textUnknown})
 	}
 	begun := time.Now()
+	ctx, span := s.server.tracer.Begin(ctx, "pop3", parsed.Name)
+	span.String("session", s.id)
 	err = s.run(ctx, cmd, parsed.Arg)
+	span.End(err)
 	result := "ok"
 	f, failed := errors.AsType[failure](err)
 	switch {
@@ -116,8 +122,7 @@ func (s *Session) dispatch(ctx context.Context, line string) error {
 	case err != nil && !errors.Is(err, errClose):
 		result = "closed"
 	}
-	s.server.metrics.commands.WithLabelValues(parsed.Name, result).Inc()
-	s.server.metrics.seconds.WithLabelValues(parsed.Name).Observe(time.Since(begun).Seconds())
+	s.timed(ctx, parsed.Name, result, time.Since(begun))
 	return err
 }
 

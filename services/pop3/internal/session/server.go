@@ -17,6 +17,7 @@ import (
 
 	"github.com/hashicorp/golang-lru/v2/expirable"
 
+	"github.com/yubin-mail/yubin/pkg/telemetry"
 	directoryv1 "github.com/yubin-mail/yubin/proto/yubin/directory/v1"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 )
@@ -51,6 +52,7 @@ type Server struct {
 	config  Config
 	clients Clients
 	log     *slog.Logger
+	tracer  *telemetry.Tracer
 	metrics *Metrics
 	// logins remembers for the login delay who has logged in.
 	logins *expirable.LRU[string, struct{}]
@@ -59,9 +61,9 @@ type Server struct {
 // maxLogins bounds the accounts that the login delay remembers.
 const maxLogins = 100_000
 
-// NewServer makes a server.
-func NewServer(config Config, clients Clients, log *slog.Logger, metrics *Metrics) *Server {
-	s := &Server{config: config, clients: clients, log: log, metrics: metrics}
+// NewServer makes a server. tracer may be nil.
+func NewServer(config Config, clients Clients, log *slog.Logger, tracer *telemetry.Tracer, metrics *Metrics) *Server {
+	s := &Server{config: config, clients: clients, log: log, tracer: tracer, metrics: metrics}
 	if config.LoginDelay > 0 {
 		s.logins = expirable.NewLRU[string, struct{}](maxLogins, nil, config.LoginDelay)
 	}
@@ -85,9 +87,11 @@ func (s *Server) loggedIn(accountID string) {
 
 // New makes the session of a connection; secure says that it begins with a TLS handshake. Run must be called.
 func (s *Server) New(c net.Conn, secure bool) *Session {
+	id := telemetry.SessionID()
 	session := &Session{
 		server:   s,
-		log:      s.log.With("client", c.RemoteAddr().String()),
+		id:       id,
+		log:      s.log.With("session", id, "client", c.RemoteAddr().String()),
 		conn:     newConn(c, s.config.WriteTimeout),
 		secure:   secure,
 		state:    authorization,

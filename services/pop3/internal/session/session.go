@@ -26,6 +26,7 @@ const (
 // Session is one connection. Run is for one goroutine; Leave and Close are for any.
 type Session struct {
 	server *Server
+	id     string // for support
 	log    *slog.Logger
 	conn   *conn
 	r      *wire.Reader
@@ -38,6 +39,9 @@ type Session struct {
 	account  *directoryv1.Account
 	drop     *maildrop
 	ahead    ahead
+
+	busy   time.Duration // of the commands since the login, until listed
+	listed bool          // a list of messages was given
 
 	authFailures int
 	badCommands  int
@@ -69,6 +73,8 @@ func (s *Session) Run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer func() { _ = s.conn.Close() }()
+	s.server.metrics.sessions[s.state].Inc()
+	defer func() { s.server.metrics.sessions[s.state].Dec() }()
 	if err := s.serve(ctx); !errors.Is(err, errClose) {
 		s.log.DebugContext(ctx, "session broke off", "error", err)
 	}
@@ -85,7 +91,7 @@ func (s *Session) serve(ctx context.Context) error {
 			return err
 		}
 	}
-	s.ok("Yubin POP3 server %s", s.server.config.Hostname)
+	s.ok("Yubin POP3 server %s (session %s)", s.server.config.Hostname, s.id)
 	for {
 		deadline := time.Now().Add(s.server.config.IdleTimeout)
 		if s.state == authorization && deadline.After(login) {
@@ -127,7 +133,7 @@ func (s *Session) next(deadline time.Time, limit int) (string, error) {
 
 // bad counts what is no command, and ends a session that sends nothing else.
 func (s *Session) bad(f failure) error {
-	s.server.metrics.commands.WithLabelValues("unknown", "err").Inc()
+	s.server.metrics.commands.Get(done{"unknown", "err"}).Inc()
 	if s.badCommands++; s.badCommands >= s.server.config.MaxBadCommands {
 		s.fail(failure{text: textTooManyBad})
 		return errClose

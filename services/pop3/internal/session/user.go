@@ -74,7 +74,8 @@ func (s *Session) login(ctx context.Context, mechanism string, account *director
 	}
 	count("ok")
 	s.server.loggedIn(account.GetAccountId())
-	s.account, s.drop, s.state = account, drop, transaction
+	s.account, s.drop = account, drop
+	s.enter(transaction)
 	s.say(textMaildrop, drop.count, drop.octets)
 	return nil
 }
