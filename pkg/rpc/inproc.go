@@ -16,11 +16,20 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// Inproc carries gRPC calls inside one process. Messages are copied, never shared. Register every
+// Inproc carries gRPC calls inside one process. Messages are copied, never shared, but for those of HandOver. Register every
 // service before the first call.
 type Inproc struct {
 	channel inprocgrpc.Channel
 	guard   *guard
+	cloner  cloner
+}
+
+// HandOver names types of messages that belong to the receiver once they were sent into a stream, so that they need not be copied: the sender keeps
+// nothing of them, and the receiver does not write into their bytes, which others may read. Call it before the first call is made.
+func (in *Inproc) HandOver(types ...proto.Message) {
+	for _, m := range types {
+		in.cloner.given[m.ProtoReflect().Descriptor().FullName()] = true
+	}
 }
 
 // Audit has every administrative change told to log. Call it before the first call is made.
@@ -31,8 +40,8 @@ var _ grpc.ServiceRegistrar = (*Inproc)(nil)
 // NewInproc makes a transport that guards calls as NewServer does. reg may be nil.
 func NewInproc(log *slog.Logger, reg prometheus.Registerer) *Inproc {
 	g := newGuard(log, reg, inprocCaller, traceInside)
-	in := &Inproc{guard: g}
-	in.channel.WithServerUnaryInterceptor(g.unary()).WithServerStreamInterceptor(g.stream()).WithCloner(cloner{})
+	in := &Inproc{guard: g, cloner: cloner{given: map[protoreflect.FullName]bool{}}}
+	in.channel.WithServerUnaryInterceptor(g.unary()).WithServerStreamInterceptor(g.stream()).WithCloner(in.cloner)
 	return in
 }
 
@@ -125,15 +134,20 @@ func (r *request) withdraw() {
 type owned struct{ msg proto.Message }
 
 // cloner copies each message once on its way between the two sides.
-type cloner struct{}
+type cloner struct {
+	given map[protoreflect.FullName]bool // what need not be copied into streams
+}
 
 var _ inprocgrpc.Cloner = cloner{}
 
 // Clone implements inprocgrpc.Cloner: it is called for messages sent into streams.
-func (cloner) Clone(in any) (any, error) {
+func (c cloner) Clone(in any) (any, error) {
 	m, ok := in.(proto.Message)
 	if !ok {
 		return nil, status.Errorf(codes.Internal, "%T is no protobuf message", in)
+	}
+	if c.given[m.ProtoReflect().Descriptor().FullName()] {
+		return owned{m}, nil
 	}
 	return owned{proto.Clone(m)}, nil
 }

@@ -1666,8 +1666,10 @@ type Message struct {
 	// EMAILID and THREADID (RFC 8474).
 	EmailId  string `protobuf:"bytes,7,opt,name=email_id,json=emailId,proto3" json:"email_id,omitempty"`
 	ThreadId string `protobuf:"bytes,8,opt,name=thread_id,json=threadId,proto3" json:"thread_id,omitempty"`
-	// The message whole, if FetchRequest.whole_bytes asks for it. Empty if it could not be had with the others: Read gives it, or the reason.
+	// The message whole, if FetchRequest.whole_bytes asks for it: whole_prefix and then whole. Empty if it could not be had with the others:
+	// Read gives it, or the reason.
 	Whole         []byte `protobuf:"bytes,9,opt,name=whole,proto3" json:"whole,omitempty"`
+	WholePrefix   []byte `protobuf:"bytes,10,opt,name=whole_prefix,json=wholePrefix,proto3" json:"whole_prefix,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1761,6 +1763,13 @@ func (x *Message) GetThreadId() string {
 func (x *Message) GetWhole() []byte {
 	if x != nil {
 		return x.Whole
+	}
+	return nil
+}
+
+func (x *Message) GetWholePrefix() []byte {
+	if x != nil {
+		return x.WholePrefix
 	}
 	return nil
 }
@@ -3407,7 +3416,7 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\vwhole_bytes\x18\b \x01(\x04R\n" +
 	"wholeBytes\"F\n" +
 	"\rFetchResponse\x125\n" +
-	"\bmessages\x18\x01 \x03(\v2\x19.yubin.storage.v1.MessageR\bmessages\"\xc8\x02\n" +
+	"\bmessages\x18\x01 \x03(\v2\x19.yubin.storage.v1.MessageR\bmessages\"\xeb\x02\n" +
 	"\aMessage\x124\n" +
 	"\x05state\x18\x01 \x01(\v2\x1e.yubin.storage.v1.MessageStateR\x05state\x121\n" +
 	"\tstructure\x18\x02 \x01(\v2\x13.yubin.mail.v1.PartR\tstructure\x123\n" +
@@ -3418,7 +3427,9 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"headerSize\x12\x19\n" +
 	"\bemail_id\x18\a \x01(\tR\aemailId\x12\x1b\n" +
 	"\tthread_id\x18\b \x01(\tR\bthreadId\x12\x14\n" +
-	"\x05whole\x18\t \x01(\fR\x05whole\"\x8d\x01\n" +
+	"\x05whole\x18\t \x01(\fR\x05whole\x12!\n" +
+	"\fwhole_prefix\x18\n" +
+	" \x01(\fR\vwholePrefix\"\x8d\x01\n" +
 	"\vReadRequest\x12\x1d\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tR\taccountId\x12\x1d\n" +

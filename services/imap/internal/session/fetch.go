@@ -218,8 +218,8 @@ func (f *fetcher) markSeen(ctx context.Context, spans []span) error {
 	})
 }
 
-// fetchBatch is how many messages one call to storage asks for.
-const fetchBatch = 256
+// fetchBatch is how many messages one call to storage asks for: several answers' worth, so that storage prepares the next while one is sent.
+const fetchBatch = 2048
 
 func (f *fetcher) run(ctx context.Context, spans []span) error {
 	ctx, cancel := context.WithCancel(ctx)

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -141,16 +140,17 @@ func openSection(ctx context.Context, s *session, m *fetched, item wire.Item) (*
 // bytesPart is a part that is in memory; the section's partial is applied.
 func bytesPart(label, value []byte, section *wire.Section) *part {
 	value = render.ClipBytes(value, section.Partial)
-	return &part{label: label, size: uint64(len(value)), body: bytes.NewReader(value)}
+	return &part{label: label, size: uint64(len(value)), body: wire.NewMemory(0, uint64(len(value)), value)}
 }
 
 // openExtent opens octets of a message in storage. They begin to arrive before it returns: a message that is gone shows now.
 func (s *session) openExtent(ctx context.Context, m *fetched, label []byte, extent render.Extent) (*part, error) {
 	if extent.Size == 0 {
-		return &part{label: label, body: bytes.NewReader(nil)}, nil
+		return &part{label: label, body: wire.NewMemory(0, 0)}, nil
 	}
-	if whole := m.info.GetWhole(); uint64(len(whole)) == m.state.Size && extent.Offset+extent.Size <= m.state.Size {
-		return &part{label: label, size: extent.Size, body: bytes.NewReader(whole[extent.Offset:][:extent.Size])}, nil
+	prefix, whole := m.info.GetWholePrefix(), m.info.GetWhole()
+	if uint64(len(prefix)+len(whole)) == m.state.Size && extent.Offset+extent.Size <= m.state.Size {
+		return &part{label: label, size: extent.Size, body: wire.NewMemory(extent.Offset, extent.Size, prefix, whole)}, nil
 	}
 	r := octets.NewReader(ctx, s.Storage, &storagev1.ReadRequest{
 		AccountId: s.accountID(), MailboxId: s.box.id, Uid: m.state.UID, Offset: extent.Offset, Length: extent.Size,

@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -224,9 +223,10 @@ func (e *Encoder) literal(prefix string, size int64, r io.Reader) error {
 	if e.err != nil {
 		return e.err
 	}
-	if b, ok := r.(*bytes.Reader); ok && int64(b.Len()) == size {
-		_, err := b.WriteTo(&e.bw)
-		e.setErr(err)
+	if m, ok := r.(*Memory); ok && m.Len() == size {
+		for _, piece := range m.Buffers {
+			e.RawBytes(piece)
+		}
 		return e.err
 	}
 	buf := copyBuffers.Get().(*[copyBuffer]byte)

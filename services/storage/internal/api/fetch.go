@@ -48,7 +48,9 @@ func (s *Service) Fetch(r *storagev1.FetchRequest, stream grpc.ServerStreamingSe
 			if err != nil {
 				return err
 			}
-			out.Whole = whole.of(i)
+			if content := whole.of(i); content != nil {
+				out.WholePrefix, out.Whole = m.Prefix, content
+			}
 			response.Messages = append(response.Messages, out)
 			if size += proto.Size(out); size >= maxFetchBytes {
 				if err := stream.Send(response); err != nil {

@@ -23,7 +23,7 @@ func (s *Service) newWholes(ctx context.Context, r *storagev1.FetchRequest, page
 	return &wholes{ctx: ctx, service: s, limit: min(r.GetWholeBytes(), body.MaxMany), page: page}
 }
 
-// of gives message i of the page, nil if it is too large or cannot be read. It is asked for one after the other.
+// of gives the body of message i of the page, nil if it is too large or cannot be read. It is asked for one after the other.
 func (w *wholes) of(i int) []byte {
 	if w.limit == 0 {
 		return nil
@@ -49,8 +49,6 @@ func (w *wholes) advance(i int) {
 	}
 	w.read, w.first = make([][]byte, end-i), i
 	for j, content := range w.service.Bodies.ReadMany(w.ctx, locations) {
-		if m := w.page[wanted[j]]; content != nil {
-			w.read[wanted[j]-i] = append(append(make([]byte, 0, len(m.Prefix)+len(content)), m.Prefix...), content...)
-		}
+		w.read[wanted[j]-i] = content
 	}
 }

@@ -51,6 +51,8 @@ func run(ctx context.Context, s *service.Service, cfg *config) error {
 	defer unlock()
 
 	in := rpc.NewInproc(s.Log, s.Registry)
+	in.Audit(s.Audit)
+	in.HandOver(&storagev1.FetchResponse{}, &storagev1.ReadResponse{}) // what storage has read for one call, and octets of its cache
 	backends, register, err := newBackends(ctx, s, cfg, in)
 	if err != nil {
 		return err
@@ -78,7 +80,7 @@ func run(ctx context.Context, s *service.Service, cfg *config) error {
 
 // newBackends makes directory, quota and storage, in the order in which each may need those before it when it stops.
 func newBackends(ctx context.Context, s *service.Service, cfg *config, in *rpc.Inproc) ([]lifecycle.Component, func(grpc.ServiceRegistrar), error) {
-	people, err := directory.New(ctx, cfg.directory, directory.Deps{Log: s.Log, Registerer: s.Registry, Health: s.Health, Now: time.Now})
+	people, err := directory.New(ctx, cfg.directory, directory.Deps{Log: s.Log, Audit: s.Audit, Registerer: s.Registry, Health: s.Health, Now: time.Now})
 	if err != nil {
 		return nil, nil, fmt.Errorf("start directory: %w", err)
 	}
@@ -112,7 +114,7 @@ func newBackends(ctx context.Context, s *service.Service, cfg *config, in *rpc.I
 func newGateways(ctx context.Context, s *service.Service, cfg *config, in *rpc.Inproc) ([]lifecycle.Component, error) {
 	asSMTP, asPOP3, asIMAP := in.Client("smtp"), in.Client("pop3"), in.Client("imap")
 	ingress, err := smtp.New(ctx, cfg.smtp, smtp.Deps{
-		Log: s.Log, Registerer: s.Registry, Now: time.Now,
+		Log: s.Log, Registerer: s.Registry, Tracer: s.Tracer, Now: time.Now,
 		Directory: directoryv1.NewDirectoryServiceClient(asSMTP),
 		Quota:     quotav1.NewQuotaServiceClient(asSMTP),
 		Storage:   storagev1.NewStorageServiceClient(asSMTP),
@@ -121,7 +123,7 @@ func newGateways(ctx context.Context, s *service.Service, cfg *config, in *rpc.I
 		return nil, fmt.Errorf("start smtp: %w", err)
 	}
 	pop, err := pop3.New(ctx, cfg.pop3, pop3.Deps{
-		Log: s.Log, Registerer: s.Registry,
+		Log: s.Log, Registerer: s.Registry, Tracer: s.Tracer,
 		Directory: directoryv1.NewDirectoryServiceClient(asPOP3),
 		Storage:   storagev1.NewStorageServiceClient(asPOP3),
 	})
@@ -129,7 +131,7 @@ func newGateways(ctx context.Context, s *service.Service, cfg *config, in *rpc.I
 		return nil, fmt.Errorf("start pop3: %w", err)
 	}
 	access, err := imap.New(ctx, cfg.imap, imap.Deps{
-		Log: s.Log, Registerer: s.Registry, Now: time.Now, Version: s.Version,
+		Log: s.Log, Registerer: s.Registry, Tracer: s.Tracer, Now: time.Now, Version: s.Version,
 		Directory: directoryv1.NewDirectoryServiceClient(asIMAP),
 		Quota:     quotav1.NewQuotaServiceClient(asIMAP),
 		Storage:   storagev1.NewStorageServiceClient(asIMAP),
@@ -180,7 +182,9 @@ func adminServer(s *service.Service, cfg *config, register func(grpc.ServiceRegi
 	if err != nil {
 		return lifecycle.Component{}, fmt.Errorf("set up administration: %w", err)
 	}
-	server := rpc.NewServer(rpc.ServerOptions{Log: s.Log, Registerer: s.Registry, TLS: tls, Health: s.Health})
+	server := rpc.NewServer(rpc.ServerOptions{
+		Log: s.Log, Audit: s.Audit, Registerer: s.Registry, Tracer: s.Tracer, TLS: tls, Health: s.Health,
+	})
 	register(server)
 	serve := rpc.Component(cfg.adminRPCListen, server, s.Log)
 	s.Health.Set(adminCheck, errors.New("the command line tool cannot find this process yet"))
