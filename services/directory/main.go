@@ -30,7 +30,7 @@ func main() { service.Main("directory", &config{}, run) }
 func run(ctx context.Context, s *service.Service, cfg *config) error {
 	cfg.Dir = filepath.Join(cfg.dataDir, "directory")
 	directory, err := server.New(ctx, cfg.Config, server.Deps{
-		Log: s.Log, Registerer: s.Registry, Health: s.Health, Now: time.Now,
+		Log: s.Log, Audit: s.Audit, Registerer: s.Registry, Health: s.Health, Now: time.Now,
 	})
 	if err != nil {
 		return fmt.Errorf("start directory: %w", err)

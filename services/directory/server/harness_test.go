@@ -13,6 +13,7 @@ import (
 	"github.com/yubin-mail/yubin/pkg/fault"
 	"github.com/yubin-mail/yubin/pkg/rpc"
 	"github.com/yubin-mail/yubin/pkg/sasl"
+	"github.com/yubin-mail/yubin/pkg/telemetry"
 	directoryv1 "github.com/yubin-mail/yubin/proto/yubin/directory/v1"
 	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 )
@@ -26,6 +27,7 @@ const (
 type system struct {
 	t        *testing.T
 	registry *prometheus.Registry
+	audit    buffer
 	clock    *clock
 	server   *Server
 	in       *rpc.Inproc
@@ -77,12 +79,17 @@ func open(t *testing.T, dir string, flags ...string) *system {
 	}
 	s := &system{t: t, registry: prometheus.NewRegistry(), clock: &clock{t: time.Unix(1_700_000_000, 0)}}
 	log := slog.New(slog.DiscardHandler)
-	srv, err := New(t.Context(), cfg, Deps{Log: log, Registerer: s.registry, Now: s.clock.now})
+	audit, err := telemetry.AuditLogger(&s.audit, "json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv, err := New(t.Context(), cfg, Deps{Log: log, Audit: audit, Registerer: s.registry, Now: s.clock.now})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.server = srv
 	s.in = rpc.NewInproc(log, s.registry)
+	s.in.Audit(audit)
 	srv.Register(s.in)
 	s.gateway = directoryv1.NewDirectoryServiceClient(s.in.Client("smtp"))
 	s.admin = directoryv1.NewDirectoryAdminServiceClient(s.in.Client("admin"))

@@ -25,6 +25,7 @@ import (
 // Deps are what the directory needs from outside.
 type Deps struct {
 	Log        *slog.Logger
+	Audit      *slog.Logger          // is told of every login; may be nil
 	Registerer prometheus.Registerer // may be nil
 	Health     *health.Checks        // may be nil
 	Now        func() time.Time      // nil: time.Now
@@ -93,7 +94,7 @@ func assemble(ctx context.Context, cfg Config, deps Deps, db *sqldb.DB) (*Server
 	}
 	s.throttle = throttle.New(limits)
 	s.api = api.Options{
-		Log: deps.Log, Registerer: deps.Registerer, Now: deps.Now, Store: st, Hasher: hasher, Keys: keys,
+		Log: deps.Log, Audit: deps.Audit, Registerer: deps.Registerer, Now: deps.Now, Store: st, Hasher: hasher, Keys: keys,
 		Postmaster: postmaster, ExchangeTimeout: cfg.exchangeTimeout,
 		Login: login.New(login.Options{
 			Log: deps.Log, Registerer: deps.Registerer, Now: deps.Now, Store: st, Hasher: hasher, Keys: keys,

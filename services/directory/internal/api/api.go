@@ -23,6 +23,7 @@ import (
 // Options of New.
 type Options struct {
 	Log        *slog.Logger
+	Audit      *slog.Logger          // may be nil
 	Registerer prometheus.Registerer // may be nil
 	Now        func() time.Time
 	Store      *store.Store

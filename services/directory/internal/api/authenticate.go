@@ -32,7 +32,8 @@ func (d *Directory) Authenticate(stream directoryv1.DirectoryService_Authenticat
 		return err
 	}
 	start := request.GetStart()
-	client, mechanism, err := d.begin(start)
+	var tried string
+	client, mechanism, err := d.begin(start, &tried)
 	var done *sasl.Success
 	if err == nil {
 		done, err = exchange(ctx, stream, mechanism, start.GetInitialResponse())
@@ -46,6 +47,10 @@ func (d *Directory) Authenticate(stream directoryv1.DirectoryService_Authenticat
 	}
 	// Before the answer: who has it may be gone before Send returns, and has logged in nevertheless.
 	d.logins.WithLabelValues(protocol, name, result(err)).Inc()
+	if d.o.Audit != nil {
+		d.o.Audit.InfoContext(ctx, "login", "event", "login", "account", tried, "client", start.GetClientIp(), "protocol", protocol,
+			"mechanism", name, "tls", start.GetTls(), "result", result(err))
+	}
 	if err != nil {
 		return err
 	}
@@ -54,14 +59,14 @@ func (d *Directory) Authenticate(stream directoryv1.DirectoryService_Authenticat
 	}})
 }
 
-func (d *Directory) begin(start *directoryv1.AuthenticateRequest_Start) (client login.Client, mechanism sasl.Mechanism, err error) {
+func (d *Directory) begin(start *directoryv1.AuthenticateRequest_Start, tried *string) (client login.Client, mechanism sasl.Mechanism, err error) {
 	if start == nil {
 		return client, nil, malformed("the exchange must begin with start")
 	}
 	if !slices.Contains(protocols, start.GetProtocol()) {
 		return client, nil, malformed("protocol must be smtp, pop3 or imap")
 	}
-	client.Protocol = start.GetProtocol()
+	client.Protocol, client.Tried = start.GetProtocol(), tried
 	if start.GetClientIp() != "" {
 		if client.IP, err = netip.ParseAddr(start.GetClientIp()); err != nil {
 			return client, nil, malformed("client address is not an IP address")

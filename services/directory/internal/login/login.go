@@ -38,6 +38,8 @@ var ErrFailed = fault.New(codes.Unauthenticated, rpcv1.Reason_REASON_AUTHENTICAT
 type Client struct {
 	IP       netip.Addr // the zero Addr if not known
 	Protocol string     // smtp, pop3, imap
+	// Tried is set to the address that was tried, if it is one: what was typed into the wrong field may be a password. It may be nil.
+	Tried *string
 }
 
 // Options of New.
@@ -85,6 +87,9 @@ func (l *Login) find(ctx context.Context, name string, client Client) (*subject,
 	addr, err := address.Parse(name)
 	if err == nil {
 		name = addr.String()
+		if client.Tried != nil {
+			*client.Tried = name
+		}
 	}
 	s := &subject{name: name, key: sha256.Sum256([]byte(name)), client: client}
 	s.account, err = l.o.Store.Account(ctx, addr)
