@@ -42,6 +42,19 @@ helm.sh/chart: {{ printf "%s-%s" $.Chart.Name $.Chart.Version | replace "+" "_" 
 {{- .Values.tls.existingSecret | default (printf "%s-tls" (include "yubin.fullname" .)) -}}
 {{- end -}}
 
+{{/* The name under which a gateway is known. Takes (list $ component). */}}
+{{- define "yubin.hostname" -}}
+{{- $ := index . 0 -}}
+{{- (index $.Values (index . 1)).hostname | default $.Values.hostname -}}
+{{- end -}}
+
+{{/* All names in the public certificate. */}}
+{{- define "yubin.tlsHosts" -}}
+{{- $hosts := list .Values.hostname -}}
+{{- range list "smtp" "pop3" "imap" }}{{ $hosts = append $hosts (include "yubin.hostname" (list $ .)) }}{{ end -}}
+{{- concat $hosts .Values.tls.extraHosts | uniq | toYaml -}}
+{{- end -}}
+
 {{- define "yubin.rpcPrefix" -}}
 {{- .Values.rpc.secretPrefix | default (printf "%s-rpc-" (include "yubin.fullname" .)) -}}
 {{- end -}}
@@ -68,6 +81,15 @@ imap:
   listeners:
     imap: {flag: imap, port: 2143, proxyPort: 3143}
     imaps: {flag: imap-tls, port: 2993, proxyPort: 3993}
+{{- if .Values.autoconfig.enabled }}
+autoconfig:
+  gateway: true
+  alone: true # it has no part in the calls between services
+  calls: []
+  listeners:
+    http: {flag: autoconfig, port: 8081}
+    https: {flag: autoconfig-tls, port: 8443}
+{{- end }}
 storage: {port: 7103, calls: [quota]}
 quota: {port: 7102, calls: [directory, storage]}
 directory: {port: 7101, calls: []}
@@ -85,10 +107,12 @@ directory: {port: 7101, calls: []}
 {{- if or (not $.Values.database.existingSecret) (and (eq (index . 1) "storage") (not $.Values.objectStore.s3.bucket)) -}}true{{- end -}}
 {{- end -}}
 
+{{/* Where a service is called: by the address of its one pod's Service, which stays when the pod is replaced, or by those of all pods. */}}
 {{- define "yubin.target" -}}
 {{- $ := index . 0 -}}
 {{- $system := include "yubin.system" $ | fromYaml -}}
-{{- printf "dns:///%s-%s.%s.svc:%v" (include "yubin.fullname" $) (index . 1) $.Release.Namespace (index $system (index . 1)).port -}}
+{{- $suffix := ternary "-rpc" "" (eq (include "yubin.embedded" .) "true") -}}
+{{- printf "dns:///%s-%s%s.%s.svc:%v" (include "yubin.fullname" $) (index . 1) $suffix $.Release.Namespace (index $system (index . 1)).port -}}
 {{- end -}}
 
 {{- define "yubin.podSecurity" -}}
@@ -125,10 +149,11 @@ secret:
 - {name: YUBIN_RPC_KEY, value: /etc/yubin/rpc/tls.key}
 {{- end -}}
 
-{{/* A pod that runs the command line tool as the service "admin". Takes (dict "root" $ "component" … "args" … "volumes" … "mounts" … "resources" …). */}}
+{{/* A pod that runs the command line tool as the service "admin". Takes (dict "root" $ "component" … "args" … "restart" …), and
+     may take volumes, mounts, env, account (another service account), alone (it calls no service). */}}
 {{- define "yubin.toolPod" -}}
 {{- $ := .root -}}
-serviceAccountName: {{ include "yubin.serviceAccount" $ }}
+serviceAccountName: {{ .account | default (include "yubin.serviceAccount" $) }}
 automountServiceAccountToken: false
 enableServiceLinks: false
 {{- with $.Values.image.pullSecrets }}
@@ -151,18 +176,25 @@ containers:
     imagePullPolicy: {{ $.Values.image.pullPolicy }}
     args: {{- toYaml .args | nindent 6 }}
     env:
+      {{- with .env }}{{ toYaml . | nindent 6 }}{{- end }}
+      {{- if not .alone }}
       {{- range $service := list "directory" "quota" "storage" }}
       - {name: YUBIN_{{ upper $service }}_TARGET, value: {{ include "yubin.target" (list $ $service) | quote }}}
       {{- end }}
       {{- include "yubin.rpcEnv" $ | nindent 6 }}
+      {{- end }}
     securityContext: {{- include "yubin.containerSecurity" $ | nindent 6 }}
     resources: {{- toYaml $.Values.admin.resources | nindent 6 }}
     volumeMounts:
+      {{- if not .alone }}
       - {name: rpc, mountPath: /etc/yubin/rpc, readOnly: true}
+      {{- end }}
       - {name: tmp, mountPath: /tmp}
       {{- with .mounts }}{{ toYaml . | nindent 6 }}{{- end }}
 volumes:
+  {{- if not .alone }}
   - {{- include "yubin.rpcVolume" (list $ "admin") | nindent 4 }}
+  {{- end }}
   - name: tmp
     emptyDir: {}
   {{- with .volumes }}{{ toYaml . | nindent 2 }}{{- end }}

@@ -31,6 +31,7 @@ const chart = "../../../charts/yubin"
 var foreign = map[string]bool{
 	"cert-manager.io/v1/Issuer": true, "cert-manager.io/v1/Certificate": true,
 	"monitoring.coreos.com/v1/PodMonitor": true, "monitoring.coreos.com/v1/PrometheusRule": true,
+	"keda.sh/v1alpha1/ScaledObject": true,
 }
 
 func sets(t *testing.T) []string {
@@ -38,7 +39,7 @@ func sets(t *testing.T) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(files) < 4 {
+	if len(files) < 5 {
 		t.Fatalf("only %d sets of values", len(files))
 	}
 	return append(files, chart+"/values.yaml", chart+"/values-production.yaml")
@@ -46,6 +47,11 @@ func sets(t *testing.T) []string {
 
 // render runs helm, which make builds.
 func render(t *testing.T, args ...string) ([]byte, error) {
+	t.Helper()
+	return renderChart(t, chart, args...)
+}
+
+func renderChart(t *testing.T, chart string, args ...string) ([]byte, error) {
 	t.Helper()
 	helm := os.Getenv("HELM")
 	if helm == "" {
@@ -64,7 +70,12 @@ func render(t *testing.T, args ...string) ([]byte, error) {
 // objects decodes strictly: a field that the API does not know, or that is there twice, is an error.
 func objects(t *testing.T, args ...string) map[string]runtime.Object {
 	t.Helper()
-	text, err := render(t, args...)
+	return objectsOf(t, chart, args...)
+}
+
+func objectsOf(t *testing.T, chart string, args ...string) map[string]runtime.Object {
+	t.Helper()
+	text, err := renderChart(t, chart, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,6 +150,11 @@ func TestObjects(t *testing.T) {
 			}
 			for id, pod := range pods(all) {
 				checkPod(t, id, pod)
+			}
+			for id, o := range all {
+				if service, ok := o.(*corev1.Service); ok && len(service.Spec.Ports) == 0 {
+					t.Errorf("%s has no ports", id)
+				}
 			}
 		})
 	}
@@ -220,7 +236,7 @@ func TestNetworkPoliciesAreThePicture(t *testing.T) {
 		"quota":     {"smtp", "imap", "storage", "admin", "accounts", "test"},
 		"directory": {"smtp", "pop3", "imap", "quota", "admin", "accounts", "test"},
 	}
-	all := objects(t)
+	all := objects(t, "--set", "accounts.domains[0].name=example.com")
 	for service, callers := range want {
 		policy := all["networking.k8s.io/v1/NetworkPolicy/mail-yubin-"+service].(*networkingv1.NetworkPolicy)
 		got := map[string]bool{}
@@ -244,7 +260,9 @@ func TestNetworkPoliciesAreThePicture(t *testing.T) {
 
 func TestWrongValuesAreRefused(t *testing.T) {
 	for set, text := range map[string]string{
-		"smtp.replcias=2":                                      "not allowed",
+		"smtp.replcias=2":           "not allowed",
+		"autoconfig.ingress.host=a": "not allowed",
+		"autoconfig.ingress.enabled=true,autoconfig.ports.http=0": "needs autoconfig.ports.http",
 		"storage.replicas=2":                                   "embedded store has one replica",
 		"imap.proxyProtocol.enabled=true":                      "trustedNetworks",
 		"rpc.certificates=none":                                "rpc",

@@ -110,6 +110,7 @@ type entry struct {
 	mode int64
 	data []byte // a directory without
 	path string // of the data, if it is in a file
+	own  int    // who it belongs to, user and group
 }
 
 // systemLayer is what a static program expects of a system: a user, certificate authorities, and a directory for temporary files.
@@ -128,6 +129,9 @@ func systemLayer() (v1.Layer, error) {
 		{name: "etc/ssl/certs/", mode: 0o755},
 		{name: "etc/ssl/certs/ca-certificates.crt", mode: 0o644, data: roots.Bytes()},
 		{name: "tmp/", mode: 0o1777},
+		{name: "var/", mode: 0o755},
+		{name: "var/lib/", mode: 0o755},
+		{name: "var/lib/yubin/", mode: 0o700, own: user}, // a new volume of a container engine takes over whose it is
 	})
 }
 
@@ -151,7 +155,7 @@ func layer(entries []entry) (v1.Layer, error) {
 				return nil, err
 			}
 		}
-		header := &tar.Header{Name: e.name, Mode: e.mode, Size: int64(len(data)), Typeflag: tar.TypeReg, Format: tar.FormatUSTAR, ModTime: time.Unix(0, 0)}
+		header := &tar.Header{Name: e.name, Mode: e.mode, Size: int64(len(data)), Typeflag: tar.TypeReg, Uid: e.own, Gid: e.own, Format: tar.FormatUSTAR, ModTime: time.Unix(0, 0)}
 		if data == nil {
 			header.Typeflag = tar.TypeDir
 		}

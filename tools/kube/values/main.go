@@ -139,22 +139,24 @@ var enums = map[string][]string{
 }
 
 // open are objects whose keys are for others to know.
-var open = []string{"defaults.resources", "defaults.autoscaling.behavior", "admin.resources"}
+var open = []string{"defaults.resources", "defaults.autoscaling.behavior", "admin.resources", "metrics.dashboards.labels"}
 
-var components = []string{"smtp", "pop3", "imap", "storage", "quota", "directory"}
+var components = []string{"smtp", "pop3", "imap", "storage", "quota", "directory", "autoconfig"}
 
 func document(root *yaml.Node) object {
 	doc := schemaOf(root, "")
 	properties := doc["properties"].(object)
 	defaults := properties["defaults"].(object)
 	defaults["properties"].(object)["proxyProtocol"].(object)["properties"].(object)["service"] = defaults["properties"].(object)["service"]
-	for _, name := range components { // each may say anything that the defaults say, and its ports
+	for _, name := range components { // each may say anything that the defaults say, and more
 		merged := object{}
 		for key, value := range defaults["properties"].(object) {
 			merged[key] = value
 		}
-		if ports, ok := properties[name].(object)["properties"].(object)["ports"]; ok {
-			merged["ports"] = ports
+		for key, value := range properties[name].(object)["properties"].(object) {
+			if merged[key] == nil { // what it alone has, such as its ports
+				merged[key] = value
+			}
 		}
 		properties[name] = object{"type": "object", "additionalProperties": false, "properties": merged}
 	}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -26,12 +27,22 @@ func newCertificates(a *app) *cobra.Command {
 		Long:  certificatesLong,
 		Example: `  yubin certificates --dir /etc/yubin/certs storage --host storage.internal
   yubin certificates --dir ./certs --host localhost smtp pop3 imap storage quota directory admin`,
-		Args:      positional(1, -1),
+		Args: checked(positional(1, -1), func(cmd *cobra.Command, _ []string) error {
+			if wanted.Prefix != "" && (wanted.Public != "") != (len(wanted.PublicHosts) > 0) || wanted.Prefix == "" && wanted.Public != "" {
+				return usagef(cmd, "--public needs --secrets and --public-host")
+			}
+			return nil
+		}),
 		ValidArgs: []string{"smtp", "pop3", "imap", "storage", "quota", "directory", "admin"},
 		RunE: a.local(func(cmd *cobra.Command, services []string) error {
 			if wanted.Prefix != "" {
 				wanted.Services, wanted.Hosts = services, hosts
 				return a.certificateSecrets(cmd.Context(), wanted)
+			}
+			if len(wanted.PublicHosts) > 0 {
+				if _, _, err := tlsconf.SelfSigned(filepath.Join(dir, "public"), wanted.PublicHosts...); err != nil {
+					return err
+				}
 			}
 			authority, err := tlsconf.NewAuthority(dir)
 			if err != nil {
@@ -55,9 +66,8 @@ func newCertificates(a *app) *cobra.Command {
 	cmd.Flags().StringSliceVar(&hosts, "host", []string{"localhost"}, "host name or address under which the services are called; repeat it for several")
 	cmd.Flags().StringVar(&wanted.Prefix, "secrets", "", "keep them in Secrets of Kubernetes whose names begin so, in the namespace of this pod")
 	cmd.Flags().StringVar(&wanted.Public, "public", "", "with --secrets: keep a self-signed certificate for mail programs in this Secret")
-	cmd.Flags().StringSliceVar(&wanted.PublicHosts, "public-host", nil, "host name in the certificate of --public; repeat it for several")
+	cmd.Flags().StringSliceVar(&wanted.PublicHosts, "public-host", nil, "host name in a self-signed certificate for mail programs: public/tls.crt, or with --secrets that of --public; repeat it for several")
 	cmd.MarkFlagsMutuallyExclusive("dir", "secrets")
-	cmd.MarkFlagsRequiredTogether("public", "public-host")
 	_ = cmd.MarkFlagDirname("dir") // fails only if there is no such flag
 	return cmd
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"crypto/tls"
 	"os"
 	"strings"
 	"testing"
@@ -13,7 +14,7 @@ func TestCertificates(t *testing.T) {
 	run := func() {
 		t.Helper()
 		a := &app{in: strings.NewReader(""), out: &out, errOut: &errs}
-		if code := a.execute(t.Context(), []string{"certificates", "--dir", dir, "smtp", "admin", "--host", "mail.example.com"}); code != exitOK {
+		if code := a.execute(t.Context(), []string{"certificates", "--dir", dir, "smtp", "admin", "--host", "mail.example.com", "--public-host", "mail.example.com"}); code != exitOK {
 			t.Fatalf("exit %d: %s", code, errs.String())
 		}
 	}
@@ -24,6 +25,9 @@ func TestCertificates(t *testing.T) {
 	}
 	if !strings.Contains(out.String(), "admin: --rpc-ca "+dir+"/ca.crt --rpc-cert "+dir+"/admin.crt --rpc-key "+dir+"/admin.key") {
 		t.Fatalf("got %s", out.String())
+	}
+	if _, err := tls.LoadX509KeyPair(dir+"/public/tls.crt", dir+"/public/tls.key"); err != nil {
+		t.Error(err)
 	}
 	run()
 	if again, err := os.ReadFile(dir + "/smtp.crt"); err != nil || !bytes.Equal(first, again) {
