@@ -201,7 +201,8 @@ func TestTotals(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n, err := testutil.GatherAndCount(w.registry, "yubin_quota_accounts_fill_ratio", "yubin_quota_used_bytes", "yubin_quota_limit_bytes",
-		"yubin_quota_reserved_bytes", "yubin_quota_used_messages", "yubin_quota_reserved_messages"); n != 6 || err != nil {
+		"yubin_quota_reserved_bytes", "yubin_quota_used_messages", "yubin_quota_reserved_messages",
+		"yubin_quota_limited_used_bytes", "yubin_quota_growth_bytes_per_second", "yubin_quota_time_to_full_seconds", "yubin_quota_totals_timestamp_seconds"); n != 10 || err != nil {
 		t.Errorf("%d metrics, %v", n, err)
 	}
 	families, err := w.registry.Gather()

@@ -46,7 +46,7 @@ func (s *Service) Check(ctx context.Context, req *quotav1.CheckRequest) (*quotav
 			return err
 		}
 		if !fits {
-			s.Metrics.refused("check", usage, n)
+			s.Metrics.refused(callCheck, usage, n)
 		}
 		resp.Fits, resp.Usage = fits, usageProto(usage)
 		return nil
@@ -71,8 +71,11 @@ func (s *Service) Reserve(ctx context.Context, req *quotav1.ReserveRequest) (*qu
 	resp := &quotav1.ReserveResponse{Results: make([]*quotav1.ReserveResponse_Result, len(reservations))}
 	for i, r := range reservations {
 		result := &quotav1.ReserveResponse_Result{ReservationId: r.ID, Granted: results[i].Granted}
-		if !result.Granted {
-			s.Metrics.refused("reserve", results[i].Usage, r.Amount)
+		if result.Granted {
+			s.Metrics.granted.Inc()
+		} else {
+			s.Metrics.refusedReserve.Inc()
+			s.Metrics.refused(callReserve, results[i].Usage, r.Amount)
 			result.Usage = usageProto(results[i].Usage)
 		}
 		resp.Results[i] = result

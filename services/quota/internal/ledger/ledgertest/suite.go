@@ -36,6 +36,7 @@ func Run(t *testing.T, open Open) {
 		"notices of refusals":     testRefusalNotice,
 		"two replicas":            testReplicas,
 		"large batches":           testLargeBatches,
+		"totals":                  testTotals,
 		"forget and reserve":      testForgetAndReserve,
 		"one id, two accounts":    testOneIDTwoAccounts,
 		"a notice, two senders":   testNoticeTwoSenders,
