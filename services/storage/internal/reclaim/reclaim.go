@@ -22,6 +22,8 @@ const (
 	purgeEvery  = time.Minute
 	sweepEvery  = 6 * time.Hour
 	gaugesEvery = time.Minute
+	// gaugesRest is how many times as long as they took to add up the gauges stay as they are: millions of objects make them older, not dearer.
+	gaugesRest = 50
 	// objectsAtOnce bounds the objects of one round of deletion.
 	objectsAtOnce = 100
 )
@@ -151,16 +153,15 @@ func (r *Reclaimer) DeleteDead(ctx context.Context, grace time.Duration) error {
 
 // measureLoop keeps the gauges.
 func (r *Reclaimer) measureLoop(ctx context.Context) {
-	tick := time.NewTicker(gaugesEvery)
-	defer tick.Stop()
 	for {
+		begun := time.Now()
 		if err := r.measure(ctx); err != nil && ctx.Err() == nil {
 			r.Log.Warn("could not add up the objects", "error", err)
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-time.After(max(gaugesEvery, gaugesRest*time.Since(begun))):
 		}
 	}
 }
