@@ -169,6 +169,12 @@ func (s *System) POP3Client(tb testing.TB, name string) *POP3 {
 // DialPOP3 is POP3Client for logins that may fail; the error is the server's text.
 func (s *System) DialPOP3(tb testing.TB, name string) (*POP3, error) {
 	tb.Helper()
+	return s.DialPOP3As(tb, name, Password)
+}
+
+// DialPOP3As is DialPOP3 with any password.
+func (s *System) DialPOP3As(tb testing.TB, name, password string) (*POP3, error) {
+	tb.Helper()
 	conn, err := tls.Dial("tcp", s.POP3S, s.TLS(tb))
 	if err != nil {
 		return nil, err
@@ -178,7 +184,7 @@ func (s *System) DialPOP3(tb testing.TB, name string) (*POP3, error) {
 	if _, err := p.answer(); err != nil {
 		return nil, err
 	}
-	for _, line := range []string{"USER " + Address(name), "PASS " + Password} {
+	for _, line := range []string{"USER " + Address(name), "PASS " + password} {
 		if _, err := p.Try(line); err != nil {
 			return nil, err
 		}
@@ -208,14 +214,23 @@ func (p *POP3) Do(line string) string {
 func (p *POP3) Multi(line string) []byte {
 	p.tb.Helper()
 	p.Do(line)
+	text, err := p.Rest()
+	if err != nil {
+		p.tb.Fatalf("%s: %v", line, err)
+	}
+	return text
+}
+
+// Rest reads the lines of a multi-line answer, after its first one, without dot-stuffing.
+func (p *POP3) Rest() ([]byte, error) {
 	var out bytes.Buffer
 	for {
 		l, err := p.r.ReadBytes('\n')
 		if err != nil {
-			p.tb.Fatalf("%s: %v", line, err)
+			return nil, err
 		}
 		if string(l) == ".\r\n" {
-			return out.Bytes()
+			return out.Bytes(), nil
 		}
 		out.Write(bytes.TrimPrefix(l, []byte(".")))
 	}

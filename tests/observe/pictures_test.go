@@ -1,0 +1,49 @@
+package observe
+
+import (
+	"flag"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/yubin-mail/yubin/pkg/testserver/prometheus"
+	"github.com/yubin-mail/yubin/tests/observe/picture"
+)
+
+var (
+	pictures = flag.String("pictures", "", "write pictures of the dashboards to this folder, with the data of the test")
+	drawn    = []string{"yubin-overview", "yubin-storage", "yubin-scaling"}
+)
+
+// points is how many values of a line are drawn.
+const points = 90
+
+// draw writes the pictures for the README, of the time that the load has run.
+func draw(t *testing.T, p *prometheus.Server) {
+	t.Helper()
+	for _, d := range dashboards(t) {
+		if !slices.Contains(drawn, d.UID) {
+			continue
+		}
+		data := picture.Data{To: time.Now(), Lines: map[int][]picture.Line{}}
+		data.From = data.To.Add(-3 * time.Minute)
+		for i, panel := range d.Panels {
+			for _, target := range panel.Targets {
+				series, err := p.Range(t.Context(), substitute(t, d, target.Expr), data.From, data.To, data.To.Sub(data.From)/points)
+				require.NoError(t, err)
+				for _, s := range series {
+					if slices.ContainsFunc(s.Samples, func(v prometheus.Sample) bool { return !math.IsNaN(v.Value) }) {
+						data.Lines[i] = append(data.Lines[i], picture.Line{Legend: picture.Legend(target.LegendFormat, s.Labels), Samples: s.Samples})
+					}
+				}
+			}
+		}
+		svg := picture.Draw(d, data, "drawn by tests/observe with the data of its own run")
+		require.NoError(t, os.WriteFile(filepath.Join(*pictures, d.UID+".svg"), svg, 0o600))
+	}
+}
