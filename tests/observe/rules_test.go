@@ -26,6 +26,7 @@ func promtool(t *testing.T, args ...string) {
 
 func TestRulesAreSound(t *testing.T) {
 	promtool(t, "check", "rules", "--lint=all", "--lint-fatal", "recording.yaml", "alerts.yaml")
+	promtool(t, "check", "config", "--syntax-only", "prometheus.yml")
 }
 
 func TestAlertsFireWhenTheyShallAndNotBefore(t *testing.T) {
