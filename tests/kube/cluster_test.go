@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -21,15 +22,19 @@ var (
 	tag        = flag.String("kube.tag", "", "their tag")
 	host       = flag.String("kube.host", "", "address of this machine by which pods reach it, for the production form; empty: that of the first node")
 	production = flag.Bool("kube.production", true, "also test the production form, with PostgreSQL and MinIO on this machine")
-	load       = flag.Duration("kube.load", 30*time.Second, "how long pods are killed")
+	killing    = flag.Duration("kube.killing", 20*time.Second, "how long pods are killed")
 )
 
 // patience bounds every wait: a cluster on a busy machine takes its time.
 const patience = 5 * time.Minute
 
-// account that each release has.
+// window is over how long sessions are asked to leave.
+const window = 6 * time.Second
+
+// accounts that each release has.
 const (
 	alice    = "alice@example.com"
+	bob      = "bob@example.com"
 	password = "correct horse battery"
 )
 
@@ -39,6 +44,8 @@ type release struct {
 	namespace string
 	values    []string // arguments of helm
 	node      string   // address of a node
+	begin     time.Time
+	known     map[string]bool // what has been seen in the mailbox of copies
 }
 
 // newRelease makes the namespace, in which only restricted pods may run. It goes with the test.
@@ -47,7 +54,7 @@ func newRelease(t *testing.T, values ...string) *release {
 	if *registry == "" || *tag == "" {
 		t.Fatal("name the images: make test-kube REGISTRY=… VERSION=…, or -args -kube.registry … -kube.tag …")
 	}
-	r := &release{t: t, namespace: "yubin-test-" + strings.ToLower(rand.Text()[:8])}
+	r := &release{t: t, namespace: "yubin-test-" + strings.ToLower(rand.Text()[:8]), begin: time.Now(), known: map[string]bool{}}
 	r.kubectl("create", "namespace", r.namespace)
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -63,9 +70,10 @@ func newRelease(t *testing.T, values ...string) *release {
 		"--set", "image.registry=" + *registry, "--set", "image.tag=" + *tag,
 		"--set", "defaults.service.type=NodePort", "--set", "defaults.service.externalTrafficPolicy=Cluster",
 		"--set", "defaults.resources.requests.cpu=5m", "--set", "defaults.resources.requests.memory=32Mi",
-		"--set", "defaults.drain.delay=2", "--set", "defaults.drain.window=3",
+		"--set", "defaults.drain.delay=3", "--set", fmt.Sprintf("defaults.drain.window=%.0f", window.Seconds()),
 		"--set", "accounts.domains[0].name=example.com",
 		"--set", "accounts.accounts[0].address=" + alice, "--set", "accounts.accounts[0].password=" + password,
+		"--set", "accounts.accounts[1].address=" + bob, "--set", "accounts.accounts[1].password=" + password,
 	}, values...)
 	return r
 }
@@ -112,12 +120,56 @@ func (r *release) helm(args ...string) string {
 	return out
 }
 
-// upgrade brings the release up, or to other values, and waits for all of it.
-func (r *release) upgrade(more ...string) {
+// step logs how long the test has taken so far.
+func (r *release) step(what string) {
+	r.t.Logf("%4.0f s: %s", time.Since(r.begin).Seconds(), what)
+}
+
+// host is the address of this machine by which pods reach it.
+func (r *release) host() string {
+	if *host != "" {
+		return *host
+	}
+	return r.node
+}
+
+// install brings a release of the chart up, or to other values, and waits for all of it.
+func (r *release) install(chart string, more ...string) {
 	r.t.Helper()
-	args := append([]string{"upgrade", "--install", "yubin", harness.Root(r.t) + "/charts/yubin"}, r.values...)
+	args := append([]string{"upgrade", "--install", "yubin", chart, "--timeout", patience.String()}, r.values...)
 	r.helm(append(args, more...)...)
 	r.settled()
+}
+
+// upgrade installs the chart of this repository.
+func (r *release) upgrade(more ...string) {
+	r.t.Helper()
+	r.install(harness.Root(r.t)+"/charts/yubin", more...)
+}
+
+func (r *release) rollback() {
+	r.t.Helper()
+	r.helm("rollback", "yubin")
+	r.settled()
+}
+
+func (r *release) helmTest() {
+	r.t.Helper()
+	r.helm("test", "yubin", "--timeout", patience.String())
+	r.t.Log(r.kubectl("logs", "yubin-test"))
+}
+
+// restart replaces the pods of services, one service after the other.
+func (r *release) restart(services ...string) {
+	r.t.Helper()
+	for _, service := range services {
+		kind := "deployment"
+		if r.try("get", "statefulset", "yubin-"+service, "-o", "name") == "statefulset.apps/yubin-"+service {
+			kind = "statefulset"
+		}
+		r.kubectl("rollout", "restart", kind+"/yubin-"+service)
+		r.settled()
+	}
 }
 
 // settled waits until every workload runs as it should.

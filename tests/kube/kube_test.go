@@ -3,48 +3,108 @@
 package kube
 
 import (
-	"crypto/rand"
 	"fmt"
-	"io"
 	"maps"
-	"math/big"
 	"net"
 	"net/url"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/yubin-mail/yubin/pkg/testserver/minio"
 	"github.com/yubin-mail/yubin/pkg/testserver/postgres"
+	"github.com/yubin-mail/yubin/tests/harness"
 )
 
-// An operator installs the chart on an empty cluster, and its users get mail.
+// previous is the chart of the release before this one.
+func previous(t *testing.T) string { return harness.Root(t) + "/tests/kube/testdata/yubin-0.1.0.tgz" }
+
+// An operator has the chart on an empty cluster, and upgrades, scales, restarts and loses pods, while users send and read mail.
 func TestEmbedded(t *testing.T) {
 	r := newRelease(t)
+	r.step("install the previous release")
+	r.install(previous(t))
+	r.prepare(t)
+
+	r.step("upgrade to this one under load")
+	l := r.startLoad(t)
 	r.upgrade()
-	t.Log(r.helm("test", "yubin", "--timeout", patience.String()))
+	l.verify("upgrade from the previous release", roughly) // its gateways do not wait for the one pod of a store
+	r.helmTest()
 	r.mailArrives(t)
+	r.tellsSettings(t)
+
+	r.step("restart each gateway under load")
+	r.restartsIMAP(t)
+	l = r.startLoad(t)
+	r.restart("imap", "smtp", "pop3", "autoconfig")
+	l.verify("gateways restarted", politely)
+
+	r.step("restart each store under load")
+	l = r.startLoad(t)
+	r.restart("storage", "quota", "directory")
+	l.verify("stores restarted", politely)
+
+	r.step("upgrade and roll back under load")
+	l = r.startLoad(t)
+	r.upgrade("--set", "logLevel=debug")
+	r.rollback()
+	l.verify("upgraded and rolled back", politely)
+
+	r.step("scale each gateway up and down under load")
+	l = r.startLoad(t)
 	r.scales(t)
-	r.restartsUnderLoad(t, "smtp", "imap", "pop3")
-	r.restartsUnderLoad(t, "storage", "quota", "directory")
-	r.losesPods(t, "smtp", "imap", "pop3")
-	r.upgradesAndRollsBack(t)
+	r.upgrade("--set", "imap.replicas=1", "--set", "smtp.replicas=1", "--set", "pop3.replicas=1")
+	l.verify("scaled up and down", politely)
+
+	r.step("kill pods under load")
+	l = r.startLoad(t)
+	r.losesPods("smtp", "imap", "pop3", "storage", "quota", "directory")
+	l.verify("pods killed", roughly)
+
+	r.step("scale by a metric")
+	r.scalesByConnections(t)
+
+	r.step("uninstall")
 	r.leaves(t, 3)
 }
 
-// The same with PostgreSQL and S3, and several replicas of everything.
+// The same with PostgreSQL and S3, and several replicas of everything: nobody notices an upgrade.
 func TestProduction(t *testing.T) {
 	if !*production {
 		t.Log("left out by -kube.production=false")
 		return
 	}
-	database, objects := postgres.Start(t), minio.Start(t)
 	r := newRelease(t)
-	if *host == "" {
-		*host = r.node
-	}
-	at := forward(t, *host, database.Address())
+	r.useStores(t)
+	r.step("install the previous release")
+	r.install(previous(t))
+	r.prepare(t)
+
+	r.step("upgrade to this one under load")
+	l := r.startLoad(t)
+	r.upgrade()
+	l.verify("upgrade from the previous release", politely)
+	r.helmTest()
+
+	r.step("restart everything under load")
+	l = r.startLoad(t)
+	r.restart("smtp", "imap", "pop3", "storage", "quota", "directory")
+	l.verify("restarted", politely)
+
+	r.step("kill pods under load")
+	l = r.startLoad(t)
+	r.losesPods("smtp", "imap", "pop3", "storage", "quota", "directory")
+	l.verify("pods killed", roughly)
+
+	r.step("uninstall")
+	r.leaves(t, 0)
+}
+
+// useStores starts PostgreSQL and MinIO on this machine and tells the release where they are.
+func (r *release) useStores(t *testing.T) {
+	database, objects := postgres.Start(t), minio.Start(t)
+	at := forward(t, r.host(), database.Address())
 	secret := []string{"create", "secret", "generic", "databases"}
 	for _, service := range []string{"storage", "quota", "directory"} {
 		u, err := url.Parse(database.Database(t))
@@ -56,29 +116,30 @@ func TestProduction(t *testing.T) {
 	}
 	r.kubectl(secret...)
 	r.kubectl("create", "secret", "generic", "s3", "--from-literal=access-key="+objects.AccessKey, "--from-literal=secret-key="+objects.SecretKey)
-	endpoint := forward(t, *host, objects.Addr)
+	endpoint := forward(t, r.host(), objects.Addr)
 	_, databasePort, _ := net.SplitHostPort(at)
 	_, objectPort, _ := net.SplitHostPort(endpoint)
 	r.values = append(r.values, "--set", "database.existingSecret=databases", "--set", "objectStore.s3.existingSecret=s3",
 		"--set", "objectStore.s3.endpoint=http://"+endpoint, "--set", "objectStore.s3.bucket="+objects.Bucket(t), "--set", "objectStore.s3.region=us-east-1",
 		"--set", "networkPolicy.external.databasePorts[0]="+databasePort, "--set", "networkPolicy.external.objectStorePorts[0]="+objectPort,
 		"--set", "defaults.replicas=2")
-	r.upgrade()
-	t.Log(r.helm("test", "yubin", "--timeout", patience.String()))
-	r.mailArrives(t)
-	r.restartsUnderLoad(t, "smtp", "storage", "quota", "directory")
-	r.losesPods(t, "smtp", "imap", "pop3", "storage", "quota", "directory")
-	r.leaves(t, 0)
 }
 
-func (r *release) mailArrives(t *testing.T) {
-	token := rand.Text()
-	if err := deliver(r.port("smtp", "smtp"), token); err != nil {
-		t.Fatal(err)
+// restartsIMAP replaces the IMAP gateway's one pod, and sees sessions in IDLE leave one after the other and come back on the new one.
+func (r *release) restartsIMAP(t *testing.T) {
+	const sessions = 12
+	i := r.startIdlers(t, sessions)
+	r.restart("imap")
+	i.wait(t, sessions)
+	times, over := i.left(t)
+	if times < sessions {
+		t.Errorf("%d sessions were asked to leave, not %d", times, sessions)
 	}
-	if r.subjects(t)[token] != 1 {
-		t.Fatal("the mail is not there")
+	// A clock is looked at here only for what must not be: all of them at once.
+	if over < window/3 {
+		t.Errorf("sessions were asked to leave within %v, not over %v", over, window)
 	}
+	t.Logf("%d sessions in IDLE got BYE over %v", times, over)
 }
 
 // scales each gateway by itself, and sees sessions and deliveries spread.
@@ -95,80 +156,62 @@ func (r *release) scales(t *testing.T) {
 		if !maps.Equal(before, after) {
 			t.Fatalf("scaling %s changed other workloads: %v, not %v", step.service, after, before)
 		}
-		if pods := r.pods(step.service); len(pods) != step.replicas {
+		pods := r.pods(step.service)
+		if len(pods) != step.replicas {
 			t.Fatalf("%s has the pods %v", step.service, pods)
 		}
+		r.spreads(t, step.service, pods)
 	}
-	addr := r.port("imap", "imaps")
-	for range 30 {
-		r.login(t, addr)
-	}
-	for range 20 {
-		if err := deliver(r.port("smtp", "smtp"), rand.Text()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, service := range []string{"imap", "smtp"} {
-		for _, pod := range r.pods(service) {
-			metrics := r.kubectl("get", "--raw", "/api/v1/namespaces/"+r.namespace+"/pods/"+pod+":8080/proxy/metrics")
-			if !slices.ContainsFunc(strings.Split(metrics, "\n"), func(line string) bool {
-				return strings.HasPrefix(line, "yubin_"+service+"_commands_total") && !strings.HasSuffix(line, " 0")
-			}) {
-				t.Errorf("%s has had nothing to do", pod)
+}
+
+// spreads waits until each pod of a gateway has had connections, as the load makes them.
+func (r *release) spreads(t *testing.T, service string, pods []string) {
+	for end := time.Now().Add(patience); ; time.Sleep(time.Second) {
+		var shares []string
+		idle := 0
+		for _, pod := range pods {
+			connections, _ := r.metric(pod, "yubin_"+service+"_connections_total")
+			if connections == 0 {
+				idle++
+			}
+			shares = append(shares, fmt.Sprint(connections))
+			if service == "imap" { // the load's session lasts, so there must be others
+				r.login(t, alice).Close()
 			}
 		}
-	}
-}
-
-// restartsUnderLoad replaces the pods of services one after the other while mail comes in.
-func (r *release) restartsUnderLoad(t *testing.T, services ...string) {
-	s := r.sendAlways(t, 4)
-	for _, service := range services {
-		kind := "deployment"
-		if r.try("get", "statefulset", "yubin-"+service, "-o", "name") == "statefulset.apps/yubin-"+service {
-			kind = "statefulset"
+		if idle == 0 {
+			t.Logf("connections of %s by pod: %s", service, strings.Join(shares, ", "))
+			return
 		}
-		r.kubectl("rollout", "restart", kind+"/yubin-"+service)
-		r.settled()
-	}
-	s.goesOn(t)
-	s.verify(t, r)
-}
-
-// losesPods kills pods at random while mail comes in.
-func (r *release) losesPods(t *testing.T, services ...string) {
-	s := r.sendAlways(t, 4)
-	for end := time.Now().Add(*load); time.Now().Before(end); {
-		pods := r.pods(services[pick(t, len(services))])
-		if len(pods) == 0 {
-			continue
-		}
-		r.kubectl("delete", "pod", pods[pick(t, len(pods))], "--grace-period=0", "--force", "--ignore-not-found")
-		r.settled()
-	}
-	s.goesOn(t)
-	s.verify(t, r)
-}
-
-// goesOn waits until mail is accepted after all that was done.
-func (s *sender) goesOn(t *testing.T) {
-	t.Helper()
-	n := s.count()
-	for end := time.Now().Add(patience); s.count() < n+10; time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatal("no more mail is accepted")
+			t.Fatalf("%s: connections by pod are %v", service, shares)
 		}
 	}
 }
 
-// upgradesAndRollsBack changes what every pod is started with, and takes it back, while mail comes in.
-func (r *release) upgradesAndRollsBack(t *testing.T) {
-	s := r.sendAlways(t, 4)
-	r.upgrade("--set", "logLevel=debug")
-	r.helm("rollback", "yubin")
-	r.settled()
-	s.goesOn(t)
-	s.verify(t, r)
+// scalesByConnections lets the autoscaler read how many connections the pods have.
+func (r *release) scalesByConnections(t *testing.T) {
+	r.serveMetrics(t, r.host())
+	r.upgrade("--set", "imap.autoscaling.enabled=true", "--set", "imap.autoscaling.minReplicas=1", "--set", "imap.autoscaling.maxReplicas=3",
+		"--set", "imap.autoscaling.targetCPU=0", "--set", "imap.autoscaling.targetConnections=10",
+		"--set", "imap.autoscaling.behavior.scaleDown.stabilizationWindowSeconds=0", "--set", "imap.autoscaling.behavior.scaleDown.policies[0].periodSeconds=1",
+		"--set", "imap.autoscaling.behavior.scaleDown.policies[0].type=Pods", "--set", "imap.autoscaling.behavior.scaleDown.policies[0].value=3")
+	i := r.startIdlers(t, 25)
+	r.kubectl("wait", "--for=jsonpath={.status.readyReplicas}=3", "deployment/yubin-imap", "--timeout="+patience.String())
+	t.Logf("25 connections:\n%s", r.kubectl("get", "horizontalpodautoscaler"))
+	i.stop()
+	r.kubectl("wait", "--for=jsonpath={.status.replicas}=1", "deployment/yubin-imap", "--timeout="+patience.String())
+	i.left(t) // whoever was asked to leave meanwhile was told so
+}
+
+// losesPods kills pods at random.
+func (r *release) losesPods(services ...string) {
+	for end := time.Now().Add(*killing); time.Now().Before(end); {
+		if pods := r.pods(services[pick(r.t, len(services))]); len(pods) > 0 {
+			r.kubectl("delete", "pod", pods[pick(r.t, len(pods))], "--grace-period=0", "--force", "--ignore-not-found")
+		}
+		r.settled()
+	}
 }
 
 // leaves uninstalls, and sees what is left: the volumes, and nothing else of the chart.
@@ -190,44 +233,5 @@ func (r *release) leaves(t *testing.T, volumes int) {
 	if claims != volumes {
 		t.Errorf("%d volumes are left, not %d", claims, volumes)
 	}
-}
-
-func pick(t *testing.T, n int) int {
-	i, err := rand.Int(rand.Reader, big.NewInt(int64(n)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return int(i.Int64())
-}
-
-// forward lets pods reach a server that listens on loopback only.
-func forward(t *testing.T, host, target string) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
-	if err != nil {
-		t.Fatalf("listen where pods reach this machine (-kube.host): %v", err)
-	}
-	t.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		for {
-			in, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer in.Close()
-				out, err := net.Dial("tcp", target)
-				if err != nil {
-					return
-				}
-				defer out.Close()
-				go func() {
-					_, _ = io.Copy(out, in)
-					_ = out.(*net.TCPConn).CloseWrite()
-				}()
-				_, _ = io.Copy(in, out)
-			}()
-		}
-	}()
-	return listener.Addr().String()
+	t.Logf("left are %v", left)
 }
