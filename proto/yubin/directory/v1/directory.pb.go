@@ -137,7 +137,7 @@ func (x ResolveResponse_Status) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ResolveResponse_Status.Descriptor instead.
 func (ResolveResponse_Status) EnumDescriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{6, 0}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{9, 0}
 }
 
 type Account struct {
@@ -378,6 +378,141 @@ func (x *Alias) GetTargets() []string {
 	return nil
 }
 
+// ChannelBinding is what only the two ends of one TLS connection know, or what names the end at the server.
+type ChannelBinding struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// IANA name: tls-exporter (RFC 9266), tls-unique, tls-server-end-point (RFC 5929).
+	Type          string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	Data          []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChannelBinding) Reset() {
+	*x = ChannelBinding{}
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChannelBinding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChannelBinding) ProtoMessage() {}
+
+func (x *ChannelBinding) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChannelBinding.ProtoReflect.Descriptor instead.
+func (*ChannelBinding) Descriptor() ([]byte, []int) {
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ChannelBinding) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *ChannelBinding) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+type ListMechanismsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListMechanismsRequest) Reset() {
+	*x = ListMechanismsRequest{}
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListMechanismsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListMechanismsRequest) ProtoMessage() {}
+
+func (x *ListMechanismsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListMechanismsRequest.ProtoReflect.Descriptor instead.
+func (*ListMechanismsRequest) Descriptor() ([]byte, []int) {
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{4}
+}
+
+type ListMechanismsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// IANA names, the strongest first.
+	Mechanisms    []string `protobuf:"bytes,1,rep,name=mechanisms,proto3" json:"mechanisms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListMechanismsResponse) Reset() {
+	*x = ListMechanismsResponse{}
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListMechanismsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListMechanismsResponse) ProtoMessage() {}
+
+func (x *ListMechanismsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListMechanismsResponse.ProtoReflect.Descriptor instead.
+func (*ListMechanismsResponse) Descriptor() ([]byte, []int) {
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ListMechanismsResponse) GetMechanisms() []string {
+	if x != nil {
+		return x.Mechanisms
+	}
+	return nil
+}
+
 type AuthenticateRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Message:
@@ -391,7 +526,7 @@ type AuthenticateRequest struct {
 
 func (x *AuthenticateRequest) Reset() {
 	*x = AuthenticateRequest{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[3]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -403,7 +538,7 @@ func (x *AuthenticateRequest) String() string {
 func (*AuthenticateRequest) ProtoMessage() {}
 
 func (x *AuthenticateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[3]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -416,7 +551,7 @@ func (x *AuthenticateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateRequest.ProtoReflect.Descriptor instead.
 func (*AuthenticateRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{3}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *AuthenticateRequest) GetMessage() isAuthenticateRequest_Message {
@@ -473,7 +608,7 @@ type AuthenticateResponse struct {
 
 func (x *AuthenticateResponse) Reset() {
 	*x = AuthenticateResponse{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[4]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -485,7 +620,7 @@ func (x *AuthenticateResponse) String() string {
 func (*AuthenticateResponse) ProtoMessage() {}
 
 func (x *AuthenticateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[4]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -498,7 +633,7 @@ func (x *AuthenticateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateResponse.ProtoReflect.Descriptor instead.
 func (*AuthenticateResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{4}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *AuthenticateResponse) GetMessage() isAuthenticateResponse_Message {
@@ -552,7 +687,7 @@ type ResolveRequest struct {
 
 func (x *ResolveRequest) Reset() {
 	*x = ResolveRequest{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[5]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -564,7 +699,7 @@ func (x *ResolveRequest) String() string {
 func (*ResolveRequest) ProtoMessage() {}
 
 func (x *ResolveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[5]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -577,7 +712,7 @@ func (x *ResolveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveRequest.ProtoReflect.Descriptor instead.
 func (*ResolveRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{5}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ResolveRequest) GetAddress() string {
@@ -597,7 +732,7 @@ type ResolveResponse struct {
 
 func (x *ResolveResponse) Reset() {
 	*x = ResolveResponse{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[6]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -609,7 +744,7 @@ func (x *ResolveResponse) String() string {
 func (*ResolveResponse) ProtoMessage() {}
 
 func (x *ResolveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[6]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -622,7 +757,7 @@ func (x *ResolveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveResponse.ProtoReflect.Descriptor instead.
 func (*ResolveResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{6}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ResolveResponse) GetStatus() ResolveResponse_Status {
@@ -652,7 +787,7 @@ type Recipient struct {
 
 func (x *Recipient) Reset() {
 	*x = Recipient{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[7]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -664,7 +799,7 @@ func (x *Recipient) String() string {
 func (*Recipient) ProtoMessage() {}
 
 func (x *Recipient) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[7]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -677,7 +812,7 @@ func (x *Recipient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recipient.ProtoReflect.Descriptor instead.
 func (*Recipient) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{7}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Recipient) GetAccountId() string {
@@ -711,7 +846,7 @@ type AuthorizeSenderRequest struct {
 
 func (x *AuthorizeSenderRequest) Reset() {
 	*x = AuthorizeSenderRequest{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[8]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -723,7 +858,7 @@ func (x *AuthorizeSenderRequest) String() string {
 func (*AuthorizeSenderRequest) ProtoMessage() {}
 
 func (x *AuthorizeSenderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[8]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -736,7 +871,7 @@ func (x *AuthorizeSenderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthorizeSenderRequest.ProtoReflect.Descriptor instead.
 func (*AuthorizeSenderRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{8}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *AuthorizeSenderRequest) GetAccountId() string {
@@ -762,7 +897,7 @@ type AuthorizeSenderResponse struct {
 
 func (x *AuthorizeSenderResponse) Reset() {
 	*x = AuthorizeSenderResponse{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[9]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -774,7 +909,7 @@ func (x *AuthorizeSenderResponse) String() string {
 func (*AuthorizeSenderResponse) ProtoMessage() {}
 
 func (x *AuthorizeSenderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[9]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -787,7 +922,7 @@ func (x *AuthorizeSenderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthorizeSenderResponse.ProtoReflect.Descriptor instead.
 func (*AuthorizeSenderResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{9}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *AuthorizeSenderResponse) GetAllowed() bool {
@@ -810,7 +945,7 @@ type GetAccountRequest struct {
 
 func (x *GetAccountRequest) Reset() {
 	*x = GetAccountRequest{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[10]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -822,7 +957,7 @@ func (x *GetAccountRequest) String() string {
 func (*GetAccountRequest) ProtoMessage() {}
 
 func (x *GetAccountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[10]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -835,7 +970,7 @@ func (x *GetAccountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAccountRequest.ProtoReflect.Descriptor instead.
 func (*GetAccountRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{10}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetAccountRequest) GetKey() isGetAccountRequest_Key {
@@ -888,7 +1023,7 @@ type GetAccountResponse struct {
 
 func (x *GetAccountResponse) Reset() {
 	*x = GetAccountResponse{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[11]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -900,7 +1035,7 @@ func (x *GetAccountResponse) String() string {
 func (*GetAccountResponse) ProtoMessage() {}
 
 func (x *GetAccountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[11]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -913,7 +1048,7 @@ func (x *GetAccountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAccountResponse.ProtoReflect.Descriptor instead.
 func (*GetAccountResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{11}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetAccountResponse) GetAccount() *Account {
@@ -932,7 +1067,7 @@ type PutDomainRequest struct {
 
 func (x *PutDomainRequest) Reset() {
 	*x = PutDomainRequest{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[12]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -944,7 +1079,7 @@ func (x *PutDomainRequest) String() string {
 func (*PutDomainRequest) ProtoMessage() {}
 
 func (x *PutDomainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[12]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -957,7 +1092,7 @@ func (x *PutDomainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutDomainRequest.ProtoReflect.Descriptor instead.
 func (*PutDomainRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{12}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *PutDomainRequest) GetDomain() *Domain {
@@ -977,7 +1112,7 @@ type PutDomainResponse struct {
 
 func (x *PutDomainResponse) Reset() {
 	*x = PutDomainResponse{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[13]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -989,7 +1124,7 @@ func (x *PutDomainResponse) String() string {
 func (*PutDomainResponse) ProtoMessage() {}
 
 func (x *PutDomainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[13]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1002,7 +1137,7 @@ func (x *PutDomainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutDomainResponse.ProtoReflect.Descriptor instead.
 func (*PutDomainResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{13}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PutDomainResponse) GetDomain() *Domain {
@@ -1027,7 +1162,7 @@ type ListDomainsRequest struct {
 
 func (x *ListDomainsRequest) Reset() {
 	*x = ListDomainsRequest{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[14]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1039,7 +1174,7 @@ func (x *ListDomainsRequest) String() string {
 func (*ListDomainsRequest) ProtoMessage() {}
 
 func (x *ListDomainsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[14]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1052,7 +1187,7 @@ func (x *ListDomainsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDomainsRequest.ProtoReflect.Descriptor instead.
 func (*ListDomainsRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{14}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{17}
 }
 
 type ListDomainsResponse struct {
@@ -1064,7 +1199,7 @@ type ListDomainsResponse struct {
 
 func (x *ListDomainsResponse) Reset() {
 	*x = ListDomainsResponse{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[15]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1076,7 +1211,7 @@ func (x *ListDomainsResponse) String() string {
 func (*ListDomainsResponse) ProtoMessage() {}
 
 func (x *ListDomainsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[15]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1089,7 +1224,7 @@ func (x *ListDomainsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDomainsResponse.ProtoReflect.Descriptor instead.
 func (*ListDomainsResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{15}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListDomainsResponse) GetDomains() []*Domain {
@@ -1108,7 +1243,7 @@ type DeleteDomainRequest struct {
 
 func (x *DeleteDomainRequest) Reset() {
 	*x = DeleteDomainRequest{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[16]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1120,7 +1255,7 @@ func (x *DeleteDomainRequest) String() string {
 func (*DeleteDomainRequest) ProtoMessage() {}
 
 func (x *DeleteDomainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[16]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1133,7 +1268,7 @@ func (x *DeleteDomainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDomainRequest.ProtoReflect.Descriptor instead.
 func (*DeleteDomainRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{16}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DeleteDomainRequest) GetName() string {
@@ -1151,7 +1286,7 @@ type DeleteDomainResponse struct {
 
 func (x *DeleteDomainResponse) Reset() {
 	*x = DeleteDomainResponse{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[17]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1163,7 +1298,7 @@ func (x *DeleteDomainResponse) String() string {
 func (*DeleteDomainResponse) ProtoMessage() {}
 
 func (x *DeleteDomainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[17]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1176,7 +1311,7 @@ func (x *DeleteDomainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDomainResponse.ProtoReflect.Descriptor instead.
 func (*DeleteDomainResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{17}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{20}
 }
 
 type CreateAccountRequest struct {
@@ -1196,7 +1331,7 @@ type CreateAccountRequest struct {
 
 func (x *CreateAccountRequest) Reset() {
 	*x = CreateAccountRequest{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[18]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1208,7 +1343,7 @@ func (x *CreateAccountRequest) String() string {
 func (*CreateAccountRequest) ProtoMessage() {}
 
 func (x *CreateAccountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[18]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1221,7 +1356,7 @@ func (x *CreateAccountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAccountRequest.ProtoReflect.Descriptor instead.
 func (*CreateAccountRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{18}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CreateAccountRequest) GetAddress() string {
@@ -1275,7 +1410,7 @@ type CreateAccountResponse struct {
 
 func (x *CreateAccountResponse) Reset() {
 	*x = CreateAccountResponse{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[19]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1287,7 +1422,7 @@ func (x *CreateAccountResponse) String() string {
 func (*CreateAccountResponse) ProtoMessage() {}
 
 func (x *CreateAccountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[19]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1300,7 +1435,7 @@ func (x *CreateAccountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAccountResponse.ProtoReflect.Descriptor instead.
 func (*CreateAccountResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{19}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CreateAccountResponse) GetAccount() *Account {
@@ -1322,7 +1457,7 @@ type UpdateAccountRequest struct {
 
 func (x *UpdateAccountRequest) Reset() {
 	*x = UpdateAccountRequest{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[20]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1334,7 +1469,7 @@ func (x *UpdateAccountRequest) String() string {
 func (*UpdateAccountRequest) ProtoMessage() {}
 
 func (x *UpdateAccountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[20]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1347,7 +1482,7 @@ func (x *UpdateAccountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateAccountRequest.ProtoReflect.Descriptor instead.
 func (*UpdateAccountRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{20}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *UpdateAccountRequest) GetAddress() string {
@@ -1387,7 +1522,7 @@ type UpdateAccountResponse struct {
 
 func (x *UpdateAccountResponse) Reset() {
 	*x = UpdateAccountResponse{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[21]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1399,7 +1534,7 @@ func (x *UpdateAccountResponse) String() string {
 func (*UpdateAccountResponse) ProtoMessage() {}
 
 func (x *UpdateAccountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[21]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1412,7 +1547,7 @@ func (x *UpdateAccountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateAccountResponse.ProtoReflect.Descriptor instead.
 func (*UpdateAccountResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{21}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *UpdateAccountResponse) GetAccount() *Account {
@@ -1435,7 +1570,7 @@ type ListAccountsRequest struct {
 
 func (x *ListAccountsRequest) Reset() {
 	*x = ListAccountsRequest{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[22]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1447,7 +1582,7 @@ func (x *ListAccountsRequest) String() string {
 func (*ListAccountsRequest) ProtoMessage() {}
 
 func (x *ListAccountsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[22]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1460,7 +1595,7 @@ func (x *ListAccountsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccountsRequest.ProtoReflect.Descriptor instead.
 func (*ListAccountsRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{22}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListAccountsRequest) GetDomain() string {
@@ -1495,7 +1630,7 @@ type ListAccountsResponse struct {
 
 func (x *ListAccountsResponse) Reset() {
 	*x = ListAccountsResponse{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[23]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1507,7 +1642,7 @@ func (x *ListAccountsResponse) String() string {
 func (*ListAccountsResponse) ProtoMessage() {}
 
 func (x *ListAccountsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[23]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1520,7 +1655,7 @@ func (x *ListAccountsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccountsResponse.ProtoReflect.Descriptor instead.
 func (*ListAccountsResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{23}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListAccountsResponse) GetAccounts() []*Account {
@@ -1546,7 +1681,7 @@ type DeleteAccountRequest struct {
 
 func (x *DeleteAccountRequest) Reset() {
 	*x = DeleteAccountRequest{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[24]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1558,7 +1693,7 @@ func (x *DeleteAccountRequest) String() string {
 func (*DeleteAccountRequest) ProtoMessage() {}
 
 func (x *DeleteAccountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[24]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1571,7 +1706,7 @@ func (x *DeleteAccountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccountRequest.ProtoReflect.Descriptor instead.
 func (*DeleteAccountRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{24}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *DeleteAccountRequest) GetAddress() string {
@@ -1591,7 +1726,7 @@ type DeleteAccountResponse struct {
 
 func (x *DeleteAccountResponse) Reset() {
 	*x = DeleteAccountResponse{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[25]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1603,7 +1738,7 @@ func (x *DeleteAccountResponse) String() string {
 func (*DeleteAccountResponse) ProtoMessage() {}
 
 func (x *DeleteAccountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[25]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1616,7 +1751,7 @@ func (x *DeleteAccountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccountResponse.ProtoReflect.Descriptor instead.
 func (*DeleteAccountResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{25}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *DeleteAccountResponse) GetAccountId() string {
@@ -1636,7 +1771,7 @@ type SetPasswordRequest struct {
 
 func (x *SetPasswordRequest) Reset() {
 	*x = SetPasswordRequest{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[26]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1648,7 +1783,7 @@ func (x *SetPasswordRequest) String() string {
 func (*SetPasswordRequest) ProtoMessage() {}
 
 func (x *SetPasswordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[26]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1661,7 +1796,7 @@ func (x *SetPasswordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPasswordRequest.ProtoReflect.Descriptor instead.
 func (*SetPasswordRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{26}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SetPasswordRequest) GetAddress() string {
@@ -1686,7 +1821,7 @@ type SetPasswordResponse struct {
 
 func (x *SetPasswordResponse) Reset() {
 	*x = SetPasswordResponse{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[27]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1698,7 +1833,7 @@ func (x *SetPasswordResponse) String() string {
 func (*SetPasswordResponse) ProtoMessage() {}
 
 func (x *SetPasswordResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[27]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1711,7 +1846,7 @@ func (x *SetPasswordResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPasswordResponse.ProtoReflect.Descriptor instead.
 func (*SetPasswordResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{27}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{30}
 }
 
 type AppPassword struct {
@@ -1729,7 +1864,7 @@ type AppPassword struct {
 
 func (x *AppPassword) Reset() {
 	*x = AppPassword{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[28]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1741,7 +1876,7 @@ func (x *AppPassword) String() string {
 func (*AppPassword) ProtoMessage() {}
 
 func (x *AppPassword) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[28]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1754,7 +1889,7 @@ func (x *AppPassword) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppPassword.ProtoReflect.Descriptor instead.
 func (*AppPassword) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{28}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *AppPassword) GetId() string {
@@ -1803,7 +1938,7 @@ type CreateAppPasswordRequest struct {
 
 func (x *CreateAppPasswordRequest) Reset() {
 	*x = CreateAppPasswordRequest{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[29]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1815,7 +1950,7 @@ func (x *CreateAppPasswordRequest) String() string {
 func (*CreateAppPasswordRequest) ProtoMessage() {}
 
 func (x *CreateAppPasswordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[29]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1828,7 +1963,7 @@ func (x *CreateAppPasswordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAppPasswordRequest.ProtoReflect.Descriptor instead.
 func (*CreateAppPasswordRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{29}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CreateAppPasswordRequest) GetAddress() string {
@@ -1862,7 +1997,7 @@ type CreateAppPasswordResponse struct {
 
 func (x *CreateAppPasswordResponse) Reset() {
 	*x = CreateAppPasswordResponse{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[30]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1874,7 +2009,7 @@ func (x *CreateAppPasswordResponse) String() string {
 func (*CreateAppPasswordResponse) ProtoMessage() {}
 
 func (x *CreateAppPasswordResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[30]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1887,7 +2022,7 @@ func (x *CreateAppPasswordResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAppPasswordResponse.ProtoReflect.Descriptor instead.
 func (*CreateAppPasswordResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{30}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *CreateAppPasswordResponse) GetAppPassword() *AppPassword {
@@ -1913,7 +2048,7 @@ type ListAppPasswordsRequest struct {
 
 func (x *ListAppPasswordsRequest) Reset() {
 	*x = ListAppPasswordsRequest{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[31]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1925,7 +2060,7 @@ func (x *ListAppPasswordsRequest) String() string {
 func (*ListAppPasswordsRequest) ProtoMessage() {}
 
 func (x *ListAppPasswordsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[31]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1938,7 +2073,7 @@ func (x *ListAppPasswordsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAppPasswordsRequest.ProtoReflect.Descriptor instead.
 func (*ListAppPasswordsRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{31}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListAppPasswordsRequest) GetAddress() string {
@@ -1957,7 +2092,7 @@ type ListAppPasswordsResponse struct {
 
 func (x *ListAppPasswordsResponse) Reset() {
 	*x = ListAppPasswordsResponse{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[32]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1969,7 +2104,7 @@ func (x *ListAppPasswordsResponse) String() string {
 func (*ListAppPasswordsResponse) ProtoMessage() {}
 
 func (x *ListAppPasswordsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[32]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1982,7 +2117,7 @@ func (x *ListAppPasswordsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAppPasswordsResponse.ProtoReflect.Descriptor instead.
 func (*ListAppPasswordsResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{32}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ListAppPasswordsResponse) GetAppPasswords() []*AppPassword {
@@ -2002,7 +2137,7 @@ type DeleteAppPasswordRequest struct {
 
 func (x *DeleteAppPasswordRequest) Reset() {
 	*x = DeleteAppPasswordRequest{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[33]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2014,7 +2149,7 @@ func (x *DeleteAppPasswordRequest) String() string {
 func (*DeleteAppPasswordRequest) ProtoMessage() {}
 
 func (x *DeleteAppPasswordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[33]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2027,7 +2162,7 @@ func (x *DeleteAppPasswordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAppPasswordRequest.ProtoReflect.Descriptor instead.
 func (*DeleteAppPasswordRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{33}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *DeleteAppPasswordRequest) GetAddress() string {
@@ -2052,7 +2187,7 @@ type DeleteAppPasswordResponse struct {
 
 func (x *DeleteAppPasswordResponse) Reset() {
 	*x = DeleteAppPasswordResponse{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[34]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2064,7 +2199,7 @@ func (x *DeleteAppPasswordResponse) String() string {
 func (*DeleteAppPasswordResponse) ProtoMessage() {}
 
 func (x *DeleteAppPasswordResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[34]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2077,7 +2212,7 @@ func (x *DeleteAppPasswordResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAppPasswordResponse.ProtoReflect.Descriptor instead.
 func (*DeleteAppPasswordResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{34}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{37}
 }
 
 type PutAliasRequest struct {
@@ -2089,7 +2224,7 @@ type PutAliasRequest struct {
 
 func (x *PutAliasRequest) Reset() {
 	*x = PutAliasRequest{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[35]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2101,7 +2236,7 @@ func (x *PutAliasRequest) String() string {
 func (*PutAliasRequest) ProtoMessage() {}
 
 func (x *PutAliasRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[35]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2114,7 +2249,7 @@ func (x *PutAliasRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutAliasRequest.ProtoReflect.Descriptor instead.
 func (*PutAliasRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{35}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *PutAliasRequest) GetAlias() *Alias {
@@ -2133,7 +2268,7 @@ type PutAliasResponse struct {
 
 func (x *PutAliasResponse) Reset() {
 	*x = PutAliasResponse{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[36]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2145,7 +2280,7 @@ func (x *PutAliasResponse) String() string {
 func (*PutAliasResponse) ProtoMessage() {}
 
 func (x *PutAliasResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[36]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2158,7 +2293,7 @@ func (x *PutAliasResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutAliasResponse.ProtoReflect.Descriptor instead.
 func (*PutAliasResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{36}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *PutAliasResponse) GetCreated() bool {
@@ -2178,7 +2313,7 @@ type ListAliasesRequest struct {
 
 func (x *ListAliasesRequest) Reset() {
 	*x = ListAliasesRequest{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[37]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2190,7 +2325,7 @@ func (x *ListAliasesRequest) String() string {
 func (*ListAliasesRequest) ProtoMessage() {}
 
 func (x *ListAliasesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[37]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2203,7 +2338,7 @@ func (x *ListAliasesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAliasesRequest.ProtoReflect.Descriptor instead.
 func (*ListAliasesRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{37}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ListAliasesRequest) GetDomain() string {
@@ -2222,7 +2357,7 @@ type ListAliasesResponse struct {
 
 func (x *ListAliasesResponse) Reset() {
 	*x = ListAliasesResponse{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[38]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2234,7 +2369,7 @@ func (x *ListAliasesResponse) String() string {
 func (*ListAliasesResponse) ProtoMessage() {}
 
 func (x *ListAliasesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[38]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2247,7 +2382,7 @@ func (x *ListAliasesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAliasesResponse.ProtoReflect.Descriptor instead.
 func (*ListAliasesResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{38}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ListAliasesResponse) GetAliases() []*Alias {
@@ -2266,7 +2401,7 @@ type DeleteAliasRequest struct {
 
 func (x *DeleteAliasRequest) Reset() {
 	*x = DeleteAliasRequest{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[39]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2278,7 +2413,7 @@ func (x *DeleteAliasRequest) String() string {
 func (*DeleteAliasRequest) ProtoMessage() {}
 
 func (x *DeleteAliasRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[39]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2291,7 +2426,7 @@ func (x *DeleteAliasRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAliasRequest.ProtoReflect.Descriptor instead.
 func (*DeleteAliasRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{39}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *DeleteAliasRequest) GetAddress() string {
@@ -2309,7 +2444,7 @@ type DeleteAliasResponse struct {
 
 func (x *DeleteAliasResponse) Reset() {
 	*x = DeleteAliasResponse{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[40]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2321,7 +2456,7 @@ func (x *DeleteAliasResponse) String() string {
 func (*DeleteAliasResponse) ProtoMessage() {}
 
 func (x *DeleteAliasResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[40]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2334,12 +2469,12 @@ func (x *DeleteAliasResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAliasResponse.ProtoReflect.Descriptor instead.
 func (*DeleteAliasResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{40}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{43}
 }
 
 type AuthenticateRequest_Start struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// IANA name: PLAIN, LOGIN, SCRAM-SHA-256.
+	// IANA name: PLAIN, LOGIN, SCRAM-SHA-256, SCRAM-SHA-256-PLUS, OAUTHBEARER; or XOAUTH2.
 	Mechanism string `protobuf:"bytes,1,opt,name=mechanism,proto3" json:"mechanism,omitempty"`
 	// Absent and empty differ (RFC 4422 section 5.1).
 	InitialResponse []byte `protobuf:"bytes,2,opt,name=initial_response,json=initialResponse,proto3,oneof" json:"initial_response,omitempty"`
@@ -2348,14 +2483,17 @@ type AuthenticateRequest_Start struct {
 	// The connection is encrypted.
 	Tls bool `protobuf:"varint,4,opt,name=tls,proto3" json:"tls,omitempty"`
 	// smtp, pop3, imap: app passwords can be limited to one.
-	Protocol      string `protobuf:"bytes,5,opt,name=protocol,proto3" json:"protocol,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Protocol string `protobuf:"bytes,5,opt,name=protocol,proto3" json:"protocol,omitempty"`
+	// The channel bindings (RFC 5056) of the client's connection, each of another type. Empty unless mechanisms with channel binding were
+	// offered to the client: a SCRAM client that has one and says it was not offered any then fails (RFC 5802 section 6).
+	ChannelBindings []*ChannelBinding `protobuf:"bytes,6,rep,name=channel_bindings,json=channelBindings,proto3" json:"channel_bindings,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *AuthenticateRequest_Start) Reset() {
 	*x = AuthenticateRequest_Start{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[41]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2367,7 +2505,7 @@ func (x *AuthenticateRequest_Start) String() string {
 func (*AuthenticateRequest_Start) ProtoMessage() {}
 
 func (x *AuthenticateRequest_Start) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[41]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2380,7 +2518,7 @@ func (x *AuthenticateRequest_Start) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateRequest_Start.ProtoReflect.Descriptor instead.
 func (*AuthenticateRequest_Start) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{3, 0}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{6, 0}
 }
 
 func (x *AuthenticateRequest_Start) GetMechanism() string {
@@ -2418,6 +2556,13 @@ func (x *AuthenticateRequest_Start) GetProtocol() string {
 	return ""
 }
 
+func (x *AuthenticateRequest_Start) GetChannelBindings() []*ChannelBinding {
+	if x != nil {
+		return x.ChannelBindings
+	}
+	return nil
+}
+
 type AuthenticateResponse_Success struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Account *Account               `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
@@ -2429,7 +2574,7 @@ type AuthenticateResponse_Success struct {
 
 func (x *AuthenticateResponse_Success) Reset() {
 	*x = AuthenticateResponse_Success{}
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[42]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2441,7 +2586,7 @@ func (x *AuthenticateResponse_Success) String() string {
 func (*AuthenticateResponse_Success) ProtoMessage() {}
 
 func (x *AuthenticateResponse_Success) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_directory_v1_directory_proto_msgTypes[42]
+	mi := &file_yubin_directory_v1_directory_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2454,7 +2599,7 @@ func (x *AuthenticateResponse_Success) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateResponse_Success.ProtoReflect.Descriptor instead.
 func (*AuthenticateResponse_Success) Descriptor() ([]byte, []int) {
-	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{4, 0}
+	return file_yubin_directory_v1_directory_proto_rawDescGZIP(), []int{7, 0}
 }
 
 func (x *AuthenticateResponse_Success) GetAccount() *Account {
@@ -2496,16 +2641,25 @@ const file_yubin_directory_v1_directory_proto_rawDesc = "" +
 	"\bdisabled\x18\x05 \x01(\bR\bdisabled\";\n" +
 	"\x05Alias\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x18\n" +
-	"\atargets\x18\x02 \x03(\tR\atargets\"\xbd\x02\n" +
+	"\atargets\x18\x02 \x03(\tR\atargets\"8\n" +
+	"\x0eChannelBinding\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\"\x17\n" +
+	"\x15ListMechanismsRequest\"8\n" +
+	"\x16ListMechanismsResponse\x12\x1e\n" +
+	"\n" +
+	"mechanisms\x18\x01 \x03(\tR\n" +
+	"mechanisms\"\x8c\x03\n" +
 	"\x13AuthenticateRequest\x12E\n" +
 	"\x05start\x18\x01 \x01(\v2-.yubin.directory.v1.AuthenticateRequest.StartH\x00R\x05start\x12\x1c\n" +
-	"\bresponse\x18\x02 \x01(\fH\x00R\bresponse\x1a\xb5\x01\n" +
+	"\bresponse\x18\x02 \x01(\fH\x00R\bresponse\x1a\x84\x02\n" +
 	"\x05Start\x12\x1c\n" +
 	"\tmechanism\x18\x01 \x01(\tR\tmechanism\x12.\n" +
 	"\x10initial_response\x18\x02 \x01(\fH\x00R\x0finitialResponse\x88\x01\x01\x12\x1b\n" +
 	"\tclient_ip\x18\x03 \x01(\tR\bclientIp\x12\x10\n" +
 	"\x03tls\x18\x04 \x01(\bR\x03tls\x12\x1a\n" +
-	"\bprotocol\x18\x05 \x01(\tR\bprotocolB\x13\n" +
+	"\bprotocol\x18\x05 \x01(\tR\bprotocol\x12M\n" +
+	"\x10channel_bindings\x18\x06 \x03(\v2\".yubin.directory.v1.ChannelBindingR\x0fchannelBindingsB\x13\n" +
 	"\x11_initial_responseB\t\n" +
 	"\amessage\"\xf3\x01\n" +
 	"\x14AuthenticateResponse\x12\x1e\n" +
@@ -2633,12 +2787,16 @@ const file_yubin_directory_v1_directory_proto_rawDesc = "" +
 	"\x16POP_DELETE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12POP_DELETE_EXPUNGE\x10\x01\x12\x14\n" +
 	"\x10POP_DELETE_TRASH\x10\x02\x12\x13\n" +
-	"\x0fPOP_DELETE_KEEP\x10\x032\x91\x04\n" +
+	"\x0fPOP_DELETE_KEEP\x10\x032\x96\x05\n" +
 	"\x10DirectoryService\x12\x80\x01\n" +
 	"\fAuthenticate\x12'.yubin.directory.v1.AuthenticateRequest\x1a(.yubin.directory.v1.AuthenticateResponse\"\x19\x8a\xb5\x18\x12\n" +
 	"\x04smtp\n" +
 	"\x04pop3\n" +
-	"\x04imap\x90\x02\x02(\x010\x01\x12o\n" +
+	"\x04imap\x90\x02\x02(\x010\x01\x12\x82\x01\n" +
+	"\x0eListMechanisms\x12).yubin.directory.v1.ListMechanismsRequest\x1a*.yubin.directory.v1.ListMechanismsResponse\"\x19\x8a\xb5\x18\x12\n" +
+	"\x04smtp\n" +
+	"\x04pop3\n" +
+	"\x04imap\x90\x02\x01\x12o\n" +
 	"\aResolve\x12\".yubin.directory.v1.ResolveRequest\x1a#.yubin.directory.v1.ResolveResponse\"\x1b\x8a\xb5\x18\x14\n" +
 	"\x04smtp\n" +
 	"\x05quota\n" +
@@ -2697,62 +2855,65 @@ func file_yubin_directory_v1_directory_proto_rawDescGZIP() []byte {
 }
 
 var file_yubin_directory_v1_directory_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_yubin_directory_v1_directory_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_yubin_directory_v1_directory_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
 var file_yubin_directory_v1_directory_proto_goTypes = []any{
 	(PopDelete)(0),                       // 0: yubin.directory.v1.PopDelete
 	(ResolveResponse_Status)(0),          // 1: yubin.directory.v1.ResolveResponse.Status
 	(*Account)(nil),                      // 2: yubin.directory.v1.Account
 	(*Domain)(nil),                       // 3: yubin.directory.v1.Domain
 	(*Alias)(nil),                        // 4: yubin.directory.v1.Alias
-	(*AuthenticateRequest)(nil),          // 5: yubin.directory.v1.AuthenticateRequest
-	(*AuthenticateResponse)(nil),         // 6: yubin.directory.v1.AuthenticateResponse
-	(*ResolveRequest)(nil),               // 7: yubin.directory.v1.ResolveRequest
-	(*ResolveResponse)(nil),              // 8: yubin.directory.v1.ResolveResponse
-	(*Recipient)(nil),                    // 9: yubin.directory.v1.Recipient
-	(*AuthorizeSenderRequest)(nil),       // 10: yubin.directory.v1.AuthorizeSenderRequest
-	(*AuthorizeSenderResponse)(nil),      // 11: yubin.directory.v1.AuthorizeSenderResponse
-	(*GetAccountRequest)(nil),            // 12: yubin.directory.v1.GetAccountRequest
-	(*GetAccountResponse)(nil),           // 13: yubin.directory.v1.GetAccountResponse
-	(*PutDomainRequest)(nil),             // 14: yubin.directory.v1.PutDomainRequest
-	(*PutDomainResponse)(nil),            // 15: yubin.directory.v1.PutDomainResponse
-	(*ListDomainsRequest)(nil),           // 16: yubin.directory.v1.ListDomainsRequest
-	(*ListDomainsResponse)(nil),          // 17: yubin.directory.v1.ListDomainsResponse
-	(*DeleteDomainRequest)(nil),          // 18: yubin.directory.v1.DeleteDomainRequest
-	(*DeleteDomainResponse)(nil),         // 19: yubin.directory.v1.DeleteDomainResponse
-	(*CreateAccountRequest)(nil),         // 20: yubin.directory.v1.CreateAccountRequest
-	(*CreateAccountResponse)(nil),        // 21: yubin.directory.v1.CreateAccountResponse
-	(*UpdateAccountRequest)(nil),         // 22: yubin.directory.v1.UpdateAccountRequest
-	(*UpdateAccountResponse)(nil),        // 23: yubin.directory.v1.UpdateAccountResponse
-	(*ListAccountsRequest)(nil),          // 24: yubin.directory.v1.ListAccountsRequest
-	(*ListAccountsResponse)(nil),         // 25: yubin.directory.v1.ListAccountsResponse
-	(*DeleteAccountRequest)(nil),         // 26: yubin.directory.v1.DeleteAccountRequest
-	(*DeleteAccountResponse)(nil),        // 27: yubin.directory.v1.DeleteAccountResponse
-	(*SetPasswordRequest)(nil),           // 28: yubin.directory.v1.SetPasswordRequest
-	(*SetPasswordResponse)(nil),          // 29: yubin.directory.v1.SetPasswordResponse
-	(*AppPassword)(nil),                  // 30: yubin.directory.v1.AppPassword
-	(*CreateAppPasswordRequest)(nil),     // 31: yubin.directory.v1.CreateAppPasswordRequest
-	(*CreateAppPasswordResponse)(nil),    // 32: yubin.directory.v1.CreateAppPasswordResponse
-	(*ListAppPasswordsRequest)(nil),      // 33: yubin.directory.v1.ListAppPasswordsRequest
-	(*ListAppPasswordsResponse)(nil),     // 34: yubin.directory.v1.ListAppPasswordsResponse
-	(*DeleteAppPasswordRequest)(nil),     // 35: yubin.directory.v1.DeleteAppPasswordRequest
-	(*DeleteAppPasswordResponse)(nil),    // 36: yubin.directory.v1.DeleteAppPasswordResponse
-	(*PutAliasRequest)(nil),              // 37: yubin.directory.v1.PutAliasRequest
-	(*PutAliasResponse)(nil),             // 38: yubin.directory.v1.PutAliasResponse
-	(*ListAliasesRequest)(nil),           // 39: yubin.directory.v1.ListAliasesRequest
-	(*ListAliasesResponse)(nil),          // 40: yubin.directory.v1.ListAliasesResponse
-	(*DeleteAliasRequest)(nil),           // 41: yubin.directory.v1.DeleteAliasRequest
-	(*DeleteAliasResponse)(nil),          // 42: yubin.directory.v1.DeleteAliasResponse
-	(*AuthenticateRequest_Start)(nil),    // 43: yubin.directory.v1.AuthenticateRequest.Start
-	(*AuthenticateResponse_Success)(nil), // 44: yubin.directory.v1.AuthenticateResponse.Success
+	(*ChannelBinding)(nil),               // 5: yubin.directory.v1.ChannelBinding
+	(*ListMechanismsRequest)(nil),        // 6: yubin.directory.v1.ListMechanismsRequest
+	(*ListMechanismsResponse)(nil),       // 7: yubin.directory.v1.ListMechanismsResponse
+	(*AuthenticateRequest)(nil),          // 8: yubin.directory.v1.AuthenticateRequest
+	(*AuthenticateResponse)(nil),         // 9: yubin.directory.v1.AuthenticateResponse
+	(*ResolveRequest)(nil),               // 10: yubin.directory.v1.ResolveRequest
+	(*ResolveResponse)(nil),              // 11: yubin.directory.v1.ResolveResponse
+	(*Recipient)(nil),                    // 12: yubin.directory.v1.Recipient
+	(*AuthorizeSenderRequest)(nil),       // 13: yubin.directory.v1.AuthorizeSenderRequest
+	(*AuthorizeSenderResponse)(nil),      // 14: yubin.directory.v1.AuthorizeSenderResponse
+	(*GetAccountRequest)(nil),            // 15: yubin.directory.v1.GetAccountRequest
+	(*GetAccountResponse)(nil),           // 16: yubin.directory.v1.GetAccountResponse
+	(*PutDomainRequest)(nil),             // 17: yubin.directory.v1.PutDomainRequest
+	(*PutDomainResponse)(nil),            // 18: yubin.directory.v1.PutDomainResponse
+	(*ListDomainsRequest)(nil),           // 19: yubin.directory.v1.ListDomainsRequest
+	(*ListDomainsResponse)(nil),          // 20: yubin.directory.v1.ListDomainsResponse
+	(*DeleteDomainRequest)(nil),          // 21: yubin.directory.v1.DeleteDomainRequest
+	(*DeleteDomainResponse)(nil),         // 22: yubin.directory.v1.DeleteDomainResponse
+	(*CreateAccountRequest)(nil),         // 23: yubin.directory.v1.CreateAccountRequest
+	(*CreateAccountResponse)(nil),        // 24: yubin.directory.v1.CreateAccountResponse
+	(*UpdateAccountRequest)(nil),         // 25: yubin.directory.v1.UpdateAccountRequest
+	(*UpdateAccountResponse)(nil),        // 26: yubin.directory.v1.UpdateAccountResponse
+	(*ListAccountsRequest)(nil),          // 27: yubin.directory.v1.ListAccountsRequest
+	(*ListAccountsResponse)(nil),         // 28: yubin.directory.v1.ListAccountsResponse
+	(*DeleteAccountRequest)(nil),         // 29: yubin.directory.v1.DeleteAccountRequest
+	(*DeleteAccountResponse)(nil),        // 30: yubin.directory.v1.DeleteAccountResponse
+	(*SetPasswordRequest)(nil),           // 31: yubin.directory.v1.SetPasswordRequest
+	(*SetPasswordResponse)(nil),          // 32: yubin.directory.v1.SetPasswordResponse
+	(*AppPassword)(nil),                  // 33: yubin.directory.v1.AppPassword
+	(*CreateAppPasswordRequest)(nil),     // 34: yubin.directory.v1.CreateAppPasswordRequest
+	(*CreateAppPasswordResponse)(nil),    // 35: yubin.directory.v1.CreateAppPasswordResponse
+	(*ListAppPasswordsRequest)(nil),      // 36: yubin.directory.v1.ListAppPasswordsRequest
+	(*ListAppPasswordsResponse)(nil),     // 37: yubin.directory.v1.ListAppPasswordsResponse
+	(*DeleteAppPasswordRequest)(nil),     // 38: yubin.directory.v1.DeleteAppPasswordRequest
+	(*DeleteAppPasswordResponse)(nil),    // 39: yubin.directory.v1.DeleteAppPasswordResponse
+	(*PutAliasRequest)(nil),              // 40: yubin.directory.v1.PutAliasRequest
+	(*PutAliasResponse)(nil),             // 41: yubin.directory.v1.PutAliasResponse
+	(*ListAliasesRequest)(nil),           // 42: yubin.directory.v1.ListAliasesRequest
+	(*ListAliasesResponse)(nil),          // 43: yubin.directory.v1.ListAliasesResponse
+	(*DeleteAliasRequest)(nil),           // 44: yubin.directory.v1.DeleteAliasRequest
+	(*DeleteAliasResponse)(nil),          // 45: yubin.directory.v1.DeleteAliasResponse
+	(*AuthenticateRequest_Start)(nil),    // 46: yubin.directory.v1.AuthenticateRequest.Start
+	(*AuthenticateResponse_Success)(nil), // 47: yubin.directory.v1.AuthenticateResponse.Success
 }
 var file_yubin_directory_v1_directory_proto_depIdxs = []int32{
 	0,  // 0: yubin.directory.v1.Account.pop_delete:type_name -> yubin.directory.v1.PopDelete
 	0,  // 1: yubin.directory.v1.Account.effective_pop_delete:type_name -> yubin.directory.v1.PopDelete
 	0,  // 2: yubin.directory.v1.Domain.pop_delete:type_name -> yubin.directory.v1.PopDelete
-	43, // 3: yubin.directory.v1.AuthenticateRequest.start:type_name -> yubin.directory.v1.AuthenticateRequest.Start
-	44, // 4: yubin.directory.v1.AuthenticateResponse.success:type_name -> yubin.directory.v1.AuthenticateResponse.Success
+	46, // 3: yubin.directory.v1.AuthenticateRequest.start:type_name -> yubin.directory.v1.AuthenticateRequest.Start
+	47, // 4: yubin.directory.v1.AuthenticateResponse.success:type_name -> yubin.directory.v1.AuthenticateResponse.Success
 	1,  // 5: yubin.directory.v1.ResolveResponse.status:type_name -> yubin.directory.v1.ResolveResponse.Status
-	9,  // 6: yubin.directory.v1.ResolveResponse.recipients:type_name -> yubin.directory.v1.Recipient
+	12, // 6: yubin.directory.v1.ResolveResponse.recipients:type_name -> yubin.directory.v1.Recipient
 	2,  // 7: yubin.directory.v1.GetAccountResponse.account:type_name -> yubin.directory.v1.Account
 	3,  // 8: yubin.directory.v1.PutDomainRequest.domain:type_name -> yubin.directory.v1.Domain
 	3,  // 9: yubin.directory.v1.PutDomainResponse.domain:type_name -> yubin.directory.v1.Domain
@@ -2762,52 +2923,55 @@ var file_yubin_directory_v1_directory_proto_depIdxs = []int32{
 	0,  // 13: yubin.directory.v1.UpdateAccountRequest.pop_delete:type_name -> yubin.directory.v1.PopDelete
 	2,  // 14: yubin.directory.v1.UpdateAccountResponse.account:type_name -> yubin.directory.v1.Account
 	2,  // 15: yubin.directory.v1.ListAccountsResponse.accounts:type_name -> yubin.directory.v1.Account
-	30, // 16: yubin.directory.v1.CreateAppPasswordResponse.app_password:type_name -> yubin.directory.v1.AppPassword
-	30, // 17: yubin.directory.v1.ListAppPasswordsResponse.app_passwords:type_name -> yubin.directory.v1.AppPassword
+	33, // 16: yubin.directory.v1.CreateAppPasswordResponse.app_password:type_name -> yubin.directory.v1.AppPassword
+	33, // 17: yubin.directory.v1.ListAppPasswordsResponse.app_passwords:type_name -> yubin.directory.v1.AppPassword
 	4,  // 18: yubin.directory.v1.PutAliasRequest.alias:type_name -> yubin.directory.v1.Alias
 	4,  // 19: yubin.directory.v1.ListAliasesResponse.aliases:type_name -> yubin.directory.v1.Alias
-	2,  // 20: yubin.directory.v1.AuthenticateResponse.Success.account:type_name -> yubin.directory.v1.Account
-	5,  // 21: yubin.directory.v1.DirectoryService.Authenticate:input_type -> yubin.directory.v1.AuthenticateRequest
-	7,  // 22: yubin.directory.v1.DirectoryService.Resolve:input_type -> yubin.directory.v1.ResolveRequest
-	10, // 23: yubin.directory.v1.DirectoryService.AuthorizeSender:input_type -> yubin.directory.v1.AuthorizeSenderRequest
-	12, // 24: yubin.directory.v1.DirectoryService.GetAccount:input_type -> yubin.directory.v1.GetAccountRequest
-	14, // 25: yubin.directory.v1.DirectoryAdminService.PutDomain:input_type -> yubin.directory.v1.PutDomainRequest
-	16, // 26: yubin.directory.v1.DirectoryAdminService.ListDomains:input_type -> yubin.directory.v1.ListDomainsRequest
-	18, // 27: yubin.directory.v1.DirectoryAdminService.DeleteDomain:input_type -> yubin.directory.v1.DeleteDomainRequest
-	20, // 28: yubin.directory.v1.DirectoryAdminService.CreateAccount:input_type -> yubin.directory.v1.CreateAccountRequest
-	22, // 29: yubin.directory.v1.DirectoryAdminService.UpdateAccount:input_type -> yubin.directory.v1.UpdateAccountRequest
-	24, // 30: yubin.directory.v1.DirectoryAdminService.ListAccounts:input_type -> yubin.directory.v1.ListAccountsRequest
-	26, // 31: yubin.directory.v1.DirectoryAdminService.DeleteAccount:input_type -> yubin.directory.v1.DeleteAccountRequest
-	28, // 32: yubin.directory.v1.DirectoryAdminService.SetPassword:input_type -> yubin.directory.v1.SetPasswordRequest
-	31, // 33: yubin.directory.v1.DirectoryAdminService.CreateAppPassword:input_type -> yubin.directory.v1.CreateAppPasswordRequest
-	33, // 34: yubin.directory.v1.DirectoryAdminService.ListAppPasswords:input_type -> yubin.directory.v1.ListAppPasswordsRequest
-	35, // 35: yubin.directory.v1.DirectoryAdminService.DeleteAppPassword:input_type -> yubin.directory.v1.DeleteAppPasswordRequest
-	37, // 36: yubin.directory.v1.DirectoryAdminService.PutAlias:input_type -> yubin.directory.v1.PutAliasRequest
-	39, // 37: yubin.directory.v1.DirectoryAdminService.ListAliases:input_type -> yubin.directory.v1.ListAliasesRequest
-	41, // 38: yubin.directory.v1.DirectoryAdminService.DeleteAlias:input_type -> yubin.directory.v1.DeleteAliasRequest
-	6,  // 39: yubin.directory.v1.DirectoryService.Authenticate:output_type -> yubin.directory.v1.AuthenticateResponse
-	8,  // 40: yubin.directory.v1.DirectoryService.Resolve:output_type -> yubin.directory.v1.ResolveResponse
-	11, // 41: yubin.directory.v1.DirectoryService.AuthorizeSender:output_type -> yubin.directory.v1.AuthorizeSenderResponse
-	13, // 42: yubin.directory.v1.DirectoryService.GetAccount:output_type -> yubin.directory.v1.GetAccountResponse
-	15, // 43: yubin.directory.v1.DirectoryAdminService.PutDomain:output_type -> yubin.directory.v1.PutDomainResponse
-	17, // 44: yubin.directory.v1.DirectoryAdminService.ListDomains:output_type -> yubin.directory.v1.ListDomainsResponse
-	19, // 45: yubin.directory.v1.DirectoryAdminService.DeleteDomain:output_type -> yubin.directory.v1.DeleteDomainResponse
-	21, // 46: yubin.directory.v1.DirectoryAdminService.CreateAccount:output_type -> yubin.directory.v1.CreateAccountResponse
-	23, // 47: yubin.directory.v1.DirectoryAdminService.UpdateAccount:output_type -> yubin.directory.v1.UpdateAccountResponse
-	25, // 48: yubin.directory.v1.DirectoryAdminService.ListAccounts:output_type -> yubin.directory.v1.ListAccountsResponse
-	27, // 49: yubin.directory.v1.DirectoryAdminService.DeleteAccount:output_type -> yubin.directory.v1.DeleteAccountResponse
-	29, // 50: yubin.directory.v1.DirectoryAdminService.SetPassword:output_type -> yubin.directory.v1.SetPasswordResponse
-	32, // 51: yubin.directory.v1.DirectoryAdminService.CreateAppPassword:output_type -> yubin.directory.v1.CreateAppPasswordResponse
-	34, // 52: yubin.directory.v1.DirectoryAdminService.ListAppPasswords:output_type -> yubin.directory.v1.ListAppPasswordsResponse
-	36, // 53: yubin.directory.v1.DirectoryAdminService.DeleteAppPassword:output_type -> yubin.directory.v1.DeleteAppPasswordResponse
-	38, // 54: yubin.directory.v1.DirectoryAdminService.PutAlias:output_type -> yubin.directory.v1.PutAliasResponse
-	40, // 55: yubin.directory.v1.DirectoryAdminService.ListAliases:output_type -> yubin.directory.v1.ListAliasesResponse
-	42, // 56: yubin.directory.v1.DirectoryAdminService.DeleteAlias:output_type -> yubin.directory.v1.DeleteAliasResponse
-	39, // [39:57] is the sub-list for method output_type
-	21, // [21:39] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	5,  // 20: yubin.directory.v1.AuthenticateRequest.Start.channel_bindings:type_name -> yubin.directory.v1.ChannelBinding
+	2,  // 21: yubin.directory.v1.AuthenticateResponse.Success.account:type_name -> yubin.directory.v1.Account
+	8,  // 22: yubin.directory.v1.DirectoryService.Authenticate:input_type -> yubin.directory.v1.AuthenticateRequest
+	6,  // 23: yubin.directory.v1.DirectoryService.ListMechanisms:input_type -> yubin.directory.v1.ListMechanismsRequest
+	10, // 24: yubin.directory.v1.DirectoryService.Resolve:input_type -> yubin.directory.v1.ResolveRequest
+	13, // 25: yubin.directory.v1.DirectoryService.AuthorizeSender:input_type -> yubin.directory.v1.AuthorizeSenderRequest
+	15, // 26: yubin.directory.v1.DirectoryService.GetAccount:input_type -> yubin.directory.v1.GetAccountRequest
+	17, // 27: yubin.directory.v1.DirectoryAdminService.PutDomain:input_type -> yubin.directory.v1.PutDomainRequest
+	19, // 28: yubin.directory.v1.DirectoryAdminService.ListDomains:input_type -> yubin.directory.v1.ListDomainsRequest
+	21, // 29: yubin.directory.v1.DirectoryAdminService.DeleteDomain:input_type -> yubin.directory.v1.DeleteDomainRequest
+	23, // 30: yubin.directory.v1.DirectoryAdminService.CreateAccount:input_type -> yubin.directory.v1.CreateAccountRequest
+	25, // 31: yubin.directory.v1.DirectoryAdminService.UpdateAccount:input_type -> yubin.directory.v1.UpdateAccountRequest
+	27, // 32: yubin.directory.v1.DirectoryAdminService.ListAccounts:input_type -> yubin.directory.v1.ListAccountsRequest
+	29, // 33: yubin.directory.v1.DirectoryAdminService.DeleteAccount:input_type -> yubin.directory.v1.DeleteAccountRequest
+	31, // 34: yubin.directory.v1.DirectoryAdminService.SetPassword:input_type -> yubin.directory.v1.SetPasswordRequest
+	34, // 35: yubin.directory.v1.DirectoryAdminService.CreateAppPassword:input_type -> yubin.directory.v1.CreateAppPasswordRequest
+	36, // 36: yubin.directory.v1.DirectoryAdminService.ListAppPasswords:input_type -> yubin.directory.v1.ListAppPasswordsRequest
+	38, // 37: yubin.directory.v1.DirectoryAdminService.DeleteAppPassword:input_type -> yubin.directory.v1.DeleteAppPasswordRequest
+	40, // 38: yubin.directory.v1.DirectoryAdminService.PutAlias:input_type -> yubin.directory.v1.PutAliasRequest
+	42, // 39: yubin.directory.v1.DirectoryAdminService.ListAliases:input_type -> yubin.directory.v1.ListAliasesRequest
+	44, // 40: yubin.directory.v1.DirectoryAdminService.DeleteAlias:input_type -> yubin.directory.v1.DeleteAliasRequest
+	9,  // 41: yubin.directory.v1.DirectoryService.Authenticate:output_type -> yubin.directory.v1.AuthenticateResponse
+	7,  // 42: yubin.directory.v1.DirectoryService.ListMechanisms:output_type -> yubin.directory.v1.ListMechanismsResponse
+	11, // 43: yubin.directory.v1.DirectoryService.Resolve:output_type -> yubin.directory.v1.ResolveResponse
+	14, // 44: yubin.directory.v1.DirectoryService.AuthorizeSender:output_type -> yubin.directory.v1.AuthorizeSenderResponse
+	16, // 45: yubin.directory.v1.DirectoryService.GetAccount:output_type -> yubin.directory.v1.GetAccountResponse
+	18, // 46: yubin.directory.v1.DirectoryAdminService.PutDomain:output_type -> yubin.directory.v1.PutDomainResponse
+	20, // 47: yubin.directory.v1.DirectoryAdminService.ListDomains:output_type -> yubin.directory.v1.ListDomainsResponse
+	22, // 48: yubin.directory.v1.DirectoryAdminService.DeleteDomain:output_type -> yubin.directory.v1.DeleteDomainResponse
+	24, // 49: yubin.directory.v1.DirectoryAdminService.CreateAccount:output_type -> yubin.directory.v1.CreateAccountResponse
+	26, // 50: yubin.directory.v1.DirectoryAdminService.UpdateAccount:output_type -> yubin.directory.v1.UpdateAccountResponse
+	28, // 51: yubin.directory.v1.DirectoryAdminService.ListAccounts:output_type -> yubin.directory.v1.ListAccountsResponse
+	30, // 52: yubin.directory.v1.DirectoryAdminService.DeleteAccount:output_type -> yubin.directory.v1.DeleteAccountResponse
+	32, // 53: yubin.directory.v1.DirectoryAdminService.SetPassword:output_type -> yubin.directory.v1.SetPasswordResponse
+	35, // 54: yubin.directory.v1.DirectoryAdminService.CreateAppPassword:output_type -> yubin.directory.v1.CreateAppPasswordResponse
+	37, // 55: yubin.directory.v1.DirectoryAdminService.ListAppPasswords:output_type -> yubin.directory.v1.ListAppPasswordsResponse
+	39, // 56: yubin.directory.v1.DirectoryAdminService.DeleteAppPassword:output_type -> yubin.directory.v1.DeleteAppPasswordResponse
+	41, // 57: yubin.directory.v1.DirectoryAdminService.PutAlias:output_type -> yubin.directory.v1.PutAliasResponse
+	43, // 58: yubin.directory.v1.DirectoryAdminService.ListAliases:output_type -> yubin.directory.v1.ListAliasesResponse
+	45, // 59: yubin.directory.v1.DirectoryAdminService.DeleteAlias:output_type -> yubin.directory.v1.DeleteAliasResponse
+	41, // [41:60] is the sub-list for method output_type
+	22, // [22:41] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_yubin_directory_v1_directory_proto_init() }
@@ -2815,28 +2979,28 @@ func file_yubin_directory_v1_directory_proto_init() {
 	if File_yubin_directory_v1_directory_proto != nil {
 		return
 	}
-	file_yubin_directory_v1_directory_proto_msgTypes[3].OneofWrappers = []any{
+	file_yubin_directory_v1_directory_proto_msgTypes[6].OneofWrappers = []any{
 		(*AuthenticateRequest_Start_)(nil),
 		(*AuthenticateRequest_Response)(nil),
 	}
-	file_yubin_directory_v1_directory_proto_msgTypes[4].OneofWrappers = []any{
+	file_yubin_directory_v1_directory_proto_msgTypes[7].OneofWrappers = []any{
 		(*AuthenticateResponse_Challenge)(nil),
 		(*AuthenticateResponse_Success_)(nil),
 	}
-	file_yubin_directory_v1_directory_proto_msgTypes[10].OneofWrappers = []any{
+	file_yubin_directory_v1_directory_proto_msgTypes[13].OneofWrappers = []any{
 		(*GetAccountRequest_AccountId)(nil),
 		(*GetAccountRequest_Address)(nil),
 	}
-	file_yubin_directory_v1_directory_proto_msgTypes[20].OneofWrappers = []any{}
-	file_yubin_directory_v1_directory_proto_msgTypes[41].OneofWrappers = []any{}
-	file_yubin_directory_v1_directory_proto_msgTypes[42].OneofWrappers = []any{}
+	file_yubin_directory_v1_directory_proto_msgTypes[23].OneofWrappers = []any{}
+	file_yubin_directory_v1_directory_proto_msgTypes[44].OneofWrappers = []any{}
+	file_yubin_directory_v1_directory_proto_msgTypes[45].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_yubin_directory_v1_directory_proto_rawDesc), len(file_yubin_directory_v1_directory_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   43,
+			NumMessages:   46,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

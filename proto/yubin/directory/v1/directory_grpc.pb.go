@@ -22,6 +22,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	DirectoryService_Authenticate_FullMethodName    = "/yubin.directory.v1.DirectoryService/Authenticate"
+	DirectoryService_ListMechanisms_FullMethodName  = "/yubin.directory.v1.DirectoryService/ListMechanisms"
 	DirectoryService_Resolve_FullMethodName         = "/yubin.directory.v1.DirectoryService/Resolve"
 	DirectoryService_AuthorizeSender_FullMethodName = "/yubin.directory.v1.DirectoryService/AuthorizeSender"
 	DirectoryService_GetAccount_FullMethodName      = "/yubin.directory.v1.DirectoryService/GetAccount"
@@ -37,6 +38,9 @@ type DirectoryServiceClient interface {
 	// As long as nothing was answered, the exchange may be begun anew elsewhere.
 	// Errors: AUTHENTICATION_FAILED, THROTTLED, ACCOUNT_DISABLED (only after right credentials), MECHANISM_UNSUPPORTED, SASL_MALFORMED.
 	Authenticate(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[AuthenticateRequest, AuthenticateResponse], error)
+	// ListMechanisms tells with which SASL mechanisms Authenticate can be begun, so that gateways offer no others. Those with channel binding
+	// (-PLUS) are for connections that have one.
+	ListMechanisms(ctx context.Context, in *ListMechanismsRequest, opts ...grpc.CallOption) (*ListMechanismsResponse, error)
 	// Resolve follows aliases, subaddresses and catch-alls to accounts.
 	Resolve(ctx context.Context, in *ResolveRequest, opts ...grpc.CallOption) (*ResolveResponse, error)
 	// AuthorizeSender says whether an account may use an address as sender: its own address, with a subaddress, or an alias that leads to it.
@@ -65,6 +69,16 @@ func (c *directoryServiceClient) Authenticate(ctx context.Context, opts ...grpc.
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type DirectoryService_AuthenticateClient = grpc.BidiStreamingClient[AuthenticateRequest, AuthenticateResponse]
+
+func (c *directoryServiceClient) ListMechanisms(ctx context.Context, in *ListMechanismsRequest, opts ...grpc.CallOption) (*ListMechanismsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListMechanismsResponse)
+	err := c.cc.Invoke(ctx, DirectoryService_ListMechanisms_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
 
 func (c *directoryServiceClient) Resolve(ctx context.Context, in *ResolveRequest, opts ...grpc.CallOption) (*ResolveResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -106,6 +120,9 @@ type DirectoryServiceServer interface {
 	// As long as nothing was answered, the exchange may be begun anew elsewhere.
 	// Errors: AUTHENTICATION_FAILED, THROTTLED, ACCOUNT_DISABLED (only after right credentials), MECHANISM_UNSUPPORTED, SASL_MALFORMED.
 	Authenticate(grpc.BidiStreamingServer[AuthenticateRequest, AuthenticateResponse]) error
+	// ListMechanisms tells with which SASL mechanisms Authenticate can be begun, so that gateways offer no others. Those with channel binding
+	// (-PLUS) are for connections that have one.
+	ListMechanisms(context.Context, *ListMechanismsRequest) (*ListMechanismsResponse, error)
 	// Resolve follows aliases, subaddresses and catch-alls to accounts.
 	Resolve(context.Context, *ResolveRequest) (*ResolveResponse, error)
 	// AuthorizeSender says whether an account may use an address as sender: its own address, with a subaddress, or an alias that leads to it.
@@ -124,6 +141,9 @@ type UnimplementedDirectoryServiceServer struct{}
 
 func (UnimplementedDirectoryServiceServer) Authenticate(grpc.BidiStreamingServer[AuthenticateRequest, AuthenticateResponse]) error {
 	return status.Error(codes.Unimplemented, "method Authenticate not implemented")
+}
+func (UnimplementedDirectoryServiceServer) ListMechanisms(context.Context, *ListMechanismsRequest) (*ListMechanismsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListMechanisms not implemented")
 }
 func (UnimplementedDirectoryServiceServer) Resolve(context.Context, *ResolveRequest) (*ResolveResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Resolve not implemented")
@@ -161,6 +181,24 @@ func _DirectoryService_Authenticate_Handler(srv interface{}, stream grpc.ServerS
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type DirectoryService_AuthenticateServer = grpc.BidiStreamingServer[AuthenticateRequest, AuthenticateResponse]
+
+func _DirectoryService_ListMechanisms_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListMechanismsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DirectoryServiceServer).ListMechanisms(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DirectoryService_ListMechanisms_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DirectoryServiceServer).ListMechanisms(ctx, req.(*ListMechanismsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
 
 func _DirectoryService_Resolve_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ResolveRequest)
@@ -223,6 +261,10 @@ var DirectoryService_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "yubin.directory.v1.DirectoryService",
 	HandlerType: (*DirectoryServiceServer)(nil),
 	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "ListMechanisms",
+			Handler:    _DirectoryService_ListMechanisms_Handler,
+		},
 		{
 			MethodName: "Resolve",
 			Handler:    _DirectoryService_Resolve_Handler,
