@@ -28,7 +28,9 @@ type session struct {
 
 	state state
 	tls   bool
-	rev2  bool // IMAP4rev2 was enabled
+	// compressed: COMPRESS is active.
+	compressed bool
+	rev2       bool // IMAP4rev2 was enabled
 	// condstore and qresync: the client uses RFC 7162.
 	condstore, qresync bool
 	utf8               bool // UTF8=ACCEPT was enabled

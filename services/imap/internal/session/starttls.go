@@ -15,7 +15,7 @@ func init() {
 }
 
 func canStartTLS(s *session) bool {
-	return s.TLS != nil && !s.tls && s.state == notAuthenticated
+	return s.TLS != nil && !s.tls && !s.compressed && s.state == notAuthenticated
 }
 
 func runStartTLS(ctx context.Context, s *session) (reply, error) {

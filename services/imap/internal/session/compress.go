@@ -1,0 +1,152 @@
+package session
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"sync"
+
+	"github.com/klauspost/compress/flate"
+
+	"github.com/yubin-mail/yubin/services/imap/internal/wire"
+)
+
+// COMPRESS=DEFLATE: RFC 4978. It belongs to the connection, as TLS does: UNAUTHENTICATE does not end it.
+func init() {
+	register(extension{
+		capabilities: []capability{{name: "COMPRESS=DEFLATE", when: func(s *session) bool { return whenLoggedIn(s) && !s.compressed }}},
+		commands:     []command{{name: "COMPRESS", states: loggedIn, run: runCompress}},
+	})
+}
+
+func runCompress(_ context.Context, s *session) (reply, error) {
+	mechanism, err := s.dec.AStringArg()
+	switch {
+	case err != nil:
+		return reply{}, err
+	case !strings.EqualFold(mechanism, "DEFLATE"):
+		return reply{}, bad("unknown compression mechanism")
+	case s.compressed:
+		return reply{}, no("COMPRESSIONACTIVE", "compression is active already")
+	case s.dec.Buffered() > 0:
+		// RFC 4978 section 3: nothing may be sent before the answer, as it decides how that would have to be read.
+		return reply{}, bad("COMPRESS must not be pipelined")
+	}
+	if s.box != nil {
+		if err := s.tell(true, false); err != nil {
+			return reply{}, err
+		}
+	}
+	s.enc.Tagged(s.tag, wire.StatusOK, "", "DEFLATE active")
+	if err := s.enc.Flush(); err != nil {
+		return reply{}, &brokenError{err}
+	}
+	s.compressed = true
+	s.dec.Reset(newInflater(s.conn, s.Limits.MessageSize))
+	s.enc.Reset(&deflater{w: s.conn})
+	return reply{}, errSent
+}
+
+const (
+	// inflateRatio is how many octets a client may get out of one octet that it sends, on the average. Mail gives 3 to 10.
+	inflateRatio = 100
+	// inflateSpare is what a client may be beyond that, besides one message of the largest size.
+	inflateSpare = 1 << 20
+	// deflateWindow is how much of what was sent before serves to compress what follows.
+	deflateWindow = 8 << 10
+	// deflatePiece is how much is compressed at a time.
+	deflatePiece = 16 << 10
+)
+
+// inflater reads what a client has compressed. It gives out everything that has come, whether the client flushes with Z_SYNC_FLUSH or, as
+// RFC 4978 section 4 has it, Z_PARTIAL_FLUSH: the block before which zlib sends the empty one is whole then.
+type inflater struct {
+	raw   *countingReader
+	plain io.Reader
+	// owed is by how much the client exceeds the ratio, in octets, spare what it may.
+	owed, spare int64
+	paid        int64 // octets of raw that were set against owed
+}
+
+func newInflater(r io.Reader, messageSize int64) *inflater {
+	raw := &countingReader{r: r}
+	return &inflater{
+		raw:   raw,
+		plain: flate.NewReaderOpts(bufio.NewReaderSize(raw, readAheadBuffer), flate.WithPartialBlock()),
+		spare: messageSize + inflateSpare,
+	}
+}
+
+// readAheadBuffer is what an idle session with compression keeps for compressed octets.
+const readAheadBuffer = 1 << 10
+
+// Read implements io.Reader. Errors: *wire.ByeError for what cannot be read, those of the connection.
+func (f *inflater) Read(p []byte) (int, error) {
+	n, err := f.plain.Read(p)
+	if _, ok := errors.AsType[flate.CorruptInputError](err); ok {
+		err = &wire.ByeError{Text: "compressed data is damaged"}
+	}
+	f.owed = max(0, f.owed+int64(n)-inflateRatio*(f.raw.n-f.paid))
+	f.paid = f.raw.n
+	if f.owed > f.spare {
+		return 0, &wire.ByeError{Text: "compressed too well"}
+	}
+	return n, err
+}
+
+type countingReader struct {
+	r io.Reader
+	n int64
+}
+
+func (c *countingReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	return n, err
+}
+
+var deflateBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// deflater compresses what is sent, with a Z_SYNC_FLUSH at the end of each Write: the encoder gathers what belongs together. Between
+// writes it keeps nothing but the window, where an ordinary compressor has several hundred KiB for each session.
+type deflater struct {
+	w      io.Writer
+	window []byte // the last octets that were sent
+}
+
+// Write implements io.Writer.
+func (d *deflater) Write(p []byte) (int, error) {
+	buf := deflateBuffers.Get().(*bytes.Buffer)
+	defer deflateBuffers.Put(buf)
+	written := 0
+	for written < len(p) {
+		piece := p[written:min(len(p), written+deflatePiece)]
+		buf.Reset()
+		if err := flate.StatelessDeflate(buf, piece, false, d.window); err != nil {
+			return written, err
+		}
+		if _, err := d.w.Write(buf.Bytes()); err != nil {
+			return written, err
+		}
+		written += len(piece)
+		d.remember(piece)
+	}
+	return written, nil
+}
+
+func (d *deflater) remember(p []byte) {
+	if d.window == nil {
+		d.window = make([]byte, 0, deflateWindow)
+	}
+	if len(p) >= deflateWindow {
+		d.window = append(d.window[:0], p[len(p)-deflateWindow:]...)
+		return
+	}
+	if excess := len(d.window) + len(p) - deflateWindow; excess > 0 {
+		d.window = d.window[:copy(d.window, d.window[excess:])]
+	}
+	d.window = append(d.window, p...)
+}
