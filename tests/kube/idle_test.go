@@ -3,6 +3,7 @@
 package kube
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -112,9 +113,9 @@ func (i *idlers) idle(w *wire, done <-chan struct{}) error {
 func (i *idlers) ended(err error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	switch err {
-	case nil:
-	case errAsked:
+	switch {
+	case err == nil:
+	case errors.Is(err, errAsked):
 		i.asked = append(i.asked, time.Now())
 	default:
 		i.wrong = append(i.wrong, err)
