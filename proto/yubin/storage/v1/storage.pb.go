@@ -131,7 +131,7 @@ func (x StoreFlagsRequest_Operation) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use StoreFlagsRequest_Operation.Descriptor instead.
 func (StoreFlagsRequest_Operation) EnumDescriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{30, 0}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{32, 0}
 }
 
 type CommitMaildropRequest_Action int32
@@ -183,7 +183,7 @@ func (x CommitMaildropRequest_Action) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CommitMaildropRequest_Action.Descriptor instead.
 func (CommitMaildropRequest_Action) EnumDescriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{41, 0}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{43, 0}
 }
 
 type DeliverRequest struct {
@@ -655,6 +655,180 @@ func (x *AppendResponse) GetUids() []uint32 {
 	return nil
 }
 
+type ReplaceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Message:
+	//
+	//	*ReplaceRequest_Target_
+	//	*ReplaceRequest_Start
+	//	*ReplaceRequest_Chunk
+	//	*ReplaceRequest_Commit
+	Message       isReplaceRequest_Message `protobuf_oneof:"message"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplaceRequest) Reset() {
+	*x = ReplaceRequest{}
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplaceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplaceRequest) ProtoMessage() {}
+
+func (x *ReplaceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplaceRequest.ProtoReflect.Descriptor instead.
+func (*ReplaceRequest) Descriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ReplaceRequest) GetMessage() isReplaceRequest_Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *ReplaceRequest) GetTarget() *ReplaceRequest_Target {
+	if x != nil {
+		if x, ok := x.Message.(*ReplaceRequest_Target_); ok {
+			return x.Target
+		}
+	}
+	return nil
+}
+
+func (x *ReplaceRequest) GetStart() *AppendRequest_Message {
+	if x != nil {
+		if x, ok := x.Message.(*ReplaceRequest_Start); ok {
+			return x.Start
+		}
+	}
+	return nil
+}
+
+func (x *ReplaceRequest) GetChunk() []byte {
+	if x != nil {
+		if x, ok := x.Message.(*ReplaceRequest_Chunk); ok {
+			return x.Chunk
+		}
+	}
+	return nil
+}
+
+func (x *ReplaceRequest) GetCommit() *Commit {
+	if x != nil {
+		if x, ok := x.Message.(*ReplaceRequest_Commit); ok {
+			return x.Commit
+		}
+	}
+	return nil
+}
+
+type isReplaceRequest_Message interface {
+	isReplaceRequest_Message()
+}
+
+type ReplaceRequest_Target_ struct {
+	Target *ReplaceRequest_Target `protobuf:"bytes,1,opt,name=target,proto3,oneof"`
+}
+
+type ReplaceRequest_Start struct {
+	Start *AppendRequest_Message `protobuf:"bytes,2,opt,name=start,proto3,oneof"`
+}
+
+type ReplaceRequest_Chunk struct {
+	Chunk []byte `protobuf:"bytes,3,opt,name=chunk,proto3,oneof"`
+}
+
+type ReplaceRequest_Commit struct {
+	Commit *Commit `protobuf:"bytes,4,opt,name=commit,proto3,oneof"`
+}
+
+func (*ReplaceRequest_Target_) isReplaceRequest_Message() {}
+
+func (*ReplaceRequest_Start) isReplaceRequest_Message() {}
+
+func (*ReplaceRequest_Chunk) isReplaceRequest_Message() {}
+
+func (*ReplaceRequest_Commit) isReplaceRequest_Message() {}
+
+type ReplaceResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	MailboxId     uint64                 `protobuf:"varint,1,opt,name=mailbox_id,json=mailboxId,proto3" json:"mailbox_id,omitempty"`
+	UidValidity   uint32                 `protobuf:"varint,2,opt,name=uid_validity,json=uidValidity,proto3" json:"uid_validity,omitempty"`
+	Uid           uint32                 `protobuf:"varint,3,opt,name=uid,proto3" json:"uid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplaceResponse) Reset() {
+	*x = ReplaceResponse{}
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplaceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplaceResponse) ProtoMessage() {}
+
+func (x *ReplaceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplaceResponse.ProtoReflect.Descriptor instead.
+func (*ReplaceResponse) Descriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ReplaceResponse) GetMailboxId() uint64 {
+	if x != nil {
+		return x.MailboxId
+	}
+	return 0
+}
+
+func (x *ReplaceResponse) GetUidValidity() uint32 {
+	if x != nil {
+		return x.UidValidity
+	}
+	return 0
+}
+
+func (x *ReplaceResponse) GetUid() uint32 {
+	if x != nil {
+		return x.Uid
+	}
+	return 0
+}
+
 type ListMailboxesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	AccountId     string                 `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
@@ -664,7 +838,7 @@ type ListMailboxesRequest struct {
 
 func (x *ListMailboxesRequest) Reset() {
 	*x = ListMailboxesRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[7]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -676,7 +850,7 @@ func (x *ListMailboxesRequest) String() string {
 func (*ListMailboxesRequest) ProtoMessage() {}
 
 func (x *ListMailboxesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[7]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -689,7 +863,7 @@ func (x *ListMailboxesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMailboxesRequest.ProtoReflect.Descriptor instead.
 func (*ListMailboxesRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{7}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListMailboxesRequest) GetAccountId() string {
@@ -711,7 +885,7 @@ type ListMailboxesResponse struct {
 
 func (x *ListMailboxesResponse) Reset() {
 	*x = ListMailboxesResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[8]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -723,7 +897,7 @@ func (x *ListMailboxesResponse) String() string {
 func (*ListMailboxesResponse) ProtoMessage() {}
 
 func (x *ListMailboxesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[8]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -736,7 +910,7 @@ func (x *ListMailboxesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMailboxesResponse.ProtoReflect.Descriptor instead.
 func (*ListMailboxesResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{8}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListMailboxesResponse) GetMailboxes() []*Mailbox {
@@ -767,7 +941,7 @@ type GetMailboxRequest struct {
 
 func (x *GetMailboxRequest) Reset() {
 	*x = GetMailboxRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[9]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -779,7 +953,7 @@ func (x *GetMailboxRequest) String() string {
 func (*GetMailboxRequest) ProtoMessage() {}
 
 func (x *GetMailboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[9]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -792,7 +966,7 @@ func (x *GetMailboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMailboxRequest.ProtoReflect.Descriptor instead.
 func (*GetMailboxRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{9}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetMailboxRequest) GetAccountId() string {
@@ -852,7 +1026,7 @@ type GetMailboxResponse struct {
 
 func (x *GetMailboxResponse) Reset() {
 	*x = GetMailboxResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[10]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -864,7 +1038,7 @@ func (x *GetMailboxResponse) String() string {
 func (*GetMailboxResponse) ProtoMessage() {}
 
 func (x *GetMailboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[10]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -877,7 +1051,7 @@ func (x *GetMailboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMailboxResponse.ProtoReflect.Descriptor instead.
 func (*GetMailboxResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{10}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetMailboxResponse) GetMailbox() *Mailbox {
@@ -898,7 +1072,7 @@ type CreateMailboxRequest struct {
 
 func (x *CreateMailboxRequest) Reset() {
 	*x = CreateMailboxRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[11]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -910,7 +1084,7 @@ func (x *CreateMailboxRequest) String() string {
 func (*CreateMailboxRequest) ProtoMessage() {}
 
 func (x *CreateMailboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[11]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -923,7 +1097,7 @@ func (x *CreateMailboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateMailboxRequest.ProtoReflect.Descriptor instead.
 func (*CreateMailboxRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{11}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CreateMailboxRequest) GetAccountId() string {
@@ -956,7 +1130,7 @@ type CreateMailboxResponse struct {
 
 func (x *CreateMailboxResponse) Reset() {
 	*x = CreateMailboxResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[12]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -968,7 +1142,7 @@ func (x *CreateMailboxResponse) String() string {
 func (*CreateMailboxResponse) ProtoMessage() {}
 
 func (x *CreateMailboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[12]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -981,7 +1155,7 @@ func (x *CreateMailboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateMailboxResponse.ProtoReflect.Descriptor instead.
 func (*CreateMailboxResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{12}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CreateMailboxResponse) GetMailbox() *Mailbox {
@@ -1002,7 +1176,7 @@ type RenameMailboxRequest struct {
 
 func (x *RenameMailboxRequest) Reset() {
 	*x = RenameMailboxRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[13]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1014,7 +1188,7 @@ func (x *RenameMailboxRequest) String() string {
 func (*RenameMailboxRequest) ProtoMessage() {}
 
 func (x *RenameMailboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[13]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1027,7 +1201,7 @@ func (x *RenameMailboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenameMailboxRequest.ProtoReflect.Descriptor instead.
 func (*RenameMailboxRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{13}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RenameMailboxRequest) GetAccountId() string {
@@ -1059,7 +1233,7 @@ type RenameMailboxResponse struct {
 
 func (x *RenameMailboxResponse) Reset() {
 	*x = RenameMailboxResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[14]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1071,7 +1245,7 @@ func (x *RenameMailboxResponse) String() string {
 func (*RenameMailboxResponse) ProtoMessage() {}
 
 func (x *RenameMailboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[14]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1084,7 +1258,7 @@ func (x *RenameMailboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenameMailboxResponse.ProtoReflect.Descriptor instead.
 func (*RenameMailboxResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{14}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{16}
 }
 
 type DeleteMailboxRequest struct {
@@ -1097,7 +1271,7 @@ type DeleteMailboxRequest struct {
 
 func (x *DeleteMailboxRequest) Reset() {
 	*x = DeleteMailboxRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[15]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1109,7 +1283,7 @@ func (x *DeleteMailboxRequest) String() string {
 func (*DeleteMailboxRequest) ProtoMessage() {}
 
 func (x *DeleteMailboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[15]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1122,7 +1296,7 @@ func (x *DeleteMailboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteMailboxRequest.ProtoReflect.Descriptor instead.
 func (*DeleteMailboxRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{15}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DeleteMailboxRequest) GetAccountId() string {
@@ -1147,7 +1321,7 @@ type DeleteMailboxResponse struct {
 
 func (x *DeleteMailboxResponse) Reset() {
 	*x = DeleteMailboxResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[16]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1159,7 +1333,7 @@ func (x *DeleteMailboxResponse) String() string {
 func (*DeleteMailboxResponse) ProtoMessage() {}
 
 func (x *DeleteMailboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[16]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1172,7 +1346,7 @@ func (x *DeleteMailboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteMailboxResponse.ProtoReflect.Descriptor instead.
 func (*DeleteMailboxResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{16}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{18}
 }
 
 type SetSubscribedRequest struct {
@@ -1186,7 +1360,7 @@ type SetSubscribedRequest struct {
 
 func (x *SetSubscribedRequest) Reset() {
 	*x = SetSubscribedRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[17]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1198,7 +1372,7 @@ func (x *SetSubscribedRequest) String() string {
 func (*SetSubscribedRequest) ProtoMessage() {}
 
 func (x *SetSubscribedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[17]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1211,7 +1385,7 @@ func (x *SetSubscribedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetSubscribedRequest.ProtoReflect.Descriptor instead.
 func (*SetSubscribedRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{17}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SetSubscribedRequest) GetAccountId() string {
@@ -1243,7 +1417,7 @@ type SetSubscribedResponse struct {
 
 func (x *SetSubscribedResponse) Reset() {
 	*x = SetSubscribedResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[18]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1255,7 +1429,7 @@ func (x *SetSubscribedResponse) String() string {
 func (*SetSubscribedResponse) ProtoMessage() {}
 
 func (x *SetSubscribedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[18]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1268,7 +1442,7 @@ func (x *SetSubscribedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetSubscribedResponse.ProtoReflect.Descriptor instead.
 func (*SetSubscribedResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{18}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{20}
 }
 
 type SyncRequest struct {
@@ -1284,7 +1458,7 @@ type SyncRequest struct {
 
 func (x *SyncRequest) Reset() {
 	*x = SyncRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[19]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1296,7 +1470,7 @@ func (x *SyncRequest) String() string {
 func (*SyncRequest) ProtoMessage() {}
 
 func (x *SyncRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[19]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1309,7 +1483,7 @@ func (x *SyncRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncRequest.ProtoReflect.Descriptor instead.
 func (*SyncRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{19}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SyncRequest) GetAccountId() string {
@@ -1352,7 +1526,7 @@ type SyncResponse struct {
 
 func (x *SyncResponse) Reset() {
 	*x = SyncResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[20]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1364,7 +1538,7 @@ func (x *SyncResponse) String() string {
 func (*SyncResponse) ProtoMessage() {}
 
 func (x *SyncResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[20]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1377,7 +1551,7 @@ func (x *SyncResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncResponse.ProtoReflect.Descriptor instead.
 func (*SyncResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{20}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SyncResponse) GetChanged() []*MessageState {
@@ -1411,7 +1585,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[21]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1423,7 +1597,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[21]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1436,7 +1610,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{21}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *WatchRequest) GetSubscribe() []*WatchRequest_Key {
@@ -1464,7 +1638,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[22]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1476,7 +1650,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[22]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1489,7 +1663,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{22}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *WatchResponse) GetChanges() []*WatchResponse_Change {
@@ -1519,14 +1693,16 @@ type FetchRequest struct {
 	Header bool `protobuf:"varint,7,opt,name=header,proto3" json:"header,omitempty"`
 	// Messages of up to so many octets whole (bounded at 256 KiB; longer ones must be read), for downloads of many: bodies that lie side by
 	// side are read together. 0: none.
-	WholeBytes    uint64 `protobuf:"varint,8,opt,name=whole_bytes,json=wholeBytes,proto3" json:"whole_bytes,omitempty"`
+	WholeBytes uint64 `protobuf:"varint,8,opt,name=whole_bytes,json=wholeBytes,proto3" json:"whole_bytes,omitempty"`
+	// What threads are made of: the message id and those that it refers to.
+	References    bool `protobuf:"varint,9,opt,name=references,proto3" json:"references,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *FetchRequest) Reset() {
 	*x = FetchRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[23]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1538,7 +1714,7 @@ func (x *FetchRequest) String() string {
 func (*FetchRequest) ProtoMessage() {}
 
 func (x *FetchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[23]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1551,7 +1727,7 @@ func (x *FetchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchRequest.ProtoReflect.Descriptor instead.
 func (*FetchRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{23}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *FetchRequest) GetAccountId() string {
@@ -1610,6 +1786,13 @@ func (x *FetchRequest) GetWholeBytes() uint64 {
 	return 0
 }
 
+func (x *FetchRequest) GetReferences() bool {
+	if x != nil {
+		return x.References
+	}
+	return false
+}
+
 type FetchResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Messages      []*Message             `protobuf:"bytes,1,rep,name=messages,proto3" json:"messages,omitempty"`
@@ -1619,7 +1802,7 @@ type FetchResponse struct {
 
 func (x *FetchResponse) Reset() {
 	*x = FetchResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[24]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1631,7 +1814,7 @@ func (x *FetchResponse) String() string {
 func (*FetchResponse) ProtoMessage() {}
 
 func (x *FetchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[24]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1644,7 +1827,7 @@ func (x *FetchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchResponse.ProtoReflect.Descriptor instead.
 func (*FetchResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{24}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *FetchResponse) GetMessages() []*Message {
@@ -1668,15 +1851,18 @@ type Message struct {
 	ThreadId string `protobuf:"bytes,8,opt,name=thread_id,json=threadId,proto3" json:"thread_id,omitempty"`
 	// The message whole, if FetchRequest.whole_bytes asks for it: whole_prefix and then whole. Empty if it could not be had with the others:
 	// Read gives it, or the reason.
-	Whole         []byte `protobuf:"bytes,9,opt,name=whole,proto3" json:"whole,omitempty"`
-	WholePrefix   []byte `protobuf:"bytes,10,opt,name=whole_prefix,json=wholePrefix,proto3" json:"whole_prefix,omitempty"`
+	Whole       []byte `protobuf:"bytes,9,opt,name=whole,proto3" json:"whole,omitempty"`
+	WholePrefix []byte `protobuf:"bytes,10,opt,name=whole_prefix,json=wholePrefix,proto3" json:"whole_prefix,omitempty"`
+	// As in Structure: without angle brackets, oldest first, at most the last 32.
+	MessageId     string   `protobuf:"bytes,11,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	References    []string `protobuf:"bytes,12,rep,name=references,proto3" json:"references,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[25]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1688,7 +1874,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[25]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1701,7 +1887,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{25}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Message) GetState() *MessageState {
@@ -1774,6 +1960,20 @@ func (x *Message) GetWholePrefix() []byte {
 	return nil
 }
 
+func (x *Message) GetMessageId() string {
+	if x != nil {
+		return x.MessageId
+	}
+	return ""
+}
+
+func (x *Message) GetReferences() []string {
+	if x != nil {
+		return x.References
+	}
+	return nil
+}
+
 type ReadRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	AccountId string                 `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
@@ -1788,7 +1988,7 @@ type ReadRequest struct {
 
 func (x *ReadRequest) Reset() {
 	*x = ReadRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[26]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1800,7 +2000,7 @@ func (x *ReadRequest) String() string {
 func (*ReadRequest) ProtoMessage() {}
 
 func (x *ReadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[26]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1813,7 +2013,7 @@ func (x *ReadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadRequest.ProtoReflect.Descriptor instead.
 func (*ReadRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{26}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ReadRequest) GetAccountId() string {
@@ -1860,7 +2060,7 @@ type ReadResponse struct {
 
 func (x *ReadResponse) Reset() {
 	*x = ReadResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[27]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1872,7 +2072,7 @@ func (x *ReadResponse) String() string {
 func (*ReadResponse) ProtoMessage() {}
 
 func (x *ReadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[27]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1885,7 +2085,7 @@ func (x *ReadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadResponse.ProtoReflect.Descriptor instead.
 func (*ReadResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{27}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ReadResponse) GetChunk() []byte {
@@ -1906,7 +2106,7 @@ type SearchRequest struct {
 
 func (x *SearchRequest) Reset() {
 	*x = SearchRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[28]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1918,7 +2118,7 @@ func (x *SearchRequest) String() string {
 func (*SearchRequest) ProtoMessage() {}
 
 func (x *SearchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[28]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1931,7 +2131,7 @@ func (x *SearchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchRequest.ProtoReflect.Descriptor instead.
 func (*SearchRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{28}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SearchRequest) GetAccountId() string {
@@ -1966,7 +2166,7 @@ type SearchResponse struct {
 
 func (x *SearchResponse) Reset() {
 	*x = SearchResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[29]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1978,7 +2178,7 @@ func (x *SearchResponse) String() string {
 func (*SearchResponse) ProtoMessage() {}
 
 func (x *SearchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[29]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1991,7 +2191,7 @@ func (x *SearchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchResponse.ProtoReflect.Descriptor instead.
 func (*SearchResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{29}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SearchResponse) GetUids() []*UidRange {
@@ -2024,7 +2224,7 @@ type StoreFlagsRequest struct {
 
 func (x *StoreFlagsRequest) Reset() {
 	*x = StoreFlagsRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[30]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2036,7 +2236,7 @@ func (x *StoreFlagsRequest) String() string {
 func (*StoreFlagsRequest) ProtoMessage() {}
 
 func (x *StoreFlagsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[30]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2049,7 +2249,7 @@ func (x *StoreFlagsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreFlagsRequest.ProtoReflect.Descriptor instead.
 func (*StoreFlagsRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{30}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *StoreFlagsRequest) GetAccountId() string {
@@ -2117,7 +2317,7 @@ type StoreFlagsResponse struct {
 
 func (x *StoreFlagsResponse) Reset() {
 	*x = StoreFlagsResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[31]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2129,7 +2329,7 @@ func (x *StoreFlagsResponse) String() string {
 func (*StoreFlagsResponse) ProtoMessage() {}
 
 func (x *StoreFlagsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[31]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2142,7 +2342,7 @@ func (x *StoreFlagsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreFlagsResponse.ProtoReflect.Descriptor instead.
 func (*StoreFlagsResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{31}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *StoreFlagsResponse) GetStates() []*MessageState {
@@ -2185,7 +2385,7 @@ type CopyRequest struct {
 
 func (x *CopyRequest) Reset() {
 	*x = CopyRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[32]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2197,7 +2397,7 @@ func (x *CopyRequest) String() string {
 func (*CopyRequest) ProtoMessage() {}
 
 func (x *CopyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[32]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2210,7 +2410,7 @@ func (x *CopyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyRequest.ProtoReflect.Descriptor instead.
 func (*CopyRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{32}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *CopyRequest) GetAccountId() string {
@@ -2254,7 +2454,7 @@ type UidMapping struct {
 
 func (x *UidMapping) Reset() {
 	*x = UidMapping{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[33]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2266,7 +2466,7 @@ func (x *UidMapping) String() string {
 func (*UidMapping) ProtoMessage() {}
 
 func (x *UidMapping) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[33]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2279,7 +2479,7 @@ func (x *UidMapping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UidMapping.ProtoReflect.Descriptor instead.
 func (*UidMapping) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{33}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *UidMapping) GetMailboxId() uint64 {
@@ -2319,7 +2519,7 @@ type CopyResponse struct {
 
 func (x *CopyResponse) Reset() {
 	*x = CopyResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[34]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2331,7 +2531,7 @@ func (x *CopyResponse) String() string {
 func (*CopyResponse) ProtoMessage() {}
 
 func (x *CopyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[34]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2344,7 +2544,7 @@ func (x *CopyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyResponse.ProtoReflect.Descriptor instead.
 func (*CopyResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{34}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *CopyResponse) GetMapping() *UidMapping {
@@ -2366,7 +2566,7 @@ type MoveRequest struct {
 
 func (x *MoveRequest) Reset() {
 	*x = MoveRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[35]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2378,7 +2578,7 @@ func (x *MoveRequest) String() string {
 func (*MoveRequest) ProtoMessage() {}
 
 func (x *MoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[35]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2391,7 +2591,7 @@ func (x *MoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveRequest.ProtoReflect.Descriptor instead.
 func (*MoveRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{35}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *MoveRequest) GetAccountId() string {
@@ -2435,7 +2635,7 @@ type MoveResponse struct {
 
 func (x *MoveResponse) Reset() {
 	*x = MoveResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[36]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2447,7 +2647,7 @@ func (x *MoveResponse) String() string {
 func (*MoveResponse) ProtoMessage() {}
 
 func (x *MoveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[36]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2460,7 +2660,7 @@ func (x *MoveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveResponse.ProtoReflect.Descriptor instead.
 func (*MoveResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{36}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *MoveResponse) GetMapping() *UidMapping {
@@ -2496,7 +2696,7 @@ type ExpungeRequest struct {
 
 func (x *ExpungeRequest) Reset() {
 	*x = ExpungeRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[37]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2508,7 +2708,7 @@ func (x *ExpungeRequest) String() string {
 func (*ExpungeRequest) ProtoMessage() {}
 
 func (x *ExpungeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[37]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2521,7 +2721,7 @@ func (x *ExpungeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpungeRequest.ProtoReflect.Descriptor instead.
 func (*ExpungeRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{37}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ExpungeRequest) GetAccountId() string {
@@ -2557,7 +2757,7 @@ type ExpungeResponse struct {
 
 func (x *ExpungeResponse) Reset() {
 	*x = ExpungeResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[38]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2569,7 +2769,7 @@ func (x *ExpungeResponse) String() string {
 func (*ExpungeResponse) ProtoMessage() {}
 
 func (x *ExpungeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[38]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2582,7 +2782,7 @@ func (x *ExpungeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpungeResponse.ProtoReflect.Descriptor instead.
 func (*ExpungeResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{38}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ExpungeResponse) GetExpunged() []*UidRange {
@@ -2617,7 +2817,7 @@ type OpenMaildropRequest struct {
 
 func (x *OpenMaildropRequest) Reset() {
 	*x = OpenMaildropRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[39]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2629,7 +2829,7 @@ func (x *OpenMaildropRequest) String() string {
 func (*OpenMaildropRequest) ProtoMessage() {}
 
 func (x *OpenMaildropRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[39]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2642,7 +2842,7 @@ func (x *OpenMaildropRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenMaildropRequest.ProtoReflect.Descriptor instead.
 func (*OpenMaildropRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{39}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *OpenMaildropRequest) GetAccountId() string {
@@ -2669,7 +2869,7 @@ type OpenMaildropResponse struct {
 
 func (x *OpenMaildropResponse) Reset() {
 	*x = OpenMaildropResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[40]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2681,7 +2881,7 @@ func (x *OpenMaildropResponse) String() string {
 func (*OpenMaildropResponse) ProtoMessage() {}
 
 func (x *OpenMaildropResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[40]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2694,7 +2894,7 @@ func (x *OpenMaildropResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenMaildropResponse.ProtoReflect.Descriptor instead.
 func (*OpenMaildropResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{40}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *OpenMaildropResponse) GetLeaseId() string {
@@ -2723,7 +2923,7 @@ type CommitMaildropRequest struct {
 
 func (x *CommitMaildropRequest) Reset() {
 	*x = CommitMaildropRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[41]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2735,7 +2935,7 @@ func (x *CommitMaildropRequest) String() string {
 func (*CommitMaildropRequest) ProtoMessage() {}
 
 func (x *CommitMaildropRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[41]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2748,7 +2948,7 @@ func (x *CommitMaildropRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitMaildropRequest.ProtoReflect.Descriptor instead.
 func (*CommitMaildropRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{41}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *CommitMaildropRequest) GetAccountId() string {
@@ -2787,7 +2987,7 @@ type CommitMaildropResponse struct {
 
 func (x *CommitMaildropResponse) Reset() {
 	*x = CommitMaildropResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[42]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2799,7 +2999,7 @@ func (x *CommitMaildropResponse) String() string {
 func (*CommitMaildropResponse) ProtoMessage() {}
 
 func (x *CommitMaildropResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[42]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2812,7 +3012,7 @@ func (x *CommitMaildropResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitMaildropResponse.ProtoReflect.Descriptor instead.
 func (*CommitMaildropResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{42}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{44}
 }
 
 type DeliverRequest_Header struct {
@@ -2830,7 +3030,7 @@ type DeliverRequest_Header struct {
 
 func (x *DeliverRequest_Header) Reset() {
 	*x = DeliverRequest_Header{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[43]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2842,7 +3042,7 @@ func (x *DeliverRequest_Header) String() string {
 func (*DeliverRequest_Header) ProtoMessage() {}
 
 func (x *DeliverRequest_Header) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[43]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2899,7 +3099,7 @@ type DeliverRequest_Recipient struct {
 
 func (x *DeliverRequest_Recipient) Reset() {
 	*x = DeliverRequest_Recipient{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[44]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2911,7 +3111,7 @@ func (x *DeliverRequest_Recipient) String() string {
 func (*DeliverRequest_Recipient) ProtoMessage() {}
 
 func (x *DeliverRequest_Recipient) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[44]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2960,7 +3160,7 @@ type DeliverResponse_Result struct {
 
 func (x *DeliverResponse_Result) Reset() {
 	*x = DeliverResponse_Result{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[45]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2972,7 +3172,7 @@ func (x *DeliverResponse_Result) String() string {
 func (*DeliverResponse_Result) ProtoMessage() {}
 
 func (x *DeliverResponse_Result) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[45]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3028,7 +3228,7 @@ type AppendRequest_Target struct {
 
 func (x *AppendRequest_Target) Reset() {
 	*x = AppendRequest_Target{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[46]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3040,7 +3240,7 @@ func (x *AppendRequest_Target) String() string {
 func (*AppendRequest_Target) ProtoMessage() {}
 
 func (x *AppendRequest_Target) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[46]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3091,7 +3291,7 @@ type AppendRequest_Message struct {
 
 func (x *AppendRequest_Message) Reset() {
 	*x = AppendRequest_Message{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[47]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3103,7 +3303,7 @@ func (x *AppendRequest_Message) String() string {
 func (*AppendRequest_Message) ProtoMessage() {}
 
 func (x *AppendRequest_Message) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[47]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3147,6 +3347,85 @@ func (x *AppendRequest_Message) GetSizeHint() uint64 {
 	return 0
 }
 
+type ReplaceRequest_Target struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	AccountId string                 `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	// Where the new message goes.
+	Mailbox string `protobuf:"bytes,2,opt,name=mailbox,proto3" json:"mailbox,omitempty"`
+	// Idempotence key; empty: none.
+	AppendId string `protobuf:"bytes,3,opt,name=append_id,json=appendId,proto3" json:"append_id,omitempty"`
+	// The message that goes.
+	MailboxId     uint64 `protobuf:"varint,4,opt,name=mailbox_id,json=mailboxId,proto3" json:"mailbox_id,omitempty"`
+	Uid           uint32 `protobuf:"varint,5,opt,name=uid,proto3" json:"uid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplaceRequest_Target) Reset() {
+	*x = ReplaceRequest_Target{}
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplaceRequest_Target) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplaceRequest_Target) ProtoMessage() {}
+
+func (x *ReplaceRequest_Target) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplaceRequest_Target.ProtoReflect.Descriptor instead.
+func (*ReplaceRequest_Target) Descriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{7, 0}
+}
+
+func (x *ReplaceRequest_Target) GetAccountId() string {
+	if x != nil {
+		return x.AccountId
+	}
+	return ""
+}
+
+func (x *ReplaceRequest_Target) GetMailbox() string {
+	if x != nil {
+		return x.Mailbox
+	}
+	return ""
+}
+
+func (x *ReplaceRequest_Target) GetAppendId() string {
+	if x != nil {
+		return x.AppendId
+	}
+	return ""
+}
+
+func (x *ReplaceRequest_Target) GetMailboxId() uint64 {
+	if x != nil {
+		return x.MailboxId
+	}
+	return 0
+}
+
+func (x *ReplaceRequest_Target) GetUid() uint32 {
+	if x != nil {
+		return x.Uid
+	}
+	return 0
+}
+
 type WatchRequest_Key struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	AccountId     string                 `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
@@ -3157,7 +3436,7 @@ type WatchRequest_Key struct {
 
 func (x *WatchRequest_Key) Reset() {
 	*x = WatchRequest_Key{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[48]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3169,7 +3448,7 @@ func (x *WatchRequest_Key) String() string {
 func (*WatchRequest_Key) ProtoMessage() {}
 
 func (x *WatchRequest_Key) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[48]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3182,7 +3461,7 @@ func (x *WatchRequest_Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest_Key.ProtoReflect.Descriptor instead.
 func (*WatchRequest_Key) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{21, 0}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{23, 0}
 }
 
 func (x *WatchRequest_Key) GetAccountId() string {
@@ -3213,7 +3492,7 @@ type WatchResponse_Change struct {
 
 func (x *WatchResponse_Change) Reset() {
 	*x = WatchResponse_Change{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[49]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3225,7 +3504,7 @@ func (x *WatchResponse_Change) String() string {
 func (*WatchResponse_Change) ProtoMessage() {}
 
 func (x *WatchResponse_Change) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[49]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3238,7 +3517,7 @@ func (x *WatchResponse_Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse_Change.ProtoReflect.Descriptor instead.
 func (*WatchResponse_Change) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{22, 0}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{24, 0}
 }
 
 func (x *WatchResponse_Change) GetAccountId() string {
@@ -3331,7 +3610,26 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\n" +
 	"mailbox_id\x18\x01 \x01(\x04R\tmailboxId\x12!\n" +
 	"\fuid_validity\x18\x02 \x01(\rR\vuidValidity\x12\x12\n" +
-	"\x04uids\x18\x03 \x03(\rR\x04uids\"5\n" +
+	"\x04uids\x18\x03 \x03(\rR\x04uids\"\xfd\x02\n" +
+	"\x0eReplaceRequest\x12A\n" +
+	"\x06target\x18\x01 \x01(\v2'.yubin.storage.v1.ReplaceRequest.TargetH\x00R\x06target\x12?\n" +
+	"\x05start\x18\x02 \x01(\v2'.yubin.storage.v1.AppendRequest.MessageH\x00R\x05start\x12\x16\n" +
+	"\x05chunk\x18\x03 \x01(\fH\x00R\x05chunk\x122\n" +
+	"\x06commit\x18\x04 \x01(\v2\x18.yubin.storage.v1.CommitH\x00R\x06commit\x1a\x8f\x01\n" +
+	"\x06Target\x12\x1d\n" +
+	"\n" +
+	"account_id\x18\x01 \x01(\tR\taccountId\x12\x18\n" +
+	"\amailbox\x18\x02 \x01(\tR\amailbox\x12\x1b\n" +
+	"\tappend_id\x18\x03 \x01(\tR\bappendId\x12\x1d\n" +
+	"\n" +
+	"mailbox_id\x18\x04 \x01(\x04R\tmailboxId\x12\x10\n" +
+	"\x03uid\x18\x05 \x01(\rR\x03uidB\t\n" +
+	"\amessage\"e\n" +
+	"\x0fReplaceResponse\x12\x1d\n" +
+	"\n" +
+	"mailbox_id\x18\x01 \x01(\x04R\tmailboxId\x12!\n" +
+	"\fuid_validity\x18\x02 \x01(\rR\vuidValidity\x12\x10\n" +
+	"\x03uid\x18\x03 \x01(\rR\x03uid\"5\n" +
 	"\x14ListMailboxesRequest\x12\x1d\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tR\taccountId\"y\n" +
@@ -3402,7 +3700,7 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\n" +
 	"mailbox_id\x18\x02 \x01(\x04R\tmailboxId\x12\x16\n" +
 	"\x06modseq\x18\x03 \x01(\x04R\x06modseq\x12\x18\n" +
-	"\adeleted\x18\x04 \x01(\bR\adeleted\"\x89\x02\n" +
+	"\adeleted\x18\x04 \x01(\bR\adeleted\"\xa9\x02\n" +
 	"\fFetchRequest\x12\x1d\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tR\taccountId\x12\x1d\n" +
@@ -3414,9 +3712,12 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\apreview\x18\x06 \x01(\bR\apreview\x12\x16\n" +
 	"\x06header\x18\a \x01(\bR\x06header\x12\x1f\n" +
 	"\vwhole_bytes\x18\b \x01(\x04R\n" +
-	"wholeBytes\"F\n" +
+	"wholeBytes\x12\x1e\n" +
+	"\n" +
+	"references\x18\t \x01(\bR\n" +
+	"references\"F\n" +
 	"\rFetchResponse\x125\n" +
-	"\bmessages\x18\x01 \x03(\v2\x19.yubin.storage.v1.MessageR\bmessages\"\xeb\x02\n" +
+	"\bmessages\x18\x01 \x03(\v2\x19.yubin.storage.v1.MessageR\bmessages\"\xaa\x03\n" +
 	"\aMessage\x124\n" +
 	"\x05state\x18\x01 \x01(\v2\x1e.yubin.storage.v1.MessageStateR\x05state\x121\n" +
 	"\tstructure\x18\x02 \x01(\v2\x13.yubin.mail.v1.PartR\tstructure\x123\n" +
@@ -3429,7 +3730,12 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\tthread_id\x18\b \x01(\tR\bthreadId\x12\x14\n" +
 	"\x05whole\x18\t \x01(\fR\x05whole\x12!\n" +
 	"\fwhole_prefix\x18\n" +
-	" \x01(\fR\vwholePrefix\"\x8d\x01\n" +
+	" \x01(\fR\vwholePrefix\x12\x1d\n" +
+	"\n" +
+	"message_id\x18\v \x01(\tR\tmessageId\x12\x1e\n" +
+	"\n" +
+	"references\x18\f \x03(\tR\n" +
+	"references\"\x8d\x01\n" +
 	"\vReadRequest\x12\x1d\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tR\taccountId\x12\x1d\n" +
@@ -3533,7 +3839,7 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\x16DELIVERY_STATUS_STORED\x10\x01\x12\x1e\n" +
 	"\x1aDELIVERY_STATUS_OVER_QUOTA\x10\x02\x12\x1e\n" +
 	"\x1aDELIVERY_STATUS_NOT_STORED\x10\x03\x12\x1e\n" +
-	"\x1aDELIVERY_STATUS_NO_ACCOUNT\x10\x042\xb6\x10\n" +
+	"\x1aDELIVERY_STATUS_NO_ACCOUNT\x10\x042\x94\x11\n" +
 	"\x0eStorageService\x12_\n" +
 	"\aDeliver\x12 .yubin.storage.v1.DeliverRequest\x1a!.yubin.storage.v1.DeliverResponse\"\r\x8a\xb5\x18\x06\n" +
 	"\x04smtp\x90\x02\x02(\x01\x12v\n" +
@@ -3542,7 +3848,10 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\x05quota\x90\x02\x02\x12`\n" +
 	"\x06Append\x12\x1f.yubin.storage.v1.AppendRequest\x1a .yubin.storage.v1.AppendResponse\"\x11\x8a\xb5\x18\r\n" +
 	"\x04imap\n" +
-	"\x05admin(\x01\x12|\n" +
+	"\x05admin(\x01\x12\\\n" +
+	"\aReplace\x12 .yubin.storage.v1.ReplaceRequest\x1a!.yubin.storage.v1.ReplaceResponse\"\n" +
+	"\x8a\xb5\x18\x06\n" +
+	"\x04imap(\x01\x12|\n" +
 	"\rListMailboxes\x12&.yubin.storage.v1.ListMailboxesRequest\x1a'.yubin.storage.v1.ListMailboxesResponse\"\x1a\x8a\xb5\x18\x13\n" +
 	"\x04imap\n" +
 	"\x04pop3\n" +
@@ -3610,7 +3919,7 @@ func file_yubin_storage_v1_storage_proto_rawDescGZIP() []byte {
 }
 
 var file_yubin_storage_v1_storage_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_yubin_storage_v1_storage_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
+var file_yubin_storage_v1_storage_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
 var file_yubin_storage_v1_storage_proto_goTypes = []any{
 	(DeliveryStatus)(0),               // 0: yubin.storage.v1.DeliveryStatus
 	(StoreFlagsRequest_Operation)(0),  // 1: yubin.storage.v1.StoreFlagsRequest.Operation
@@ -3622,141 +3931,149 @@ var file_yubin_storage_v1_storage_proto_goTypes = []any{
 	(*DeliverNoticeResponse)(nil),     // 7: yubin.storage.v1.DeliverNoticeResponse
 	(*AppendRequest)(nil),             // 8: yubin.storage.v1.AppendRequest
 	(*AppendResponse)(nil),            // 9: yubin.storage.v1.AppendResponse
-	(*ListMailboxesRequest)(nil),      // 10: yubin.storage.v1.ListMailboxesRequest
-	(*ListMailboxesResponse)(nil),     // 11: yubin.storage.v1.ListMailboxesResponse
-	(*GetMailboxRequest)(nil),         // 12: yubin.storage.v1.GetMailboxRequest
-	(*GetMailboxResponse)(nil),        // 13: yubin.storage.v1.GetMailboxResponse
-	(*CreateMailboxRequest)(nil),      // 14: yubin.storage.v1.CreateMailboxRequest
-	(*CreateMailboxResponse)(nil),     // 15: yubin.storage.v1.CreateMailboxResponse
-	(*RenameMailboxRequest)(nil),      // 16: yubin.storage.v1.RenameMailboxRequest
-	(*RenameMailboxResponse)(nil),     // 17: yubin.storage.v1.RenameMailboxResponse
-	(*DeleteMailboxRequest)(nil),      // 18: yubin.storage.v1.DeleteMailboxRequest
-	(*DeleteMailboxResponse)(nil),     // 19: yubin.storage.v1.DeleteMailboxResponse
-	(*SetSubscribedRequest)(nil),      // 20: yubin.storage.v1.SetSubscribedRequest
-	(*SetSubscribedResponse)(nil),     // 21: yubin.storage.v1.SetSubscribedResponse
-	(*SyncRequest)(nil),               // 22: yubin.storage.v1.SyncRequest
-	(*SyncResponse)(nil),              // 23: yubin.storage.v1.SyncResponse
-	(*WatchRequest)(nil),              // 24: yubin.storage.v1.WatchRequest
-	(*WatchResponse)(nil),             // 25: yubin.storage.v1.WatchResponse
-	(*FetchRequest)(nil),              // 26: yubin.storage.v1.FetchRequest
-	(*FetchResponse)(nil),             // 27: yubin.storage.v1.FetchResponse
-	(*Message)(nil),                   // 28: yubin.storage.v1.Message
-	(*ReadRequest)(nil),               // 29: yubin.storage.v1.ReadRequest
-	(*ReadResponse)(nil),              // 30: yubin.storage.v1.ReadResponse
-	(*SearchRequest)(nil),             // 31: yubin.storage.v1.SearchRequest
-	(*SearchResponse)(nil),            // 32: yubin.storage.v1.SearchResponse
-	(*StoreFlagsRequest)(nil),         // 33: yubin.storage.v1.StoreFlagsRequest
-	(*StoreFlagsResponse)(nil),        // 34: yubin.storage.v1.StoreFlagsResponse
-	(*CopyRequest)(nil),               // 35: yubin.storage.v1.CopyRequest
-	(*UidMapping)(nil),                // 36: yubin.storage.v1.UidMapping
-	(*CopyResponse)(nil),              // 37: yubin.storage.v1.CopyResponse
-	(*MoveRequest)(nil),               // 38: yubin.storage.v1.MoveRequest
-	(*MoveResponse)(nil),              // 39: yubin.storage.v1.MoveResponse
-	(*ExpungeRequest)(nil),            // 40: yubin.storage.v1.ExpungeRequest
-	(*ExpungeResponse)(nil),           // 41: yubin.storage.v1.ExpungeResponse
-	(*OpenMaildropRequest)(nil),       // 42: yubin.storage.v1.OpenMaildropRequest
-	(*OpenMaildropResponse)(nil),      // 43: yubin.storage.v1.OpenMaildropResponse
-	(*CommitMaildropRequest)(nil),     // 44: yubin.storage.v1.CommitMaildropRequest
-	(*CommitMaildropResponse)(nil),    // 45: yubin.storage.v1.CommitMaildropResponse
-	(*DeliverRequest_Header)(nil),     // 46: yubin.storage.v1.DeliverRequest.Header
-	(*DeliverRequest_Recipient)(nil),  // 47: yubin.storage.v1.DeliverRequest.Recipient
-	(*DeliverResponse_Result)(nil),    // 48: yubin.storage.v1.DeliverResponse.Result
-	(*AppendRequest_Target)(nil),      // 49: yubin.storage.v1.AppendRequest.Target
-	(*AppendRequest_Message)(nil),     // 50: yubin.storage.v1.AppendRequest.Message
-	(*WatchRequest_Key)(nil),          // 51: yubin.storage.v1.WatchRequest.Key
-	(*WatchResponse_Change)(nil),      // 52: yubin.storage.v1.WatchResponse.Change
-	(*Mailbox)(nil),                   // 53: yubin.storage.v1.Mailbox
-	(SpecialUse)(0),                   // 54: yubin.storage.v1.SpecialUse
-	(*MessageState)(nil),              // 55: yubin.storage.v1.MessageState
-	(*UidRange)(nil),                  // 56: yubin.storage.v1.UidRange
-	(*v1.Part)(nil),                   // 57: yubin.mail.v1.Part
-	(*v1.Envelope)(nil),               // 58: yubin.mail.v1.Envelope
-	(*SearchCriteria)(nil),            // 59: yubin.storage.v1.SearchCriteria
+	(*ReplaceRequest)(nil),            // 10: yubin.storage.v1.ReplaceRequest
+	(*ReplaceResponse)(nil),           // 11: yubin.storage.v1.ReplaceResponse
+	(*ListMailboxesRequest)(nil),      // 12: yubin.storage.v1.ListMailboxesRequest
+	(*ListMailboxesResponse)(nil),     // 13: yubin.storage.v1.ListMailboxesResponse
+	(*GetMailboxRequest)(nil),         // 14: yubin.storage.v1.GetMailboxRequest
+	(*GetMailboxResponse)(nil),        // 15: yubin.storage.v1.GetMailboxResponse
+	(*CreateMailboxRequest)(nil),      // 16: yubin.storage.v1.CreateMailboxRequest
+	(*CreateMailboxResponse)(nil),     // 17: yubin.storage.v1.CreateMailboxResponse
+	(*RenameMailboxRequest)(nil),      // 18: yubin.storage.v1.RenameMailboxRequest
+	(*RenameMailboxResponse)(nil),     // 19: yubin.storage.v1.RenameMailboxResponse
+	(*DeleteMailboxRequest)(nil),      // 20: yubin.storage.v1.DeleteMailboxRequest
+	(*DeleteMailboxResponse)(nil),     // 21: yubin.storage.v1.DeleteMailboxResponse
+	(*SetSubscribedRequest)(nil),      // 22: yubin.storage.v1.SetSubscribedRequest
+	(*SetSubscribedResponse)(nil),     // 23: yubin.storage.v1.SetSubscribedResponse
+	(*SyncRequest)(nil),               // 24: yubin.storage.v1.SyncRequest
+	(*SyncResponse)(nil),              // 25: yubin.storage.v1.SyncResponse
+	(*WatchRequest)(nil),              // 26: yubin.storage.v1.WatchRequest
+	(*WatchResponse)(nil),             // 27: yubin.storage.v1.WatchResponse
+	(*FetchRequest)(nil),              // 28: yubin.storage.v1.FetchRequest
+	(*FetchResponse)(nil),             // 29: yubin.storage.v1.FetchResponse
+	(*Message)(nil),                   // 30: yubin.storage.v1.Message
+	(*ReadRequest)(nil),               // 31: yubin.storage.v1.ReadRequest
+	(*ReadResponse)(nil),              // 32: yubin.storage.v1.ReadResponse
+	(*SearchRequest)(nil),             // 33: yubin.storage.v1.SearchRequest
+	(*SearchResponse)(nil),            // 34: yubin.storage.v1.SearchResponse
+	(*StoreFlagsRequest)(nil),         // 35: yubin.storage.v1.StoreFlagsRequest
+	(*StoreFlagsResponse)(nil),        // 36: yubin.storage.v1.StoreFlagsResponse
+	(*CopyRequest)(nil),               // 37: yubin.storage.v1.CopyRequest
+	(*UidMapping)(nil),                // 38: yubin.storage.v1.UidMapping
+	(*CopyResponse)(nil),              // 39: yubin.storage.v1.CopyResponse
+	(*MoveRequest)(nil),               // 40: yubin.storage.v1.MoveRequest
+	(*MoveResponse)(nil),              // 41: yubin.storage.v1.MoveResponse
+	(*ExpungeRequest)(nil),            // 42: yubin.storage.v1.ExpungeRequest
+	(*ExpungeResponse)(nil),           // 43: yubin.storage.v1.ExpungeResponse
+	(*OpenMaildropRequest)(nil),       // 44: yubin.storage.v1.OpenMaildropRequest
+	(*OpenMaildropResponse)(nil),      // 45: yubin.storage.v1.OpenMaildropResponse
+	(*CommitMaildropRequest)(nil),     // 46: yubin.storage.v1.CommitMaildropRequest
+	(*CommitMaildropResponse)(nil),    // 47: yubin.storage.v1.CommitMaildropResponse
+	(*DeliverRequest_Header)(nil),     // 48: yubin.storage.v1.DeliverRequest.Header
+	(*DeliverRequest_Recipient)(nil),  // 49: yubin.storage.v1.DeliverRequest.Recipient
+	(*DeliverResponse_Result)(nil),    // 50: yubin.storage.v1.DeliverResponse.Result
+	(*AppendRequest_Target)(nil),      // 51: yubin.storage.v1.AppendRequest.Target
+	(*AppendRequest_Message)(nil),     // 52: yubin.storage.v1.AppendRequest.Message
+	(*ReplaceRequest_Target)(nil),     // 53: yubin.storage.v1.ReplaceRequest.Target
+	(*WatchRequest_Key)(nil),          // 54: yubin.storage.v1.WatchRequest.Key
+	(*WatchResponse_Change)(nil),      // 55: yubin.storage.v1.WatchResponse.Change
+	(*Mailbox)(nil),                   // 56: yubin.storage.v1.Mailbox
+	(SpecialUse)(0),                   // 57: yubin.storage.v1.SpecialUse
+	(*MessageState)(nil),              // 58: yubin.storage.v1.MessageState
+	(*UidRange)(nil),                  // 59: yubin.storage.v1.UidRange
+	(*v1.Part)(nil),                   // 60: yubin.mail.v1.Part
+	(*v1.Envelope)(nil),               // 61: yubin.mail.v1.Envelope
+	(*SearchCriteria)(nil),            // 62: yubin.storage.v1.SearchCriteria
 }
 var file_yubin_storage_v1_storage_proto_depIdxs = []int32{
-	46, // 0: yubin.storage.v1.DeliverRequest.header:type_name -> yubin.storage.v1.DeliverRequest.Header
+	48, // 0: yubin.storage.v1.DeliverRequest.header:type_name -> yubin.storage.v1.DeliverRequest.Header
 	4,  // 1: yubin.storage.v1.DeliverRequest.commit:type_name -> yubin.storage.v1.Commit
-	48, // 2: yubin.storage.v1.DeliverResponse.results:type_name -> yubin.storage.v1.DeliverResponse.Result
-	49, // 3: yubin.storage.v1.AppendRequest.target:type_name -> yubin.storage.v1.AppendRequest.Target
-	50, // 4: yubin.storage.v1.AppendRequest.start:type_name -> yubin.storage.v1.AppendRequest.Message
+	50, // 2: yubin.storage.v1.DeliverResponse.results:type_name -> yubin.storage.v1.DeliverResponse.Result
+	51, // 3: yubin.storage.v1.AppendRequest.target:type_name -> yubin.storage.v1.AppendRequest.Target
+	52, // 4: yubin.storage.v1.AppendRequest.start:type_name -> yubin.storage.v1.AppendRequest.Message
 	4,  // 5: yubin.storage.v1.AppendRequest.commit:type_name -> yubin.storage.v1.Commit
-	53, // 6: yubin.storage.v1.ListMailboxesResponse.mailboxes:type_name -> yubin.storage.v1.Mailbox
-	53, // 7: yubin.storage.v1.GetMailboxResponse.mailbox:type_name -> yubin.storage.v1.Mailbox
-	54, // 8: yubin.storage.v1.CreateMailboxRequest.special_use:type_name -> yubin.storage.v1.SpecialUse
-	53, // 9: yubin.storage.v1.CreateMailboxResponse.mailbox:type_name -> yubin.storage.v1.Mailbox
-	55, // 10: yubin.storage.v1.SyncResponse.changed:type_name -> yubin.storage.v1.MessageState
-	56, // 11: yubin.storage.v1.SyncResponse.vanished:type_name -> yubin.storage.v1.UidRange
-	53, // 12: yubin.storage.v1.SyncResponse.mailbox:type_name -> yubin.storage.v1.Mailbox
-	51, // 13: yubin.storage.v1.WatchRequest.subscribe:type_name -> yubin.storage.v1.WatchRequest.Key
-	51, // 14: yubin.storage.v1.WatchRequest.unsubscribe:type_name -> yubin.storage.v1.WatchRequest.Key
-	52, // 15: yubin.storage.v1.WatchResponse.changes:type_name -> yubin.storage.v1.WatchResponse.Change
-	56, // 16: yubin.storage.v1.FetchRequest.uids:type_name -> yubin.storage.v1.UidRange
-	28, // 17: yubin.storage.v1.FetchResponse.messages:type_name -> yubin.storage.v1.Message
-	55, // 18: yubin.storage.v1.Message.state:type_name -> yubin.storage.v1.MessageState
-	57, // 19: yubin.storage.v1.Message.structure:type_name -> yubin.mail.v1.Part
-	58, // 20: yubin.storage.v1.Message.envelope:type_name -> yubin.mail.v1.Envelope
-	59, // 21: yubin.storage.v1.SearchRequest.criteria:type_name -> yubin.storage.v1.SearchCriteria
-	56, // 22: yubin.storage.v1.SearchResponse.uids:type_name -> yubin.storage.v1.UidRange
-	56, // 23: yubin.storage.v1.StoreFlagsRequest.uids:type_name -> yubin.storage.v1.UidRange
-	1,  // 24: yubin.storage.v1.StoreFlagsRequest.operation:type_name -> yubin.storage.v1.StoreFlagsRequest.Operation
-	55, // 25: yubin.storage.v1.StoreFlagsResponse.states:type_name -> yubin.storage.v1.MessageState
-	56, // 26: yubin.storage.v1.StoreFlagsResponse.modified:type_name -> yubin.storage.v1.UidRange
-	56, // 27: yubin.storage.v1.CopyRequest.uids:type_name -> yubin.storage.v1.UidRange
-	36, // 28: yubin.storage.v1.CopyResponse.mapping:type_name -> yubin.storage.v1.UidMapping
-	56, // 29: yubin.storage.v1.MoveRequest.uids:type_name -> yubin.storage.v1.UidRange
-	36, // 30: yubin.storage.v1.MoveResponse.mapping:type_name -> yubin.storage.v1.UidMapping
-	56, // 31: yubin.storage.v1.ExpungeRequest.uids:type_name -> yubin.storage.v1.UidRange
-	56, // 32: yubin.storage.v1.ExpungeResponse.expunged:type_name -> yubin.storage.v1.UidRange
-	53, // 33: yubin.storage.v1.OpenMaildropResponse.mailbox:type_name -> yubin.storage.v1.Mailbox
-	56, // 34: yubin.storage.v1.CommitMaildropRequest.uids:type_name -> yubin.storage.v1.UidRange
-	2,  // 35: yubin.storage.v1.CommitMaildropRequest.action:type_name -> yubin.storage.v1.CommitMaildropRequest.Action
-	47, // 36: yubin.storage.v1.DeliverRequest.Header.recipients:type_name -> yubin.storage.v1.DeliverRequest.Recipient
-	0,  // 37: yubin.storage.v1.DeliverResponse.Result.status:type_name -> yubin.storage.v1.DeliveryStatus
-	3,  // 38: yubin.storage.v1.StorageService.Deliver:input_type -> yubin.storage.v1.DeliverRequest
-	6,  // 39: yubin.storage.v1.StorageService.DeliverNotice:input_type -> yubin.storage.v1.DeliverNoticeRequest
-	8,  // 40: yubin.storage.v1.StorageService.Append:input_type -> yubin.storage.v1.AppendRequest
-	10, // 41: yubin.storage.v1.StorageService.ListMailboxes:input_type -> yubin.storage.v1.ListMailboxesRequest
-	12, // 42: yubin.storage.v1.StorageService.GetMailbox:input_type -> yubin.storage.v1.GetMailboxRequest
-	14, // 43: yubin.storage.v1.StorageService.CreateMailbox:input_type -> yubin.storage.v1.CreateMailboxRequest
-	16, // 44: yubin.storage.v1.StorageService.RenameMailbox:input_type -> yubin.storage.v1.RenameMailboxRequest
-	18, // 45: yubin.storage.v1.StorageService.DeleteMailbox:input_type -> yubin.storage.v1.DeleteMailboxRequest
-	20, // 46: yubin.storage.v1.StorageService.SetSubscribed:input_type -> yubin.storage.v1.SetSubscribedRequest
-	22, // 47: yubin.storage.v1.StorageService.Sync:input_type -> yubin.storage.v1.SyncRequest
-	24, // 48: yubin.storage.v1.StorageService.Watch:input_type -> yubin.storage.v1.WatchRequest
-	26, // 49: yubin.storage.v1.StorageService.Fetch:input_type -> yubin.storage.v1.FetchRequest
-	29, // 50: yubin.storage.v1.StorageService.Read:input_type -> yubin.storage.v1.ReadRequest
-	31, // 51: yubin.storage.v1.StorageService.Search:input_type -> yubin.storage.v1.SearchRequest
-	33, // 52: yubin.storage.v1.StorageService.StoreFlags:input_type -> yubin.storage.v1.StoreFlagsRequest
-	35, // 53: yubin.storage.v1.StorageService.Copy:input_type -> yubin.storage.v1.CopyRequest
-	38, // 54: yubin.storage.v1.StorageService.Move:input_type -> yubin.storage.v1.MoveRequest
-	40, // 55: yubin.storage.v1.StorageService.Expunge:input_type -> yubin.storage.v1.ExpungeRequest
-	42, // 56: yubin.storage.v1.StorageService.OpenMaildrop:input_type -> yubin.storage.v1.OpenMaildropRequest
-	44, // 57: yubin.storage.v1.StorageService.CommitMaildrop:input_type -> yubin.storage.v1.CommitMaildropRequest
-	5,  // 58: yubin.storage.v1.StorageService.Deliver:output_type -> yubin.storage.v1.DeliverResponse
-	7,  // 59: yubin.storage.v1.StorageService.DeliverNotice:output_type -> yubin.storage.v1.DeliverNoticeResponse
-	9,  // 60: yubin.storage.v1.StorageService.Append:output_type -> yubin.storage.v1.AppendResponse
-	11, // 61: yubin.storage.v1.StorageService.ListMailboxes:output_type -> yubin.storage.v1.ListMailboxesResponse
-	13, // 62: yubin.storage.v1.StorageService.GetMailbox:output_type -> yubin.storage.v1.GetMailboxResponse
-	15, // 63: yubin.storage.v1.StorageService.CreateMailbox:output_type -> yubin.storage.v1.CreateMailboxResponse
-	17, // 64: yubin.storage.v1.StorageService.RenameMailbox:output_type -> yubin.storage.v1.RenameMailboxResponse
-	19, // 65: yubin.storage.v1.StorageService.DeleteMailbox:output_type -> yubin.storage.v1.DeleteMailboxResponse
-	21, // 66: yubin.storage.v1.StorageService.SetSubscribed:output_type -> yubin.storage.v1.SetSubscribedResponse
-	23, // 67: yubin.storage.v1.StorageService.Sync:output_type -> yubin.storage.v1.SyncResponse
-	25, // 68: yubin.storage.v1.StorageService.Watch:output_type -> yubin.storage.v1.WatchResponse
-	27, // 69: yubin.storage.v1.StorageService.Fetch:output_type -> yubin.storage.v1.FetchResponse
-	30, // 70: yubin.storage.v1.StorageService.Read:output_type -> yubin.storage.v1.ReadResponse
-	32, // 71: yubin.storage.v1.StorageService.Search:output_type -> yubin.storage.v1.SearchResponse
-	34, // 72: yubin.storage.v1.StorageService.StoreFlags:output_type -> yubin.storage.v1.StoreFlagsResponse
-	37, // 73: yubin.storage.v1.StorageService.Copy:output_type -> yubin.storage.v1.CopyResponse
-	39, // 74: yubin.storage.v1.StorageService.Move:output_type -> yubin.storage.v1.MoveResponse
-	41, // 75: yubin.storage.v1.StorageService.Expunge:output_type -> yubin.storage.v1.ExpungeResponse
-	43, // 76: yubin.storage.v1.StorageService.OpenMaildrop:output_type -> yubin.storage.v1.OpenMaildropResponse
-	45, // 77: yubin.storage.v1.StorageService.CommitMaildrop:output_type -> yubin.storage.v1.CommitMaildropResponse
-	58, // [58:78] is the sub-list for method output_type
-	38, // [38:58] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	53, // 6: yubin.storage.v1.ReplaceRequest.target:type_name -> yubin.storage.v1.ReplaceRequest.Target
+	52, // 7: yubin.storage.v1.ReplaceRequest.start:type_name -> yubin.storage.v1.AppendRequest.Message
+	4,  // 8: yubin.storage.v1.ReplaceRequest.commit:type_name -> yubin.storage.v1.Commit
+	56, // 9: yubin.storage.v1.ListMailboxesResponse.mailboxes:type_name -> yubin.storage.v1.Mailbox
+	56, // 10: yubin.storage.v1.GetMailboxResponse.mailbox:type_name -> yubin.storage.v1.Mailbox
+	57, // 11: yubin.storage.v1.CreateMailboxRequest.special_use:type_name -> yubin.storage.v1.SpecialUse
+	56, // 12: yubin.storage.v1.CreateMailboxResponse.mailbox:type_name -> yubin.storage.v1.Mailbox
+	58, // 13: yubin.storage.v1.SyncResponse.changed:type_name -> yubin.storage.v1.MessageState
+	59, // 14: yubin.storage.v1.SyncResponse.vanished:type_name -> yubin.storage.v1.UidRange
+	56, // 15: yubin.storage.v1.SyncResponse.mailbox:type_name -> yubin.storage.v1.Mailbox
+	54, // 16: yubin.storage.v1.WatchRequest.subscribe:type_name -> yubin.storage.v1.WatchRequest.Key
+	54, // 17: yubin.storage.v1.WatchRequest.unsubscribe:type_name -> yubin.storage.v1.WatchRequest.Key
+	55, // 18: yubin.storage.v1.WatchResponse.changes:type_name -> yubin.storage.v1.WatchResponse.Change
+	59, // 19: yubin.storage.v1.FetchRequest.uids:type_name -> yubin.storage.v1.UidRange
+	30, // 20: yubin.storage.v1.FetchResponse.messages:type_name -> yubin.storage.v1.Message
+	58, // 21: yubin.storage.v1.Message.state:type_name -> yubin.storage.v1.MessageState
+	60, // 22: yubin.storage.v1.Message.structure:type_name -> yubin.mail.v1.Part
+	61, // 23: yubin.storage.v1.Message.envelope:type_name -> yubin.mail.v1.Envelope
+	62, // 24: yubin.storage.v1.SearchRequest.criteria:type_name -> yubin.storage.v1.SearchCriteria
+	59, // 25: yubin.storage.v1.SearchResponse.uids:type_name -> yubin.storage.v1.UidRange
+	59, // 26: yubin.storage.v1.StoreFlagsRequest.uids:type_name -> yubin.storage.v1.UidRange
+	1,  // 27: yubin.storage.v1.StoreFlagsRequest.operation:type_name -> yubin.storage.v1.StoreFlagsRequest.Operation
+	58, // 28: yubin.storage.v1.StoreFlagsResponse.states:type_name -> yubin.storage.v1.MessageState
+	59, // 29: yubin.storage.v1.StoreFlagsResponse.modified:type_name -> yubin.storage.v1.UidRange
+	59, // 30: yubin.storage.v1.CopyRequest.uids:type_name -> yubin.storage.v1.UidRange
+	38, // 31: yubin.storage.v1.CopyResponse.mapping:type_name -> yubin.storage.v1.UidMapping
+	59, // 32: yubin.storage.v1.MoveRequest.uids:type_name -> yubin.storage.v1.UidRange
+	38, // 33: yubin.storage.v1.MoveResponse.mapping:type_name -> yubin.storage.v1.UidMapping
+	59, // 34: yubin.storage.v1.ExpungeRequest.uids:type_name -> yubin.storage.v1.UidRange
+	59, // 35: yubin.storage.v1.ExpungeResponse.expunged:type_name -> yubin.storage.v1.UidRange
+	56, // 36: yubin.storage.v1.OpenMaildropResponse.mailbox:type_name -> yubin.storage.v1.Mailbox
+	59, // 37: yubin.storage.v1.CommitMaildropRequest.uids:type_name -> yubin.storage.v1.UidRange
+	2,  // 38: yubin.storage.v1.CommitMaildropRequest.action:type_name -> yubin.storage.v1.CommitMaildropRequest.Action
+	49, // 39: yubin.storage.v1.DeliverRequest.Header.recipients:type_name -> yubin.storage.v1.DeliverRequest.Recipient
+	0,  // 40: yubin.storage.v1.DeliverResponse.Result.status:type_name -> yubin.storage.v1.DeliveryStatus
+	3,  // 41: yubin.storage.v1.StorageService.Deliver:input_type -> yubin.storage.v1.DeliverRequest
+	6,  // 42: yubin.storage.v1.StorageService.DeliverNotice:input_type -> yubin.storage.v1.DeliverNoticeRequest
+	8,  // 43: yubin.storage.v1.StorageService.Append:input_type -> yubin.storage.v1.AppendRequest
+	10, // 44: yubin.storage.v1.StorageService.Replace:input_type -> yubin.storage.v1.ReplaceRequest
+	12, // 45: yubin.storage.v1.StorageService.ListMailboxes:input_type -> yubin.storage.v1.ListMailboxesRequest
+	14, // 46: yubin.storage.v1.StorageService.GetMailbox:input_type -> yubin.storage.v1.GetMailboxRequest
+	16, // 47: yubin.storage.v1.StorageService.CreateMailbox:input_type -> yubin.storage.v1.CreateMailboxRequest
+	18, // 48: yubin.storage.v1.StorageService.RenameMailbox:input_type -> yubin.storage.v1.RenameMailboxRequest
+	20, // 49: yubin.storage.v1.StorageService.DeleteMailbox:input_type -> yubin.storage.v1.DeleteMailboxRequest
+	22, // 50: yubin.storage.v1.StorageService.SetSubscribed:input_type -> yubin.storage.v1.SetSubscribedRequest
+	24, // 51: yubin.storage.v1.StorageService.Sync:input_type -> yubin.storage.v1.SyncRequest
+	26, // 52: yubin.storage.v1.StorageService.Watch:input_type -> yubin.storage.v1.WatchRequest
+	28, // 53: yubin.storage.v1.StorageService.Fetch:input_type -> yubin.storage.v1.FetchRequest
+	31, // 54: yubin.storage.v1.StorageService.Read:input_type -> yubin.storage.v1.ReadRequest
+	33, // 55: yubin.storage.v1.StorageService.Search:input_type -> yubin.storage.v1.SearchRequest
+	35, // 56: yubin.storage.v1.StorageService.StoreFlags:input_type -> yubin.storage.v1.StoreFlagsRequest
+	37, // 57: yubin.storage.v1.StorageService.Copy:input_type -> yubin.storage.v1.CopyRequest
+	40, // 58: yubin.storage.v1.StorageService.Move:input_type -> yubin.storage.v1.MoveRequest
+	42, // 59: yubin.storage.v1.StorageService.Expunge:input_type -> yubin.storage.v1.ExpungeRequest
+	44, // 60: yubin.storage.v1.StorageService.OpenMaildrop:input_type -> yubin.storage.v1.OpenMaildropRequest
+	46, // 61: yubin.storage.v1.StorageService.CommitMaildrop:input_type -> yubin.storage.v1.CommitMaildropRequest
+	5,  // 62: yubin.storage.v1.StorageService.Deliver:output_type -> yubin.storage.v1.DeliverResponse
+	7,  // 63: yubin.storage.v1.StorageService.DeliverNotice:output_type -> yubin.storage.v1.DeliverNoticeResponse
+	9,  // 64: yubin.storage.v1.StorageService.Append:output_type -> yubin.storage.v1.AppendResponse
+	11, // 65: yubin.storage.v1.StorageService.Replace:output_type -> yubin.storage.v1.ReplaceResponse
+	13, // 66: yubin.storage.v1.StorageService.ListMailboxes:output_type -> yubin.storage.v1.ListMailboxesResponse
+	15, // 67: yubin.storage.v1.StorageService.GetMailbox:output_type -> yubin.storage.v1.GetMailboxResponse
+	17, // 68: yubin.storage.v1.StorageService.CreateMailbox:output_type -> yubin.storage.v1.CreateMailboxResponse
+	19, // 69: yubin.storage.v1.StorageService.RenameMailbox:output_type -> yubin.storage.v1.RenameMailboxResponse
+	21, // 70: yubin.storage.v1.StorageService.DeleteMailbox:output_type -> yubin.storage.v1.DeleteMailboxResponse
+	23, // 71: yubin.storage.v1.StorageService.SetSubscribed:output_type -> yubin.storage.v1.SetSubscribedResponse
+	25, // 72: yubin.storage.v1.StorageService.Sync:output_type -> yubin.storage.v1.SyncResponse
+	27, // 73: yubin.storage.v1.StorageService.Watch:output_type -> yubin.storage.v1.WatchResponse
+	29, // 74: yubin.storage.v1.StorageService.Fetch:output_type -> yubin.storage.v1.FetchResponse
+	32, // 75: yubin.storage.v1.StorageService.Read:output_type -> yubin.storage.v1.ReadResponse
+	34, // 76: yubin.storage.v1.StorageService.Search:output_type -> yubin.storage.v1.SearchResponse
+	36, // 77: yubin.storage.v1.StorageService.StoreFlags:output_type -> yubin.storage.v1.StoreFlagsResponse
+	39, // 78: yubin.storage.v1.StorageService.Copy:output_type -> yubin.storage.v1.CopyResponse
+	41, // 79: yubin.storage.v1.StorageService.Move:output_type -> yubin.storage.v1.MoveResponse
+	43, // 80: yubin.storage.v1.StorageService.Expunge:output_type -> yubin.storage.v1.ExpungeResponse
+	45, // 81: yubin.storage.v1.StorageService.OpenMaildrop:output_type -> yubin.storage.v1.OpenMaildropResponse
+	47, // 82: yubin.storage.v1.StorageService.CommitMaildrop:output_type -> yubin.storage.v1.CommitMaildropResponse
+	62, // [62:83] is the sub-list for method output_type
+	41, // [41:62] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_yubin_storage_v1_storage_proto_init() }
@@ -3777,18 +4094,24 @@ func file_yubin_storage_v1_storage_proto_init() {
 		(*AppendRequest_Chunk)(nil),
 		(*AppendRequest_Commit)(nil),
 	}
-	file_yubin_storage_v1_storage_proto_msgTypes[9].OneofWrappers = []any{
+	file_yubin_storage_v1_storage_proto_msgTypes[7].OneofWrappers = []any{
+		(*ReplaceRequest_Target_)(nil),
+		(*ReplaceRequest_Start)(nil),
+		(*ReplaceRequest_Chunk)(nil),
+		(*ReplaceRequest_Commit)(nil),
+	}
+	file_yubin_storage_v1_storage_proto_msgTypes[11].OneofWrappers = []any{
 		(*GetMailboxRequest_Name)(nil),
 		(*GetMailboxRequest_MailboxId)(nil),
 	}
-	file_yubin_storage_v1_storage_proto_msgTypes[30].OneofWrappers = []any{}
+	file_yubin_storage_v1_storage_proto_msgTypes[32].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_yubin_storage_v1_storage_proto_rawDesc), len(file_yubin_storage_v1_storage_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   50,
+			NumMessages:   53,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -24,6 +24,7 @@ const (
 	StorageService_Deliver_FullMethodName        = "/yubin.storage.v1.StorageService/Deliver"
 	StorageService_DeliverNotice_FullMethodName  = "/yubin.storage.v1.StorageService/DeliverNotice"
 	StorageService_Append_FullMethodName         = "/yubin.storage.v1.StorageService/Append"
+	StorageService_Replace_FullMethodName        = "/yubin.storage.v1.StorageService/Replace"
 	StorageService_ListMailboxes_FullMethodName  = "/yubin.storage.v1.StorageService/ListMailboxes"
 	StorageService_GetMailbox_FullMethodName     = "/yubin.storage.v1.StorageService/GetMailbox"
 	StorageService_CreateMailbox_FullMethodName  = "/yubin.storage.v1.StorageService/CreateMailbox"
@@ -60,6 +61,10 @@ type StorageServiceClient interface {
 	// Append stores one or several messages in one mailbox, all or none (RFC 3502). A stream that ends without `commit` stores nothing.
 	// Errors: MAILBOX_NOT_FOUND, OVER_QUOTA, MESSAGE_TOO_LARGE.
 	Append(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[AppendRequest, AppendResponse], error)
+	// Replace stores one message and removes another one of the account, in one transaction (RFC 8508): both are done or neither is. Only what
+	// the account grows by must fit into its quota. Repeating an append id within a day answers as before. A stream that ends without `commit`
+	// changes nothing. Errors: MAILBOX_NOT_FOUND, NOT_FOUND (there is no such message to be replaced), OVER_QUOTA, MESSAGE_TOO_LARGE.
+	Replace(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[ReplaceRequest, ReplaceResponse], error)
 	ListMailboxes(ctx context.Context, in *ListMailboxesRequest, opts ...grpc.CallOption) (*ListMailboxesResponse, error)
 	GetMailbox(ctx context.Context, in *GetMailboxRequest, opts ...grpc.CallOption) (*GetMailboxResponse, error)
 	// CreateMailbox creates the missing parents too (RFC 9051 section 6.3.4). Errors: MAILBOX_EXISTS, MAILBOX_NAME_INVALID, LIMIT.
@@ -142,6 +147,19 @@ func (c *storageServiceClient) Append(ctx context.Context, opts ...grpc.CallOpti
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type StorageService_AppendClient = grpc.ClientStreamingClient[AppendRequest, AppendResponse]
 
+func (c *storageServiceClient) Replace(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[ReplaceRequest, ReplaceResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &StorageService_ServiceDesc.Streams[2], StorageService_Replace_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ReplaceRequest, ReplaceResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type StorageService_ReplaceClient = grpc.ClientStreamingClient[ReplaceRequest, ReplaceResponse]
+
 func (c *storageServiceClient) ListMailboxes(ctx context.Context, in *ListMailboxesRequest, opts ...grpc.CallOption) (*ListMailboxesResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListMailboxesResponse)
@@ -204,7 +222,7 @@ func (c *storageServiceClient) SetSubscribed(ctx context.Context, in *SetSubscri
 
 func (c *storageServiceClient) Sync(ctx context.Context, in *SyncRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SyncResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &StorageService_ServiceDesc.Streams[2], StorageService_Sync_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &StorageService_ServiceDesc.Streams[3], StorageService_Sync_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -223,7 +241,7 @@ type StorageService_SyncClient = grpc.ServerStreamingClient[SyncResponse]
 
 func (c *storageServiceClient) Watch(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[WatchRequest, WatchResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &StorageService_ServiceDesc.Streams[3], StorageService_Watch_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &StorageService_ServiceDesc.Streams[4], StorageService_Watch_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -236,7 +254,7 @@ type StorageService_WatchClient = grpc.BidiStreamingClient[WatchRequest, WatchRe
 
 func (c *storageServiceClient) Fetch(ctx context.Context, in *FetchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FetchResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &StorageService_ServiceDesc.Streams[4], StorageService_Fetch_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &StorageService_ServiceDesc.Streams[5], StorageService_Fetch_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -255,7 +273,7 @@ type StorageService_FetchClient = grpc.ServerStreamingClient[FetchResponse]
 
 func (c *storageServiceClient) Read(ctx context.Context, in *ReadRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &StorageService_ServiceDesc.Streams[5], StorageService_Read_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &StorageService_ServiceDesc.Streams[6], StorageService_Read_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -324,7 +342,7 @@ func (c *storageServiceClient) Expunge(ctx context.Context, in *ExpungeRequest, 
 
 func (c *storageServiceClient) OpenMaildrop(ctx context.Context, in *OpenMaildropRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[OpenMaildropResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &StorageService_ServiceDesc.Streams[6], StorageService_OpenMaildrop_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &StorageService_ServiceDesc.Streams[7], StorageService_OpenMaildrop_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -368,6 +386,10 @@ type StorageServiceServer interface {
 	// Append stores one or several messages in one mailbox, all or none (RFC 3502). A stream that ends without `commit` stores nothing.
 	// Errors: MAILBOX_NOT_FOUND, OVER_QUOTA, MESSAGE_TOO_LARGE.
 	Append(grpc.ClientStreamingServer[AppendRequest, AppendResponse]) error
+	// Replace stores one message and removes another one of the account, in one transaction (RFC 8508): both are done or neither is. Only what
+	// the account grows by must fit into its quota. Repeating an append id within a day answers as before. A stream that ends without `commit`
+	// changes nothing. Errors: MAILBOX_NOT_FOUND, NOT_FOUND (there is no such message to be replaced), OVER_QUOTA, MESSAGE_TOO_LARGE.
+	Replace(grpc.ClientStreamingServer[ReplaceRequest, ReplaceResponse]) error
 	ListMailboxes(context.Context, *ListMailboxesRequest) (*ListMailboxesResponse, error)
 	GetMailbox(context.Context, *GetMailboxRequest) (*GetMailboxResponse, error)
 	// CreateMailbox creates the missing parents too (RFC 9051 section 6.3.4). Errors: MAILBOX_EXISTS, MAILBOX_NAME_INVALID, LIMIT.
@@ -422,6 +444,9 @@ func (UnimplementedStorageServiceServer) DeliverNotice(context.Context, *Deliver
 }
 func (UnimplementedStorageServiceServer) Append(grpc.ClientStreamingServer[AppendRequest, AppendResponse]) error {
 	return status.Error(codes.Unimplemented, "method Append not implemented")
+}
+func (UnimplementedStorageServiceServer) Replace(grpc.ClientStreamingServer[ReplaceRequest, ReplaceResponse]) error {
+	return status.Error(codes.Unimplemented, "method Replace not implemented")
 }
 func (UnimplementedStorageServiceServer) ListMailboxes(context.Context, *ListMailboxesRequest) (*ListMailboxesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListMailboxes not implemented")
@@ -526,6 +551,13 @@ func _StorageService_Append_Handler(srv interface{}, stream grpc.ServerStream) e
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type StorageService_AppendServer = grpc.ClientStreamingServer[AppendRequest, AppendResponse]
+
+func _StorageService_Replace_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(StorageServiceServer).Replace(&grpc.GenericServerStream[ReplaceRequest, ReplaceResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type StorageService_ReplaceServer = grpc.ClientStreamingServer[ReplaceRequest, ReplaceResponse]
 
 func _StorageService_ListMailboxes_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListMailboxesRequest)
@@ -863,6 +895,11 @@ var StorageService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Append",
 			Handler:       _StorageService_Append_Handler,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "Replace",
+			Handler:       _StorageService_Replace_Handler,
 			ClientStreams: true,
 		},
 		{

@@ -39,9 +39,9 @@ func (s *Service) Append(stream grpc.ClientStreamingServer[storagev1.AppendReque
 	if err != nil {
 		return err
 	}
-	a := &appending{service: s, account: target.GetAccountId(), mailbox: box.GetName()}
+	a := &appending{service: s, account: target.GetAccountId(), mailbox: box.GetName(), most: maxAppend}
 	defer a.close()
-	if err := a.receive(stream); err != nil {
+	if err := a.receive(stream.Recv); err != nil {
 		return err
 	}
 	request := delivery.Request{Targets: a.targets, AllOrNone: true}
@@ -70,6 +70,7 @@ func (s *Service) Append(stream grpc.ClientStreamingServer[storagev1.AppendReque
 type appending struct {
 	service          *Service
 	account, mailbox string
+	most             int // messages
 	targets          []delivery.Target
 	started          bool   // the last target's message is yet to be sealed
 	size             uint64 // octets of that message
@@ -82,9 +83,9 @@ func (a *appending) close() {
 }
 
 // receive takes messages until the stream's end, which must follow a commit.
-func (a *appending) receive(stream grpc.ClientStreamingServer[storagev1.AppendRequest, storagev1.AppendResponse]) error {
+func (a *appending) receive(next func() (*storagev1.AppendRequest, error)) error {
 	for {
-		r, err := stream.Recv()
+		r, err := next()
 		if errors.Is(err, io.EOF) && !a.started && len(a.targets) > 0 {
 			return nil
 		}
@@ -129,8 +130,8 @@ func (a *appending) seal(size uint64) error {
 }
 
 func (a *appending) start(m *storagev1.AppendRequest_Message) error {
-	if len(a.targets) >= maxAppend {
-		return fault.Newf(codes.ResourceExhausted, rpcv1.Reason_REASON_LIMIT, "more than %d messages at once", maxAppend)
+	if len(a.targets) >= a.most {
+		return fault.Newf(codes.ResourceExhausted, rpcv1.Reason_REASON_LIMIT, "at most %d messages at once", a.most)
 	}
 	if len(m.GetKeywords()) > maxFlagKeywords {
 		return invalid("more than %d keywords", maxFlagKeywords)

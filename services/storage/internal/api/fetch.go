@@ -30,7 +30,7 @@ func (s *Service) Fetch(r *storagev1.FetchRequest, stream grpc.ServerStreamingSe
 	if err != nil {
 		return err
 	}
-	want := meta.Wanted{Header: r.GetHeader(), Summary: r.GetEnvelope() || r.GetPreview(), Root: r.GetStructure()}
+	want := meta.Wanted{Header: r.GetHeader(), Summary: r.GetEnvelope() || r.GetPreview() || r.GetReferences(), Root: r.GetStructure()}
 	for after, more := uint32(0), true; more; {
 		var page []*meta.Message
 		page, more, err = s.Meta.Messages(ctx, r.GetAccountId(), r.GetMailboxId(), set, after, want)
@@ -84,6 +84,9 @@ func (s *Service) outward(ctx context.Context, r *storagev1.FetchRequest, m *met
 	}
 	if r.GetPreview() {
 		out.Preview = m.Summary.GetPreview()
+	}
+	if r.GetReferences() {
+		out.MessageId, out.References = m.Summary.GetMessageId(), m.Summary.GetReferences()
 	}
 	if r.GetHeader() && out.GetHeaderSize() <= maxHeader {
 		header, err := s.header(ctx, r.GetAccountId(), m)

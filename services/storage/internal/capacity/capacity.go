@@ -120,8 +120,9 @@ func (r *Reserver) reserve(ctx context.Context, reservations []*quotav1.Reservat
 	return r.client.Reserve(ctx, &quotav1.ReserveRequest{Reservations: reservations})
 }
 
-// Release gives reservations back in the background: the caller's answer does not wait for it, nor end with its context.
+// Release gives reservations back in the background: the caller's answer does not wait for it, nor end with its context. An empty id is none.
 func (r *Reserver) Release(ids ...string) {
+	ids = slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return id == "" })
 	if len(ids) == 0 {
 		return
 	}

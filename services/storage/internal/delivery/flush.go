@@ -66,6 +66,7 @@ func (w *Writer) reserve(ctx context.Context, jobs []*job) error {
 	asked := time.Now()
 	for _, j := range jobs {
 		j.reserved = asked
+		j.acceptFree()
 		reservations = append(reservations, j.reservations()...)
 	}
 	granted, err := w.capacity.Reserve(ctx, reservations)
@@ -251,6 +252,9 @@ func (w *Writer) commit(ctx context.Context, jobs []*job) {
 	units, rows := make([]*meta.Unit, len(jobs)), false
 	for k, j := range jobs {
 		units[k] = &meta.Unit{AllOrNone: j.AllOrNone}
+		if j.Replaces != nil {
+			units[k].Replaces = &j.Replaces.Replaced
+		}
 		for i, row := range j.rows {
 			if j.accepted[i] {
 				units[k].Rows, rows = append(units[k].Rows, row), true

@@ -32,9 +32,9 @@ func (w *Writer) newJob(r Request) *job {
 	}
 	messages := j.messages()
 	for i, t := range r.Targets {
-		id := r.ID
-		if id != "" { // a request may bring several messages into one mailbox
-			id += "/" + strconv.Itoa(slices.Index(messages, t.Message))
+		id := ""
+		if r.ID != "" {
+			id = RowID(r.ID, slices.Index(messages, t.Message))
 		}
 		if t.InternalUnix == 0 {
 			t.InternalUnix = w.now().Unix()
@@ -48,6 +48,9 @@ func (w *Writer) newJob(r Request) *job {
 	}
 	return j
 }
+
+// RowID is the delivery id of the rows of a request's nth message: a request may bring several messages into one mailbox.
+func RowID(request string, n int) string { return request + "/" + strconv.Itoa(n) }
 
 // size gives the octets that the job still has to write.
 func (j *job) size() (n int64) {
@@ -98,6 +101,23 @@ func (w *Writer) anyLarge(j *job) bool {
 // open tells whether a target is yet to be decided.
 func (j *job) open(i int) bool { return !j.accepted[i] && j.outcomes[i] == Outcome{} }
 
+// growth is what the account's usage grows by with a target; what it replaces makes room for it.
+func (j *job) growth(row *meta.Row) (bytes, messages int64) {
+	if j.Replaces != nil {
+		return max(row.Size()-j.Replaces.Size, 0), 0
+	}
+	return row.Size(), 1
+}
+
+// acceptFree accepts the open targets that need no reservation.
+func (j *job) acceptFree() {
+	for i, row := range j.rows {
+		if bytes, messages := j.growth(row); j.open(i) && bytes == 0 && messages == 0 {
+			j.accepted[i] = true
+		}
+	}
+}
+
 // reservations makes those of the open targets.
 func (j *job) reservations() []*quotav1.Reservation {
 	var out []*quotav1.Reservation
@@ -106,9 +126,10 @@ func (j *job) reservations() []*quotav1.Reservation {
 			continue
 		}
 		row.ReservationID = cmp.Or(row.ReservationID, capacity.NewID())
+		bytes, messages := j.growth(row)
 		out = append(out, &quotav1.Reservation{
 			ReservationId: row.ReservationID, AccountId: row.AccountID,
-			Bytes: row.Size(), Messages: 1, Exempt: j.Exempt,
+			Bytes: bytes, Messages: messages, Exempt: j.Exempt,
 		})
 	}
 	return out

@@ -136,6 +136,14 @@ type Request struct {
 	AllOrNone bool
 	// Exempt is never refused for quota, but counted.
 	Exempt bool
+	// Replaces goes with the commit that stores the one target, which is of the same account; nil: nothing goes.
+	Replaces *Replaced
+}
+
+// Replaced is a message that gives way to another, with the octets that it counts.
+type Replaced struct {
+	meta.Replaced
+	Size int64
 }
 
 // Status of a target.

@@ -51,6 +51,9 @@ type Unit struct {
 	Rows []*Row
 	// AllOrNone leaves out all rows if one is of a purged account.
 	AllOrNone bool
+	// Replaces goes with the commit that stores the rows; nil: nothing goes. It is of the account of the rows. If it is not there the unit
+	// is left out, unless an earlier delivery has stored its rows.
+	Replaces *Replaced
 	// Placed and Err are set by Insert.
 	Placed []Placed
 	Err    error

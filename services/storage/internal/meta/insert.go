@@ -76,6 +76,7 @@ type insertion struct {
 	fresh   map[DeliveryKey]*entry
 	repeats []repeat
 	packs   map[string]objectUse
+	replacements
 }
 
 func newInsertion(t *tx, units []*Unit, purged map[string]bool) *insertion {
@@ -84,6 +85,7 @@ func newInsertion(t *tx, units []*Unit, purged map[string]bool) *insertion {
 		known: map[string]bool{}, boxes: map[boxName]*storagev1.Mailbox{}, words: map[string]vocabulary{},
 		earlier: map[DeliveryKey]Placed{}, threads: threads{}, hashes: map[*Content][]threadSum{},
 		queued: map[*storagev1.Mailbox]int{}, fresh: map[DeliveryKey]*entry{}, packs: map[string]objectUse{},
+		replacements: replacements{found: map[*Unit]*replaced{}, taken: map[messageKey]bool{}},
 	}
 }
 
@@ -124,6 +126,7 @@ func (in *insertion) read() error {
 	}
 	seen := map[contentUse]bool{}
 	for _, u := range in.units {
+		in.readReplaced(b, u)
 		for _, row := range u.Rows {
 			in.readBox(b, boxName{row.AccountID, row.Mailbox})
 			if row.Fallback {
@@ -210,7 +213,10 @@ func (in *insertion) admit(u *Unit) error {
 		}
 		entries = append(entries, &entry{Row: row, placed: &u.Placed[i], keywords: strings.Join(keywords, " "), mailbox: box})
 	}
-	if missing && u.AllOrNone {
+	if missing && u.AllOrNone || len(entries) == 0 {
+		return nil
+	}
+	if u.Err = in.takeReplaced(u, entries); u.Err != nil {
 		return nil
 	}
 	for _, e := range entries {
@@ -264,6 +270,9 @@ func (in *insertion) store() error {
 	for _, r := range in.repeats {
 		*r.placed = *r.of.placed
 		r.placed.Duplicate = true
+	}
+	if err := in.expungeReplaced(); err != nil {
+		return err
 	}
 	return in.addPacks()
 }

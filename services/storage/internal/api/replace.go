@@ -1,0 +1,96 @@
+package api
+
+import (
+	"context"
+	"errors"
+
+	"google.golang.org/grpc"
+
+	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
+	"github.com/yubin-mail/yubin/services/storage/internal/capacity"
+	"github.com/yubin-mail/yubin/services/storage/internal/delivery"
+	"github.com/yubin-mail/yubin/services/storage/internal/meta"
+)
+
+// Replace implements storagev1.StorageServiceServer.
+func (s *Service) Replace(stream grpc.ClientStreamingServer[storagev1.ReplaceRequest, storagev1.ReplaceResponse]) error {
+	first, err := stream.Recv()
+	if err != nil {
+		return ended(err)
+	}
+	target := first.GetTarget()
+	if target == nil {
+		return invalid("a replacement begins with its target")
+	}
+	if err := checkAccount(target.GetAccountId()); err != nil {
+		return err
+	}
+	if len(target.GetAppendId()) > maxID {
+		return invalid("the append id is longer than %d octets", maxID)
+	}
+	// Before the message is taken; the commit looks again.
+	box, err := s.named(stream.Context(), target.GetAccountId(), target.GetMailbox())
+	if err != nil {
+		return err
+	}
+	old := &delivery.Replaced{Replaced: meta.Replaced{AccountID: target.GetAccountId(), MailboxID: target.GetMailboxId(), UID: target.GetUid()}}
+	request := delivery.Request{AllOrNone: true, Replaces: old}
+	if target.GetAppendId() != "" {
+		request.ID = "r:" + target.GetAppendId()
+	}
+	if err := s.findReplaced(stream.Context(), request.ID, box.GetName(), old); err != nil {
+		return err
+	}
+	a := &appending{service: s, account: target.GetAccountId(), mailbox: box.GetName(), most: 1}
+	defer a.close()
+	err = a.receive(func() (*storagev1.AppendRequest, error) {
+		r, err := stream.Recv()
+		return appendRequest(r), err
+	})
+	if err != nil {
+		return err
+	}
+	request.Targets = a.targets
+	outcomes, err := s.Writer.Store(stream.Context(), request)
+	if err != nil {
+		return err
+	}
+	switch o := outcomes[0]; o.Status {
+	case delivery.Stored:
+		return stream.SendAndClose(&storagev1.ReplaceResponse{MailboxId: o.MailboxID, UidValidity: o.UIDValidity, Uid: o.UID})
+	case delivery.NoAccount:
+		return meta.ErrAccountNotFound
+	}
+	return capacity.ErrOverQuota
+}
+
+// appendRequest gives a part of a message as Append takes it.
+func appendRequest(r *storagev1.ReplaceRequest) *storagev1.AppendRequest {
+	switch m := r.GetMessage().(type) {
+	case *storagev1.ReplaceRequest_Start:
+		return &storagev1.AppendRequest{Message: &storagev1.AppendRequest_Start{Start: m.Start}}
+	case *storagev1.ReplaceRequest_Chunk:
+		return &storagev1.AppendRequest{Message: &storagev1.AppendRequest_Chunk{Chunk: m.Chunk}}
+	case *storagev1.ReplaceRequest_Commit:
+		return &storagev1.AppendRequest{Message: &storagev1.AppendRequest_Commit{Commit: m.Commit}}
+	}
+	return &storagev1.AppendRequest{}
+}
+
+// findReplaced sets the size of the message that is to be replaced. If it is gone because an earlier try has replaced it, its size stays 0:
+// the write path then answers as that try did.
+func (s *Service) findReplaced(ctx context.Context, request, mailbox string, old *delivery.Replaced) (err error) {
+	old.Size, err = s.Meta.MessageSize(ctx, old.AccountID, old.MailboxID, old.UID)
+	if request == "" || !errors.Is(err, meta.ErrMessageNotFound) {
+		return err
+	}
+	key := meta.DeliveryKey{AccountID: old.AccountID, DeliveryID: delivery.RowID(request, 0), Mailbox: mailbox}
+	found, findErr := s.Meta.Deliveries(ctx, []meta.DeliveryKey{key})
+	if findErr != nil {
+		return findErr
+	}
+	if _, repeated := found[key]; repeated {
+		return nil
+	}
+	return err
+}
