@@ -18,13 +18,6 @@ import (
 	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 )
 
-// Names of the mechanisms, as registered with IANA.
-const (
-	MechanismPlain       = "PLAIN"
-	MechanismLogin       = "LOGIN"
-	MechanismScramSHA256 = "SCRAM-SHA-256"
-)
-
 const (
 	// MaxMessage is the largest SASL message in octets, before base64.
 	MaxMessage = 16 << 10
@@ -32,14 +25,8 @@ const (
 	Timeout = 2 * time.Minute
 )
 
-// Mechanisms lists what a gateway may offer, the strongest first. Without plaintext (the connection is not
-// encrypted, and nothing else allows it) only those are in it that do not show the password to the wire.
-func Mechanisms(plaintext bool) []string {
-	if plaintext {
-		return []string{MechanismScramSHA256, MechanismPlain, MechanismLogin}
-	}
-	return []string{MechanismScramSHA256}
-}
+// known tells whether a mechanism is one that gateways relay.
+func known(mechanism string) bool { return slices.Contains(Known(), mechanism) }
 
 // Exchange is one SASL exchange in progress. It is for one goroutine.
 type Exchange struct {
@@ -54,10 +41,10 @@ type Exchange struct {
 }
 
 // Start begins an exchange; Close must end it. The mechanism's name may be in any case. The initial response may be
-// in start or be given to the first Next. It fails with MECHANISM_UNSUPPORTED for a mechanism not in Mechanisms(true).
+// in start or be given to the first Next. It fails with MECHANISM_UNSUPPORTED for a mechanism not in Known.
 func Start(ctx context.Context, client directoryv1.DirectoryServiceClient, start *directoryv1.AuthenticateRequest_Start) (*Exchange, error) {
 	mechanism := strings.ToUpper(start.GetMechanism())
-	if !slices.Contains(Mechanisms(true), mechanism) {
+	if !known(mechanism) {
 		return nil, fault.New(codes.Unimplemented, rpcv1.Reason_REASON_MECHANISM_UNSUPPORTED, "authentication mechanism is not supported")
 	}
 	e := &Exchange{client: client, start: &directoryv1.AuthenticateRequest_Start{
@@ -66,6 +53,7 @@ func Start(ctx context.Context, client directoryv1.DirectoryServiceClient, start
 		ClientIp:        start.GetClientIp(),
 		Tls:             start.GetTls(),
 		Protocol:        start.GetProtocol(),
+		ChannelBindings: start.GetChannelBindings(),
 	}}
 	e.ctx, e.cancel = context.WithTimeout(ctx, Timeout)
 	return e, nil

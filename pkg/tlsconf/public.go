@@ -1,14 +1,17 @@
 package tlsconf
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -39,10 +42,37 @@ func Load(certFile, keyFile string, opts Options) (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &tls.Config{
+	config := &tls.Config{
 		MinVersion:     tls.VersionTLS12,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return r.get(), nil },
-	}, nil
+	}
+	bindSessions(config, func() []byte { return r.get().Leaf.Raw })
+	return config, nil
+}
+
+// bindSessions makes the sessions that clients resume end with the certificate under which they began: so the certificate that a client of
+// config has seen is the current one (channel binding by tls-server-end-point, RFC 5929 section 4).
+func bindSessions(config *tls.Config, current func() []byte) {
+	const mark = "certificate "
+	tag := func() []byte {
+		sum := sha256.Sum256(current())
+		return append([]byte(mark), sum[:]...)
+	}
+	config.WrapSession = func(state tls.ConnectionState, session *tls.SessionState) ([]byte, error) {
+		session.Extra = append(session.Extra, tag())
+		return config.EncryptTicket(state, session)
+	}
+	config.UnwrapSession = func(ticket []byte, state tls.ConnectionState) (*tls.SessionState, error) {
+		session, err := config.DecryptTicket(ticket, state)
+		if err != nil || session == nil {
+			return nil, err
+		}
+		now := tag()
+		if !slices.ContainsFunc(session.Extra, func(extra []byte) bool { return bytes.Equal(extra, now) }) {
+			return nil, nil // a whole handshake follows
+		}
+		return session, nil
+	}
 }
 
 // SelfSigned gives the files tls.crt and tls.key of a self-signed certificate in dir for hosts (names

@@ -57,6 +57,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Server, error) {
 		cfg: cfg, deps: deps, gateway: g, metrics: session.NewMetrics(deps.Registerer),
 		sessions: session.Config{
 			Hostname:              cfg.Hostname,
+			TLS:                   g.TLS,
 			Limits:                intake.Limits{Message: int64(cfg.MaxMessageSize), Header: int(cfg.MaxHeaderSize)},
 			MaxHops:               cfg.MaxHops,
 			MaxAuthFailures:       cfg.MaxAuthFailures,

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/yubin-mail/yubin/pkg/listen"
+	"github.com/yubin-mail/yubin/pkg/sasl"
 	"github.com/yubin-mail/yubin/pkg/telemetry"
 	directoryv1 "github.com/yubin-mail/yubin/proto/yubin/directory/v1"
 	quotav1 "github.com/yubin-mail/yubin/proto/yubin/quota/v1"
@@ -61,6 +62,7 @@ type Options struct {
 type Engine struct {
 	Options
 	grammar *wire.Grammar
+	offer   *sasl.Offer
 	metrics *metrics
 
 	mu       sync.Mutex
@@ -72,6 +74,7 @@ func New(opts Options) *Engine {
 	return &Engine{
 		Options:  opts,
 		grammar:  newGrammar(),
+		offer:    sasl.NewOffer(opts.Directory),
 		metrics:  newMetrics(opts.Registerer),
 		accounts: map[string]int{},
 	}

@@ -24,7 +24,7 @@ func init() {
 			{name: "AUTHENTICATE", states: notAuthenticated, run: runAuthenticate},
 		},
 	}
-	for _, mechanism := range sasl.Mechanisms(true) {
+	for _, mechanism := range sasl.Known() {
 		e.capabilities = append(e.capabilities, capability{name: "AUTH=" + mechanism, when: func(s *session) bool {
 			return beforeLogin(s) && s.offers(mechanism)
 		}})
@@ -38,7 +38,7 @@ func beforeLogin(s *session) bool { return s.state == notAuthenticated }
 func (s *session) takesPasswords() bool { return s.tls || s.InsecureAuth }
 
 func (s *session) offers(mechanism string) bool {
-	return slices.Contains(sasl.Mechanisms(s.takesPasswords()), mechanism)
+	return slices.Contains(s.offer.Mechanisms(s.takesPasswords(), s.bindings), mechanism)
 }
 
 // loginLimits leave room for a line of SASL.
@@ -52,7 +52,7 @@ var errPrivacy = no("PRIVACYREQUIRED", "passwords are taken over TLS only")
 
 func (s *session) saslStart(mechanism string, initial []byte) *directoryv1.AuthenticateRequest_Start {
 	return &directoryv1.AuthenticateRequest_Start{
-		Mechanism: mechanism, InitialResponse: initial, ClientIp: s.remote, Tls: s.tls, Protocol: "imap",
+		Mechanism: mechanism, InitialResponse: initial, ClientIp: s.remote, Tls: s.tls, Protocol: "imap", ChannelBindings: s.offer.Bindings(s.bindings),
 	}
 }
 
@@ -74,7 +74,7 @@ func runAuthenticate(ctx context.Context, s *session) (reply, error) {
 		return reply{}, err
 	}
 	if !s.offers(args.Mechanism) {
-		if slices.Contains(sasl.Mechanisms(true), args.Mechanism) {
+		if slices.Contains(s.offer.Mechanisms(true, nil), args.Mechanism) {
 			return reply{}, errPrivacy
 		}
 		return reply{}, no("CANNOT", "authentication mechanism is not supported")

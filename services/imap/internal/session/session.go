@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/yubin-mail/yubin/pkg/sasl"
 	"github.com/yubin-mail/yubin/pkg/telemetry"
 	directoryv1 "github.com/yubin-mail/yubin/proto/yubin/directory/v1"
 	"github.com/yubin-mail/yubin/services/imap/internal/wire"
@@ -28,6 +29,8 @@ type session struct {
 
 	state state
 	tls   bool
+	// bindings are the connection's, for logins.
+	bindings []*directoryv1.ChannelBinding
 	// compressed: COMPRESS is active.
 	compressed bool
 	rev2       bool // IMAP4rev2 was enabled
@@ -152,7 +155,7 @@ func (s *session) handshake(ctx context.Context) error {
 		return &brokenError{fmt.Errorf("TLS handshake: %w", err)}
 	}
 	s.conn.replace(conn)
-	s.tls = true
+	s.tls, s.bindings = true, sasl.Bindings(conn.ConnectionState(), s.TLS)
 	return nil
 }
 

@@ -20,14 +20,16 @@ func (s *Session) capaSASL() string {
 	if s.state != authorization {
 		return ""
 	}
-	return "SASL " + strings.Join(sasl.Mechanisms(s.plaintext()), " ")
+	return "SASL " + strings.Join(s.mechanisms(), " ")
 }
+
+func (s *Session) mechanisms() []string { return s.server.offer.Mechanisms(s.plaintext(), s.bindings) }
 
 // cmdAuth is RFC 5034 section 4.
 func (s *Session) cmdAuth(ctx context.Context, args []string) error {
 	mechanism := strings.ToUpper(args[0])
-	if !slices.Contains(sasl.Mechanisms(s.plaintext()), mechanism) {
-		if slices.Contains(sasl.Mechanisms(true), mechanism) {
+	if !slices.Contains(s.mechanisms(), mechanism) {
+		if slices.Contains(s.server.offer.Mechanisms(true, nil), mechanism) {
 			return failure{code: codeAuth, text: textNeedTLS}
 		}
 		return failure{text: textMechanism}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/hashicorp/golang-lru/v2/expirable"
 
+	"github.com/yubin-mail/yubin/pkg/sasl"
 	"github.com/yubin-mail/yubin/pkg/telemetry"
 	directoryv1 "github.com/yubin-mail/yubin/proto/yubin/directory/v1"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
@@ -54,6 +55,7 @@ type Server struct {
 	log     *slog.Logger
 	tracer  *telemetry.Tracer
 	metrics *Metrics
+	offer   *sasl.Offer
 	// logins remembers for the login delay who has logged in.
 	logins *expirable.LRU[string, struct{}]
 }
@@ -63,7 +65,7 @@ const maxLogins = 100_000
 
 // NewServer makes a server. tracer may be nil.
 func NewServer(config Config, clients Clients, log *slog.Logger, tracer *telemetry.Tracer, metrics *Metrics) *Server {
-	s := &Server{config: config, clients: clients, log: log, tracer: tracer, metrics: metrics}
+	s := &Server{config: config, clients: clients, log: log, tracer: tracer, metrics: metrics, offer: sasl.NewOffer(clients.Directory)}
 	if config.LoginDelay > 0 {
 		s.logins = expirable.NewLRU[string, struct{}](maxLogins, nil, config.LoginDelay)
 	}

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/yubin-mail/yubin/pkg/sasl"
 	directoryv1 "github.com/yubin-mail/yubin/proto/yubin/directory/v1"
 	"github.com/yubin-mail/yubin/services/pop3/internal/wire"
 )
@@ -33,6 +34,7 @@ type Session struct {
 	w      *bufio.Writer
 
 	secure   bool // TLS is or will be the outermost layer
+	bindings []*directoryv1.ChannelBinding
 	state    state
 	user     string // of USER, until PASS
 	language language
@@ -154,7 +156,7 @@ func (s *Session) handshake(ctx context.Context, raw net.Conn, config *tls.Confi
 	}
 	s.conn.replace(over)
 	s.attach(s.conn)
-	s.secure = true
+	s.secure, s.bindings = true, sasl.Bindings(over.ConnectionState(), config)
 	return nil
 }
 

@@ -49,6 +49,7 @@ func (s *Session) authStart(mechanism string, initial []byte) *directoryv1.Authe
 		ClientIp:        clientIP(s.conn.current().RemoteAddr()),
 		Tls:             s.secure,
 		Protocol:        "pop3",
+		ChannelBindings: s.server.offer.Bindings(s.bindings),
 	}
 }
 

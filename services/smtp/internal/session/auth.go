@@ -15,7 +15,15 @@ func (s *session) AuthMechanisms() []string {
 	if s.backend.role != RoleSubmission {
 		return nil
 	}
-	return yubinsasl.Mechanisms(true) // go-smtp asks only where plaintext is allowed
+	return s.backend.offer.Mechanisms(true, s.bindings()) // go-smtp asks only where plaintext is allowed
+}
+
+// bindings are those of the session's connection.
+func (s *session) bindings() []*directoryv1.ChannelBinding {
+	if s.tls == nil {
+		return nil
+	}
+	return yubinsasl.Bindings(*s.tls, s.backend.cfg.TLS)
 }
 
 // Auth implements smtp.AuthSession. go-smtp does not say when a client gives up: the next login, or the end of the session, ends the exchange.
@@ -31,6 +39,7 @@ func (s *session) Auth(mechanism string) (sasl.Server, error) {
 	}
 	login, err := yubinsasl.Start(s.ctx, s.backend.clients.Directory, &directoryv1.AuthenticateRequest_Start{
 		Mechanism: mechanism, Protocol: "smtp", ClientIp: s.client.String(), Tls: s.tls != nil,
+		ChannelBindings: s.backend.offer.Bindings(s.bindings()),
 	})
 	if err != nil {
 		return nil, s.done("AUTH", 235, authAnswer(err))

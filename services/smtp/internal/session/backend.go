@@ -12,6 +12,7 @@ import (
 	"github.com/emersion/go-smtp"
 	"github.com/google/uuid"
 
+	yubinsasl "github.com/yubin-mail/yubin/pkg/sasl"
 	"github.com/yubin-mail/yubin/pkg/telemetry"
 	directoryv1 "github.com/yubin-mail/yubin/proto/yubin/directory/v1"
 	quotav1 "github.com/yubin-mail/yubin/proto/yubin/quota/v1"
@@ -37,7 +38,9 @@ const (
 // Config of the sessions.
 type Config struct {
 	Hostname string
-	Limits   intake.Limits
+	// TLS is what STARTTLS, or the connection, begins with.
+	TLS    *tls.Config
+	Limits intake.Limits
 	// MaxHops is the number of Received fields from which on a message loops.
 	MaxHops int
 	// MaxAuthFailures is the number of failed logins that ends a session.
@@ -65,13 +68,14 @@ type Backend struct {
 	now     func() time.Time
 	tracer  *telemetry.Tracer
 	metrics *roleMetrics
+	offer   *yubinsasl.Offer
 }
 
 // NewBackend makes the backend of a role. tracer may be nil.
 func NewBackend(cfg Config, role Role, clients Clients, log *slog.Logger, now func() time.Time, tracer *telemetry.Tracer, metrics *Metrics) *Backend {
 	return &Backend{
 		cfg: cfg, role: role, clients: clients, log: log.With("listener", string(role)), now: now, tracer: tracer, metrics: metrics.of(role),
-		poster: post.New(clients.Storage),
+		poster: post.New(clients.Storage), offer: yubinsasl.NewOffer(clients.Directory),
 	}
 }
 
