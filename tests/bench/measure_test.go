@@ -40,7 +40,7 @@ type counters string
 
 func read(r *run, s *harness.System) counters { return counters(s.Processes[0].Metrics(r)) }
 
-// sum adds the values of all series whose text has each of the parts.
+// sum adds the values of all series whose text has each of the parts; a part may be alternatives with bars between them.
 func (c counters) sum(r testing.TB, parts ...string) float64 {
 	r.Helper()
 	total := 0.0
@@ -51,7 +51,7 @@ series:
 			name, value, _ = strings.Cut(strings.TrimSpace(line), " ")
 		}
 		for _, part := range parts {
-			if !strings.Contains(name, part) {
+			if !slices.ContainsFunc(strings.Split(part, "|"), func(one string) bool { return strings.Contains(name, one) }) {
 				continue series
 			}
 		}
@@ -68,8 +68,8 @@ series:
 // The work that is counted.
 var (
 	objectPuts      = []string{"yubin_storage_object_operations_total", `op="put"`}
-	objectGets      = []string{"yubin_storage_object_operations_total", `op="get"`}
-	objectBytesRead = []string{"yubin_storage_object_bytes_total", `op="get"`}
+	objectGets      = []string{"yubin_storage_object_operations_total", `op="get"|op="range"`}
+	objectBytesRead = []string{"yubin_storage_object_bytes_total", `op="get"|op="range"`}
 	transactions    = []string{"_sql_transaction_seconds_count"}
 	roundTrips      = []string{"_sql_round_trips_total"}
 )

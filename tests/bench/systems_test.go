@@ -22,9 +22,11 @@ type system struct {
 	// processes are all that serve, databases and object stores too; sessions are those that a mail program's session takes memory from.
 	processes, sessions func() []int
 	counters            func(testing.TB) counters
+	// collect has the processes collect their garbage, if they have any.
+	collect func(testing.TB)
 	// stored is what all mail takes on disk, in octets, without logs that are used again.
 	stored func(testing.TB) int64
-	// rest makes the system write back what it holds, before stored is read; nil: it holds nothing.
+	// rest makes the system write back what it holds and give its memory back, before stored or the memory is read; nil: it holds nothing.
 	rest func(testing.TB)
 }
 
@@ -45,10 +47,6 @@ func embedded(tb testing.TB, accounts []string) *system {
 	s := yubin(tb, "Yubin embedded", h, accounts)
 	s.processes = s.sessions
 	s.stored = func(tb testing.TB) int64 { return diskUsage(tb, data) }
-	s.rest = func(tb testing.TB) {
-		h.Stop(tb)
-		h.Restart(tb)
-	}
 	return s
 }
 
@@ -82,6 +80,15 @@ func yubin(tb testing.TB, name string, h *harness.System, accounts []string) *sy
 	apply(tb, h, file.String())
 	return &system{
 		name: name, target: t, imaps: h.IMAPS[0], tls: h.TLS(tb),
+		rest: func(tb testing.TB) {
+			h.Stop(tb)
+			h.Restart(tb)
+		},
+		collect: func(tb testing.TB) {
+			for _, p := range h.Processes {
+				p.Collect(tb)
+			}
+		},
 		sessions: func() []int {
 			var pids []int
 			for _, p := range h.Processes {

@@ -198,6 +198,14 @@ func (p *Process) Metrics(tb testing.TB) string {
 	return b.String()
 }
 
+// Collect has the process collect garbage, if it serves profiles (--admin-pprof).
+func (p *Process) Collect(tb testing.TB) {
+	tb.Helper()
+	if err := get(tb.Context(), "http://"+p.Admin+"/debug/pprof/heap?gc=1", io.Discard); err != nil {
+		tb.Fatalf("collect garbage of %s: %v", p.Name, err)
+	}
+}
+
 func get(ctx context.Context, url string, w io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
