@@ -1,52 +1,24 @@
 package search
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/yubin-mail/yubin/pkg/message"
 	"github.com/yubin-mail/yubin/pkg/message/text"
-	mailv1 "github.com/yubin-mail/yubin/proto/yubin/mail/v1"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 )
 
 // evaluation is one message being matched: what was read of it is kept for the keys that come later.
 type evaluation struct {
-	ctx     context.Context
-	program *Program
-	message Candidate
+	reading
+	program   *Program
+	candidate Candidate
+	index     Indexed // nil: there is none
 
-	structure *mailv1.Structure
-	header    []byte
-	hasHeader bool
-	fields    map[string][]string
-	texts     *matcher
-}
-
-func (e *evaluation) getStructure() (*mailv1.Structure, error) {
-	if e.structure != nil {
-		return e.structure, nil
-	}
-	s, err := e.message.Structure()
-	if err != nil {
-		return nil, fmt.Errorf("get structure: %w", err)
-	}
-	e.structure = s
-	return s, nil
-}
-
-func (e *evaluation) getHeader() ([]byte, error) {
-	if e.hasHeader {
-		return e.header, nil
-	}
-	h, err := e.message.Header()
-	if err != nil {
-		return nil, fmt.Errorf("get header: %w", err)
-	}
-	e.header, e.hasHeader = h, true
-	return h, nil
+	fields map[string][]string
+	texts  *matcher
 }
 
 // field gives the values of all fields of a name, folded: decoded, and as they stand where that differs.
@@ -81,12 +53,19 @@ func fieldTexts(f message.Field) []string {
 	return []string{decoded}
 }
 
-// header is the key HEADER, and FROM, TO, CC, BCC and SUBJECT. Without a value the field has to be there.
-type header struct{ name, value string }
+// header is the key HEADER, and FROM, TO, CC, BCC and SUBJECT. Without a value the field has to be there; else needle is the place of the value
+// in the program.
+type header struct {
+	name, value string
+	needle      int
+}
 
 func (header) needs() Needs { return NeedsHeader }
 
 func (h header) match(e *evaluation) (bool, error) {
+	if e.index != nil && h.value != "" && e.index.Lookup(h.needle) == No {
+		return false, nil
+	}
 	values, err := e.field(h.name)
 	if err != nil {
 		return false, err
@@ -105,9 +84,23 @@ type contains int
 func (contains) needs() Needs { return NeedsBody }
 
 func (c contains) match(e *evaluation) (bool, error) {
+	if e.index != nil {
+		if answer := e.index.Lookup(int(c)); answer != Unknown {
+			return answer == Yes, nil
+		}
+		kept, err := e.index.Text()
+		if err != nil {
+			return false, fmt.Errorf("get indexed text: %w", err)
+		}
+		if kept != nil {
+			if found := kept.Contains(e.program.needles[c]); found || !kept.Partial {
+				return found, nil
+			}
+		}
+	}
 	if e.texts == nil {
 		m := newMatcher(e.program.needles)
-		if err := m.message(e); err != nil {
+		if err := e.walk(m); err != nil {
 			return false, err
 		}
 		e.texts = m
@@ -127,7 +120,7 @@ const maxZone = 25 * 3600
 func (sentDate) needs() Needs { return NeedsStructure }
 
 func (s sentDate) match(e *evaluation) (bool, error) {
-	utc := e.message.SentUnix()
+	utc := e.candidate.SentUnix()
 	if utc == 0 {
 		return false, nil
 	}

@@ -30,19 +30,60 @@ const (
 	MaxText = 64 << 10
 )
 
-// Candidate is a message that may match. A method is only called if a key needs it, and the costly ones (Structure, Header, Open)
-// at most once a match.
+// Candidate is a message that may match. A method is only called if a key needs it.
 type Candidate interface {
+	Source
 	State() *storagev1.MessageState
 	EmailID() string
 	ThreadID() string
 	// SentUnix is Structure.sent_unix: 0 if the message has no usable date.
 	SentUnix() int64
+}
+
+// Source is a message that can be read. Its methods are costly; each is called at most once a match.
+type Source interface {
 	Structure() (*mailv1.Structure, error)
 	// Header is the message header as it stands in the message.
 	Header() ([]byte, error)
 	// Open gives the whole message, at the offsets of the structure. Whoever implements it closes it.
 	Open() (io.ReaderAt, error)
+}
+
+// Indexed is a Candidate of which an index knows something.
+type Indexed interface {
+	// Lookup tells whether the message contains a needle of the program, by its place in Needles. Of a needle of ZoneField only No says anything.
+	Lookup(needle int) Answer
+	// Text is what the index keeps of the message, nil if nothing. It may be called several times a match.
+	Text() (*Text, error)
+}
+
+// Answer of an index.
+type Answer int
+
+// The answers.
+const (
+	Unknown Answer = iota
+	No
+	Yes
+)
+
+// Zone is where a needle is looked for.
+type Zone int
+
+// The zones.
+const (
+	// ZoneBody is the text of bodies.
+	ZoneBody Zone = iota
+	// ZoneText is all headers and the text of bodies.
+	ZoneText
+	// ZoneField is a field of the message's header.
+	ZoneField
+)
+
+// Needle is a folded text that is searched for, never empty.
+type Needle struct {
+	Text string
+	Zone Zone
 }
 
 // Needs tells what a program may have to read of a message.
@@ -63,13 +104,13 @@ const (
 // Program is a compiled search. It may be used by several goroutines.
 type Program struct {
 	root    key
-	needles []needle
+	needles []Needle
 }
 
 // Compile checks criteria and prepares them. Nil and empty criteria match every message. It fails with REASON_INVALID if a limit is
 // exceeded or a UID range is none.
 func Compile(criteria *storagev1.SearchCriteria) (*Program, error) {
-	c := compiler{needles: make(map[needle]int)}
+	c := compiler{needles: make(map[Needle]int)}
 	root, err := c.compile(criteria, 1)
 	if err != nil {
 		return nil, err
@@ -80,9 +121,57 @@ func Compile(criteria *storagev1.SearchCriteria) (*Program, error) {
 // Needs is the most that Match may read of a message.
 func (p *Program) Needs() Needs { return p.root.needs() }
 
-// Match tells whether a message matches. Its errors are those of the candidate, of reading the message, and of the context.
+// Needles are the texts that are searched for.
+func (p *Program) Needles() []Needle { return p.needles }
+
+// NeedsFields tells whether Match may want the header for its fields, not only for its text.
+func (p *Program) NeedsFields() bool { return needsFields(p.root) }
+
+func needsFields(k key) bool {
+	switch k := k.(type) {
+	case header:
+		return true
+	case allOf:
+		return slices.ContainsFunc(k, needsFields)
+	case anyOf:
+		return slices.ContainsFunc(k, needsFields)
+	case not:
+		return needsFields(k.key)
+	}
+	return false
+}
+
+// Bound gives UIDs outside of which nothing can match, of what an index tells: with gives a superset of the messages that have a needle.
+func (p *Program) Bound(with func(needle int) uidset.Set) uidset.Set { return bound(p.root, with) }
+
+func bound(k key, with func(needle int) uidset.Set) uidset.Set {
+	switch k := k.(type) {
+	case contains:
+		return with(int(k))
+	case header:
+		if k.value != "" {
+			return with(k.needle)
+		}
+	case allOf:
+		set := uidset.All
+		for _, inner := range k {
+			set = set.Intersect(bound(inner, with))
+		}
+		return set
+	case anyOf:
+		var set uidset.Set
+		for _, inner := range k {
+			set = set.Union(bound(inner, with))
+		}
+		return set
+	}
+	return uidset.All
+}
+
+// Match tells whether a message matches. If it is Indexed, the index is asked before anything is read. Its errors are those of the candidate, of reading the message, and of the context.
 func (p *Program) Match(ctx context.Context, m Candidate) (bool, error) {
-	return p.root.match(&evaluation{ctx: ctx, program: p, message: m})
+	index, _ := m.(Indexed)
+	return p.root.match(&evaluation{reading: reading{ctx: ctx, message: m}, program: p, candidate: m, index: index})
 }
 
 // key is one node of a program.
@@ -141,14 +230,14 @@ type cheap func(m Candidate) bool
 
 func (cheap) needs() Needs { return NeedsState }
 
-func (c cheap) match(e *evaluation) (bool, error) { return c(e.message), nil }
+func (c cheap) match(e *evaluation) (bool, error) { return c(e.candidate), nil }
 
 // compiler counts what the limits bound, and gathers the texts, so that a message is scanned once for all.
 type compiler struct {
 	nodes   int
 	text    int
-	order   []needle
-	needles map[needle]int
+	order   []Needle
+	needles map[Needle]int
 }
 
 func (c *compiler) compile(criteria *storagev1.SearchCriteria, depth int) (key, error) {
@@ -176,9 +265,9 @@ func (c *compiler) compile(criteria *storagev1.SearchCriteria, depth int) (key, 
 	case *storagev1.SearchCriteria_Header_:
 		return c.header(k.Header)
 	case *storagev1.SearchCriteria_Body:
-		return c.contains(k.Body, false)
+		return c.contains(k.Body, ZoneBody)
 	case *storagev1.SearchCriteria_Text:
-		return c.contains(k.Text, true)
+		return c.contains(k.Text, ZoneText)
 	case *storagev1.SearchCriteria_SentDate:
 		return sentDate{k.SentDate}, nil
 	}
@@ -233,22 +322,30 @@ func (c *compiler) fold(s string) (string, error) {
 	return normal(s), nil
 }
 
-func (c *compiler) header(h *storagev1.SearchCriteria_Header) (key, error) {
-	value, err := c.fold(h.GetValue())
-	return header{name: h.GetName(), value: value}, err
-}
-
-func (c *compiler) contains(s string, everywhere bool) (key, error) {
-	s, err := c.fold(s)
-	if err != nil || s == "" {
-		return allOf(nil), err
-	}
-	n := needle{text: s, everywhere: everywhere}
+// needle gives the place of a needle.
+func (c *compiler) needle(n Needle) int {
 	i, ok := c.needles[n]
 	if !ok {
 		i = len(c.order)
 		c.needles[n] = i
 		c.order = append(c.order, n)
 	}
-	return contains(i), nil
+	return i
+}
+
+func (c *compiler) header(h *storagev1.SearchCriteria_Header) (key, error) {
+	value, err := c.fold(h.GetValue())
+	k := header{name: h.GetName(), value: value}
+	if err == nil && value != "" {
+		k.needle = c.needle(Needle{value, ZoneField})
+	}
+	return k, err
+}
+
+func (c *compiler) contains(s string, zone Zone) (key, error) {
+	s, err := c.fold(s)
+	if err != nil || s == "" {
+		return allOf(nil), err
+	}
+	return contains(c.needle(Needle{s, zone})), nil
 }

@@ -53,6 +53,10 @@ func Run(t *testing.T, open func(*testing.T) *sqldb.DB) {
 		"Rollback":         testRollback,
 		"Hostile":          testHostile,
 		"Notices":          testNotices,
+
+		"Replace":           testReplace,
+		"ReplaceAgain":      testReplaceAgain,
+		"ConcurrentReplace": testConcurrentReplace,
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := &fixture{T: t, ctx: t.Context(), db: open(t), now: time.Unix(1_800_000_000, 0)}
