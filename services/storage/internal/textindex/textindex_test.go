@@ -1,0 +1,216 @@
+package textindex
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/yubin-mail/yubin/services/storage/internal/search"
+)
+
+// words that texts and needles of the test are made of, so that some needles are in some texts.
+var words = []string{
+	"invoice", "invoices", "in", "voice", "a", "ab", "abc", "alice@example.com", "bob@example.com", "x-mailer", "日本語", "日本", "本語", "語", "東京都",
+	"été", "naïve", "2026-11-22", "...", "@", "ﬁ", "a.b", "한국어", "한국", "😀", "q\u0301", "\x00", "foo..bar", "foo.bar",
+}
+
+func sentence(r *rand.Rand, most int) string {
+	var b strings.Builder
+	for range r.IntN(most) {
+		if r.IntN(3) > 0 && b.Len() > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(words[r.IntN(len(words))])
+	}
+	return b.String()
+}
+
+func randomText(r *rand.Rand) *search.Text {
+	t := &search.Text{Partial: r.IntN(20) == 0}
+	for range r.IntN(4) {
+		t.Header += sentence(r, 6) + "\n"
+	}
+	for range r.IntN(3) {
+		t.Body += sentence(r, 30) + "\n"
+	}
+	return t
+}
+
+// resolve asks a segment.
+func resolve(t *testing.T, s *Segment, n search.Needle) (yes, may Bits, q Query) {
+	t.Helper()
+	d, err := DecodeDocs(s.Header, s.Docs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q = QueryOf(n)
+	wanted := ChunksOf([]Query{q})
+	yes, may, err = q.Resolve(d, func(c int) []byte {
+		if !slices.Contains(wanted, c) {
+			t.Errorf("chunk %d of %q was not announced", c, n.Text)
+		}
+		return s.Chunks[c]
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return yes, may, q
+}
+
+// What an index says for certain is so, and what it rules out is not so.
+func TestIndexAgreesWithTexts(t *testing.T) {
+	certain, ruledOut, exact := 0, 0, 0
+	for seed := range uint64(30) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		b := NewBuilder()
+		texts := make([]*search.Text, 1+r.IntN(200))
+		for i := range texts {
+			texts[i] = randomText(r)
+			b.Add(uint32(10+3*i), texts[i])
+		}
+		s := b.Segment()
+		if d, _ := DecodeDocs(s.Header, s.Docs); d.UIDs[0] != s.First || d.UIDs[s.Docs-1] != s.Last || s.Last != uint32(10+3*(len(texts)-1)) {
+			t.Fatalf("UIDs are %v, from %d to %d", d.UIDs, s.First, s.Last)
+		}
+		for range 60 {
+			n := search.Needle{Text: strings.TrimSpace(sentence(r, 4)), Zone: search.Zone(r.IntN(2))}
+			if n.Text == "" {
+				continue
+			}
+			if cut := []rune(n.Text); r.IntN(2) == 0 { // a part of words
+				n.Text = strings.TrimSpace(string(cut[r.IntN(len(cut)):]))
+			}
+			if n.Text == "" {
+				continue
+			}
+			yes, may, q := resolve(t, s, n)
+			for i, text := range texts {
+				has := text.Contains(n)
+				switch {
+				case yes.Has(i) && !has:
+					t.Fatalf("seed %d: %q is not in %q", seed, n.Text, text)
+				case !may.Has(i) && (has || text.Partial):
+					t.Fatalf("seed %d: %q is or may be in %q", seed, n.Text, text)
+				case q.Exact && !text.Partial && yes.Has(i) != may.Has(i):
+					t.Fatalf("seed %d: %q is said to be exact but is not", seed, n.Text)
+				case yes.Has(i):
+					certain++
+				case !may.Has(i):
+					ruledOut++
+				}
+			}
+			if q.Exact {
+				exact++
+			}
+		}
+	}
+	if certain == 0 || ruledOut == 0 || exact == 0 {
+		t.Errorf("%d certain, %d ruled out, %d exact: the test says nothing", certain, ruledOut, exact)
+	}
+}
+
+func TestQueries(t *testing.T) {
+	for _, c := range []struct {
+		needle string
+		zone   search.Zone
+		want   string
+	}{
+		{"a", search.ZoneText, `["a"] true []`},
+		{"ab", search.ZoneText, `["ab"] true []`},
+		{"abc", search.ZoneText, `["abc"] true []`},
+		{"abc", search.ZoneBody, `["abc"] false []`},
+		{"abcd", search.ZoneText, `["abc" "bcd"] false ["\x02abcd" "\x01abcd"]`},
+		{"abcd", search.ZoneBody, `["abc" "bcd"] false ["\x02abcd"]`},
+		{"abcd", search.ZoneField, `["abc" "bcd"] false []`},
+		{"a@b.jp", search.ZoneBody, `["a@b" "@b." "b.j" ".jp"] false ["\x02a@b.jp"]`},
+		{"語", search.ZoneText, `["語"] true []`},
+		{"日本", search.ZoneText, `["日本"] true []`},
+		{"日本語", search.ZoneText, `["日本" "本語"] false []`},
+		{"ab語cde", search.ZoneText, `["ab" "b語" "語c" "cde"] false []`},
+		{"aaaa", search.ZoneBody, `["aaa"] false ["\x02aaaa"]`},
+		{"ab\x00cd", search.ZoneText, `[] false []`},
+	} {
+		q := QueryOf(search.Needle{Text: c.needle, Zone: c.zone})
+		if got := fmt.Sprintf("%q %v %q", q.All, q.Exact, q.Any); got != c.want {
+			t.Errorf("%q: got %s, want %s", c.needle, got, c.want)
+		}
+	}
+}
+
+func TestWords(t *testing.T) {
+	var got []string
+	eachWord("to alice@example.com, re: foo..barbar -x-mailer- été naïve ab\nlast.words", func(w string) { got = append(got, w) })
+	want := "alice example alice@example.com barbar mailer x-mailer naïve last words last.words"
+	if strings.Join(got, " ") != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestTextRoundTrip(t *testing.T) {
+	for _, text := range []search.Text{{}, {Header: "subject: x\n"}, {Body: strings.Repeat("日本語 ", 5000), Partial: true}, {Header: "a\n", Body: "b"}} {
+		stored, err := EncodeText(&text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := DecodeText(stored)
+		if err != nil || *got != text {
+			t.Errorf("got %v, %v; want %v", got, err, text)
+		}
+		stored[0] = Format + 1
+		if got, err := DecodeText(stored); got != nil || err != nil {
+			t.Errorf("of another format: got %v, %v", got, err)
+		}
+	}
+}
+
+// A segment ends before it takes more memory than it may.
+func TestSegmentIsBounded(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 1))
+	b := NewBuilder()
+	uid := uint32(0)
+	for !b.Full() {
+		uid++
+		runes := make([]rune, 50_000)
+		for i := range runes {
+			runes[i] = 0x4e00 + rune(r.IntN(0x5000))
+		}
+		b.Add(uid, &search.Text{Body: string(runes)})
+	}
+	if b.Docs() > 20 {
+		t.Errorf("%d messages full of different terms make a segment", b.Docs())
+	}
+	if s := b.Segment(); s.Docs != b.Docs() || s.Last != uid {
+		t.Errorf("the segment has %d messages up to UID %d", s.Docs, s.Last)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	b := NewBuilder()
+	for i := range 20 {
+		b.Add(uint32(i+1), &search.Text{Body: fmt.Sprint("hello world ", i)})
+	}
+	s := b.Segment()
+	for _, c := range s.Chunks {
+		if c != nil {
+			f.Add(c, s.Header, "hello", 20)
+		}
+	}
+	f.Fuzz(func(t *testing.T, chunk, header []byte, term string, docs int) {
+		if _, err := DecodeText(chunk); err == nil && len(chunk) > 0 && chunk[0] == Format && len(chunk) < 3 {
+			t.Error("a cut text was taken")
+		}
+		d, err := DecodeDocs(header, docs)
+		if err != nil {
+			return
+		}
+		if len(d.UIDs) != docs {
+			t.Errorf("%d messages, want %d", len(d.UIDs), docs)
+		}
+		bits, err := find(chunk, term, docs)
+		if err == nil && len(bits) != len(d.Partial) {
+			t.Errorf("%d words", len(bits))
+		}
+	})
+}
