@@ -137,6 +137,7 @@ func execute[C Config](ctx context.Context, name string, cfg C, c *common, run f
 }
 
 func newService(ctx context.Context, name string, c common, w io.Writer) (*Service, error) {
+	name, _, _ = strings.Cut(name, " ") // of the program, without the subcommand
 	w = &lines{w: w}
 	log, err := telemetry.Logger(w, c.logLevel, c.logFormat)
 	if err != nil {

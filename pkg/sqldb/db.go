@@ -95,10 +95,10 @@ func (db *DB) repeat(ctx context.Context, class string, k kind, fn func(*Tx) err
 	ctx, span := telemetry.StartSpan(ctx, "sql", class)
 	var tx *Tx
 	defer func() {
-		span.End(failure)
-		if failure != nil {
-			db.failed(m, tx, failure)
+		if failure != nil && db.failed(m, tx, failure) {
+			span.Fail()
 		}
+		span.End(nil)
 	}()
 	conflicts, losses := 0, 0
 	var lostSince time.Time

@@ -62,8 +62,8 @@ func newMetrics(reg prometheus.Registerer, service string) metrics {
 	return m
 }
 
-// failed counts a transaction that the database has failed; what its function or a constraint has refused is none.
-func (db *DB) failed(m *classMetrics, tx *Tx, err error) {
+// failed counts a transaction that the database has failed, and tells whether it is one; what its function or a constraint has refused is none.
+func (db *DB) failed(m *classMetrics, tx *Tx, err error) bool {
 	cause := err
 	if tx.begun {
 		cause = tx.fault
@@ -71,7 +71,7 @@ func (db *DB) failed(m *classMetrics, tx *Tx, err error) {
 	reason := failedOther
 	switch {
 	case cause == nil, IsUnique(cause), IsRefused(cause):
-		return
+		return false
 	case db.dialect.Conflict(cause):
 		reason = failedConflict
 	case errors.Is(cause, context.Canceled), errors.Is(cause, context.DeadlineExceeded):
@@ -80,6 +80,7 @@ func (db *DB) failed(m *classMetrics, tx *Tx, err error) {
 		reason = failedConnection
 	}
 	m.failures.Get(reason).Inc()
+	return true
 }
 
 // usage of a pool of connections at a moment.

@@ -42,7 +42,8 @@ type Options struct {
 	Shape Shape
 	// Dir holds the data; empty: one of the test's own.
 	Dir string
-	// Args are more flags, for every process that knows them by their prefix (in the all-in-one: all).
+	// Args are more flags, for every process that knows them by their prefix (in the all-in-one: all). In the production shape {process} stands
+	// for the name of the process, as in a directory that is its own.
 	Args []string
 	// Accounts to create: local parts in Domain.
 	Accounts []string
@@ -224,7 +225,7 @@ func prefixed(args []string, service string) []string {
 		if strings.Contains(args[0], "=") {
 			n = 1
 		}
-		for _, prefix := range []string{service, "log", "admin"} {
+		for _, prefix := range []string{service, "log", "admin", "trace", "audit", "ready"} {
 			if strings.HasPrefix(args[0], "--"+prefix+"-") {
 				out = append(out, args[:n]...)
 			}

@@ -22,6 +22,8 @@ import (
 const (
 	// queueSize is how many spans wait for the collector at most; what comes beyond is dropped, nobody waits.
 	queueSize = 4096
+	// batchTime is how long a span waits for others.
+	batchTime = time.Second
 	// exportTimeout bounds one attempt to send.
 	exportTimeout = 10 * time.Second
 	// shutdownTimeout bounds the wait for the last spans when the process ends.
@@ -65,7 +67,7 @@ func Open(ctx context.Context, cfg Config, service, version string, log *slog.Lo
 		return nil, nil, fmt.Errorf("set up traces: %w", err)
 	}
 	provider := sdktrace.NewTracerProvider(
-		sdktrace.WithBatcher(&reporter{SpanExporter: exporter, log: log}, sdktrace.WithMaxQueueSize(queueSize), sdktrace.WithExportTimeout(exportTimeout)),
+		sdktrace.WithBatcher(&reporter{SpanExporter: exporter, log: log}, sdktrace.WithMaxQueueSize(queueSize), sdktrace.WithBatchTimeout(batchTime), sdktrace.WithExportTimeout(exportTimeout)),
 		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(cfg.Ratio))),
 		sdktrace.WithResource(resource.NewSchemaless(
 			attribute.String("service.namespace", "yubin"), attribute.String("service.name", service), attribute.String("service.version", version),
