@@ -39,7 +39,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		sessions: telemetry.NewMemo(func(s state) prometheus.Gauge { return sessions.WithLabelValues(s.String()) }),
 		listed: telemetry.Register(reg, telemetry.NewHistogram(prometheus.HistogramOpts{
 			Name: "yubin_imap_login_to_list_seconds", Help: "Time of a session's commands from its login to the end of its first FETCH, without the time between them.",
-			Buckets: prometheus.ExponentialBuckets(0.002, 2, 15),
+			Buckets: telemetry.LatencyBuckets(),
 		})),
 		idle: telemetry.Register(reg, prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "yubin_imap_idle_sessions", Help: "Sessions in IDLE.",

@@ -43,7 +43,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		},
 		listed: telemetry.Register(reg, telemetry.NewHistogram(prometheus.HistogramOpts{
 			Name: "yubin_pop3_login_to_list_seconds", Help: "Time of a session's commands from its login to the end of its first LIST, UIDL or STAT, without the time between them.",
-			Buckets: prometheus.ExponentialBuckets(0.002, 2, 15)})),
+			Buckets: telemetry.LatencyBuckets()})),
 		logins: counter("yubin_pop3_logins_total", "Logins by mechanism (USER is the command USER) and result.", "mechanism", "result"),
 		octets: telemetry.Register(reg, prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "yubin_pop3_retrieved_bytes_total", Help: "Octets of messages given out by RETR and TOP."})),

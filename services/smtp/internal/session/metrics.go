@@ -31,7 +31,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	}
 	histogram := func(name, help string) *prometheus.HistogramVec {
 		return telemetry.Register(reg, telemetry.NewHistogramVec(prometheus.HistogramOpts{
-			Name: name, Help: help, Buckets: prometheus.ExponentialBuckets(0.001, 2, 18),
+			Name: name, Help: help, Buckets: telemetry.LatencyBuckets(),
 		}, []string{"listener"}))
 	}
 	return &Metrics{
