@@ -453,6 +453,9 @@ func (s *memory) Fetch(req *storagev1.FetchRequest, stream grpc.ServerStreamingS
 		if req.Envelope {
 			out.Envelope = parsed.Envelope
 		}
+		if req.References {
+			out.MessageId, out.References = parsed.MessageId, parsed.References
+		}
 		if req.Header {
 			out.Header = m.body[:parsed.Root.HeaderSize]
 		}

@@ -83,7 +83,7 @@ func (s *session) sorted(ctx context.Context, args wire.SortArgs) ([]*sortable, 
 	if err != nil {
 		return nil, err
 	}
-	list, err := s.learn(ctx, uids, facts)
+	list, err := s.learn(ctx, uids, facts, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -29,6 +29,7 @@ const (
 	factDisplayFrom
 	factDisplayTo
 	factDate
+	factReferences // by the function that learn gets
 
 	textFacts = 6 // the first ones are texts
 )
@@ -43,6 +44,8 @@ type sortable struct {
 	sent int64
 	// text has, at the index of each fact that was asked for, its value as it is compared; nil: all are empty.
 	text *[textFacts]string
+	// threaded: the message has its place in a thread.
+	threaded bool
 }
 
 func (m *sortable) value(index int) string {
@@ -66,8 +69,9 @@ const (
 	maxCollated = 128
 )
 
-// learn gives the messages of a search with what is asked for, in the order of their numbers.
-func (s *session) learn(ctx context.Context, uids []*storagev1.UidRange, wanted facts) ([]*sortable, error) {
+// learn gives the messages of a search with what is asked for, in the order of their numbers. each, if it is not nil, is called with what
+// storage tells of a message, perhaps twice.
+func (s *session) learn(ctx context.Context, uids []*storagev1.UidRange, wanted facts, each func(*sortable, *storagev1.Message)) ([]*sortable, error) {
 	spans := s.box.known(uids)
 	total := count(spans)
 	if wanted != 0 && total > maxSorted {
@@ -88,9 +92,9 @@ func (s *session) learn(ctx context.Context, uids []*storagev1.UidRange, wanted 
 	for batch := range batches(spans, fetchBatch) {
 		some := rest[:count(batch)]
 		rest = rest[len(some):]
-		err := s.learnBatch(ctx, s.box.uidRanges(batch), some, wanted)
+		err := s.learnBatch(ctx, s.box.uidRanges(batch), some, wanted, each)
 		if rpc.Lost(err) { // before it has begun to answer, gRPC itself has tried other replicas
-			err = s.learnBatch(ctx, s.box.uidRanges(batch), some, wanted)
+			err = s.learnBatch(ctx, s.box.uidRanges(batch), some, wanted, each)
 		}
 		if err != nil {
 			return nil, err
@@ -99,10 +103,14 @@ func (s *session) learn(ctx context.Context, uids []*storagev1.UidRange, wanted 
 	return list, nil
 }
 
-func (s *session) learnBatch(ctx context.Context, uids []*storagev1.UidRange, list []*sortable, wanted facts) error {
+func (s *session) learnBatch(
+	ctx context.Context, uids []*storagev1.UidRange, list []*sortable, wanted facts, each func(*sortable, *storagev1.Message),
+) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := s.Storage.Fetch(ctx, &storagev1.FetchRequest{AccountId: s.accountID(), MailboxId: s.box.id, Uids: uids, Envelope: true})
+	stream, err := s.Storage.Fetch(ctx, &storagev1.FetchRequest{
+		AccountId: s.accountID(), MailboxId: s.box.id, Uids: uids, Envelope: true, References: wanted&factReferences != 0,
+	})
 	if err != nil {
 		return err
 	}
@@ -120,6 +128,9 @@ func (s *session) learnBatch(ctx context.Context, uids []*storagev1.UidRange, li
 			}
 			if len(list) > 0 && list[0].state.UID == info.GetState().GetUid() {
 				list[0].fill(info.GetEnvelope(), wanted)
+				if each != nil {
+					each(list[0], info)
+				}
 			}
 		}
 	}

@@ -4,12 +4,14 @@ import (
 	"cmp"
 	"context"
 	"slices"
+
+	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 )
 
 // THREAD and UID THREAD: RFC 5256.
 func init() {
 	register(extension{
-		capabilities: []capability{{name: "THREAD=ORDEREDSUBJECT", when: whenLoggedIn}},
+		capabilities: []capability{{name: "THREAD=ORDEREDSUBJECT", when: whenLoggedIn}, {name: "THREAD=REFERENCES", when: whenLoggedIn}},
 		commands: []command{
 			{name: "THREAD", states: selectedState, numbered: true, run: func(ctx context.Context, s *session) (reply, error) { return runThread(ctx, s, false) }},
 			{name: "UID THREAD", states: selectedState, run: func(ctx context.Context, s *session) (reply, error) { return runThread(ctx, s, true) }},
@@ -22,26 +24,60 @@ func runThread(ctx context.Context, s *session, uid bool) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if args.Algorithm != "ORDEREDSUBJECT" {
+	algorithm, ok := threadAlgorithms[args.Algorithm]
+	if !ok {
 		return reply{}, bad("unknown threading algorithm")
 	}
 	uids, err := s.search(ctx, args.Key)
 	if err != nil {
 		return reply{}, err
 	}
-	list, err := s.learn(ctx, uids, factSubject|factDate)
+	return reply{}, algorithm(ctx, s, uids, uid)
+}
+
+// threadAlgorithms send the answer for messages that were found.
+var threadAlgorithms = map[string]func(ctx context.Context, s *session, uids []*storagev1.UidRange, uid bool) error{
+	"ORDEREDSUBJECT": threadBySubject,
+	"REFERENCES":     threadByReferences,
+}
+
+func threadBySubject(ctx context.Context, s *session, uids []*storagev1.UidRange, uid bool) error {
+	list, err := s.learn(ctx, uids, factSubject|factDate, nil)
 	if err != nil {
-		return reply{}, err
+		return err
 	}
+	sendThreads(s, orderedSubject(list), func(thread []*sortable) { s.sendThread(thread, uid) })
+	return nil
+}
+
+func threadByReferences(ctx context.Context, s *session, uids []*storagev1.UidRange, uid bool) error {
+	t := newThreader()
+	list, err := s.learn(ctx, uids, factSubject|factDate|factReferences, t.learned)
+	if err != nil {
+		return err
+	}
+	for _, m := range list {
+		if !m.threaded { // it is gone meanwhile
+			t.add(m, "", nil, false)
+		}
+	}
+	threads, err := t.threads()
+	if err != nil {
+		return err
+	}
+	sendThreads(s, threads, func(thread *container) { s.sendContainer(thread, uid) })
+	return nil
+}
+
+func sendThreads[T any](s *session, threads []T, send func(T)) {
 	s.enc.Star().Raw("THREAD")
-	for i, thread := range orderedSubject(list) {
+	for i, thread := range threads {
 		if i == 0 {
 			s.enc.SP()
 		}
-		s.sendThread(thread, uid)
+		send(thread)
 	}
 	s.enc.CRLF()
-	return reply{}, nil
 }
 
 // orderedSubject puts together what has the same base subject, in order of the sent date; the threads are in order of their first
