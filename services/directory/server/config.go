@@ -42,6 +42,8 @@ type Config struct {
 	throttleExempt          config.Prefixes
 
 	exchangeTimeout time.Duration
+
+	oauth oauthConfig
 }
 
 // Flags declares the settings.
@@ -52,7 +54,7 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 	fs.IntVar(&c.argon2Time, "directory-argon2-time", int(password.DefaultParams.Time), "passes of an argon2id computation")
 	fs.IntVar(&c.argon2Threads, "directory-argon2-threads", int(password.DefaultParams.Threads), "threads of an argon2id computation")
 	fs.IntVar(&c.argon2Parallel, "directory-argon2-parallel", runtime.GOMAXPROCS(0), "argon2id computations at a time; each takes --directory-argon2-memory")
-	fs.DurationVar(&c.argon2Wait, "directory-argon2-wait", 5*time.Second, "longest wait of a login for its argon2id computation to begin")
+	fs.DurationVar(&c.argon2Wait, "directory-argon2-wait", 30*time.Second, "longest wait of a login for its argon2id computation to begin: what comes at once waits in turn")
 	fs.BoolVar(&c.scram, "directory-scram", true, "keep SCRAM-SHA-256 keys of passwords that are set, and offer the mechanism")
 	fs.IntVar(&c.scramIterations, "directory-scram-iterations", 10000, "iterations of SCRAM-SHA-256; fixed when the directory is made, at least 4096")
 	fs.DurationVar(&c.cacheTTL, "directory-password-cache-ttl", 10*time.Minute, "how long a checked password is remembered, so that clients that log in often are cheap; 0: not at all")
@@ -64,6 +66,7 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 	fs.IntVar(&c.throttleEntries, "directory-throttle-entries", 65536, "most hosts, networks and accounts, each, whose failures are remembered")
 	config.PrefixesVar(fs, &c.throttleExempt, "directory-throttle-exempt", nil, "networks without delays by host and network: servers through which many users log in, such as webmail")
 	fs.DurationVar(&c.exchangeTimeout, "directory-exchange-timeout", 2*time.Minute, "longest time of a login's exchange of messages")
+	c.oauth.flags(fs)
 }
 
 // Validate tells all that is wrong.
@@ -85,7 +88,8 @@ func (c *Config) Validate() []error {
 	errs = config.Between(errs, "directory-throttle-account-failures", c.throttleAccountFailures, 1, 1_000_000)
 	errs = config.AtLeast(errs, "directory-throttle-max-delay", c.throttleMaxDelay, time.Second)
 	errs = config.Between(errs, "directory-throttle-entries", c.throttleEntries, 1, 100_000_000)
-	return config.AtLeast(errs, "directory-exchange-timeout", c.exchangeTimeout, time.Second)
+	errs = config.AtLeast(errs, "directory-exchange-timeout", c.exchangeTimeout, time.Second)
+	return append(errs, c.oauth.validate()...)
 }
 
 func (c *Config) postmasterAddress() (address.Address, error) {

@@ -17,6 +17,7 @@ import (
 	"github.com/yubin-mail/yubin/pkg/sqldb"
 	"github.com/yubin-mail/yubin/services/directory/internal/api"
 	"github.com/yubin-mail/yubin/services/directory/internal/login"
+	"github.com/yubin-mail/yubin/services/directory/internal/oauth"
 	"github.com/yubin-mail/yubin/services/directory/internal/password"
 	"github.com/yubin-mail/yubin/services/directory/internal/store"
 	"github.com/yubin-mail/yubin/services/directory/internal/throttle"
@@ -37,6 +38,7 @@ type Server struct {
 	health   *health.Checks
 	store    *store.Store
 	api      api.Options
+	tokens   *oauth.Verifier // nil without OAuth
 	throttle *throttle.Throttle
 	sharer   *throttle.Sharer // nil with the embedded database, which has one process
 }
@@ -93,11 +95,18 @@ func assemble(ctx context.Context, cfg Config, deps Deps, db *sqldb.DB) (*Server
 		limits.Changed = s.sharer.Note
 	}
 	s.throttle = throttle.New(limits)
+	if cfg.oauth.enabled() {
+		o, err := cfg.oauth.options(deps)
+		if err != nil {
+			return nil, err
+		}
+		s.tokens = oauth.New(o)
+	}
 	s.api = api.Options{
 		Log: deps.Log, Audit: deps.Audit, Registerer: deps.Registerer, Now: deps.Now, Store: st, Hasher: hasher, Keys: keys,
 		Postmaster: postmaster, ExchangeTimeout: cfg.exchangeTimeout,
 		Login: login.New(login.Options{
-			Log: deps.Log, Registerer: deps.Registerer, Now: deps.Now, Store: st, Hasher: hasher, Keys: keys,
+			Log: deps.Log, Registerer: deps.Registerer, Now: deps.Now, Store: st, Hasher: hasher, Keys: keys, Tokens: s.tokens,
 			CacheTTL: cfg.cacheTTL, CacheEntries: cfg.cacheEntries,
 			Throttle: s.throttle,
 		}),
@@ -122,10 +131,35 @@ func (s *Server) Components() []lifecycle.Component {
 			return s.store.Watch(ctx, func(err error) { s.health.Set("directory", err) })
 		}},
 	}
+	if s.tokens != nil {
+		components = append(components, lifecycle.Component{Name: "directory oauth", Run: s.prepareTokens})
+	}
 	if s.sharer != nil {
 		components = append(components, lifecycle.Component{Name: "directory throttle", Run: func(ctx context.Context) error {
 			return s.sharer.Run(ctx, s.throttle)
 		}})
 	}
 	return components
+}
+
+// prepareRetry is how often the issuer of access tokens is asked for its keys until it has answered.
+const prepareRetry = 30 * time.Second
+
+// prepareTokens gets the keys of tokens before the first login needs them, and has the log tell while it cannot. Other logins do not wait for it.
+func (s *Server) prepareTokens(ctx context.Context) error {
+	for {
+		err := s.tokens.Prepare(ctx)
+		if err == nil {
+			<-ctx.Done()
+			return nil
+		}
+		if ctx.Err() == nil {
+			s.log.Error("logins by access token are not possible", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(prepareRetry):
+		}
+	}
 }

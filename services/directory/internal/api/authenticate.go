@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/xdg-go/scram"
 	"google.golang.org/grpc/codes"
 
 	"github.com/yubin-mail/yubin/pkg/fault"
@@ -22,6 +23,11 @@ const maxMessage = 16 << 10
 
 // protocols are those that people log in with.
 var protocols = []string{"smtp", "pop3", "imap"}
+
+// ListMechanisms implements DirectoryService.
+func (d *Directory) ListMechanisms(context.Context, *directoryv1.ListMechanismsRequest) (*directoryv1.ListMechanismsResponse, error) {
+	return &directoryv1.ListMechanismsResponse{Mechanisms: sasl.Names(d.o.Login)}, nil
+}
 
 // Authenticate implements DirectoryService.
 func (d *Directory) Authenticate(stream directoryv1.DirectoryService_AuthenticateServer) error {
@@ -72,7 +78,11 @@ func (d *Directory) begin(start *directoryv1.AuthenticateRequest_Start, tried *s
 			return client, nil, malformed("client address is not an IP address")
 		}
 	}
-	mechanism, err = sasl.New(strings.ToUpper(start.GetMechanism()), d.o.Login, client)
+	var bindings []scram.ChannelBinding
+	for _, b := range start.GetChannelBindings() {
+		bindings = append(bindings, scram.ChannelBinding{Type: scram.ChannelBindingType(b.GetType()), Data: b.GetData()})
+	}
+	mechanism, err = sasl.New(strings.ToUpper(start.GetMechanism()), d.o.Login, client, bindings)
 	return client, mechanism, err
 }
 
@@ -93,6 +103,9 @@ func exchange(ctx context.Context, stream directoryv1.DirectoryService_Authentic
 			return nil, err
 		}
 		request, err := receive(ctx, stream)
+		if failer, ok := mechanism.(sasl.Failer); ok && failer.Failed() != nil {
+			return nil, failer.Failed() // also if the client has gone, or cancels
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -23,6 +23,7 @@ import (
 	"github.com/yubin-mail/yubin/pkg/fault"
 	"github.com/yubin-mail/yubin/pkg/telemetry"
 	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
+	"github.com/yubin-mail/yubin/services/directory/internal/oauth"
 	"github.com/yubin-mail/yubin/services/directory/internal/password"
 	"github.com/yubin-mail/yubin/services/directory/internal/store"
 	"github.com/yubin-mail/yubin/services/directory/internal/throttle"
@@ -51,6 +52,7 @@ type Options struct {
 	Hasher     *password.Hasher
 	Throttle   *throttle.Throttle
 	Keys       Keys
+	Tokens     *oauth.Verifier // nil: no logins by access tokens
 	// CacheTTL is how long a checked password is remembered; CacheEntries bounds how many are.
 	CacheTTL     time.Duration
 	CacheEntries int

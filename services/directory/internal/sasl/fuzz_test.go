@@ -67,7 +67,7 @@ func FuzzMechanisms(f *testing.F) {
 	names := []string{"PLAIN", "LOGIN", "SCRAM-SHA-256"}
 	f.Fuzz(func(t *testing.T, which int, script string) {
 		name := names[uint(which)%uint(len(names))]
-		mechanism, err := New(name, l, client)
+		mechanism, err := New(name, l, client, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

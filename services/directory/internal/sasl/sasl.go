@@ -3,7 +3,9 @@ package sasl
 
 import (
 	"context"
+	"slices"
 
+	"github.com/xdg-go/scram"
 	"google.golang.org/grpc/codes"
 
 	"github.com/yubin-mail/yubin/pkg/address"
@@ -20,21 +22,50 @@ type Mechanism interface {
 	Next(ctx context.Context, response []byte) (challenge []byte, done *Success, err error)
 }
 
+// Failer is a Mechanism that tells its client of a failure in a challenge of its own.
+type Failer interface {
+	// Failed gives the failure, nil if there is none: the exchange has failed, though the client may never answer.
+	Failed() error
+}
+
 // Success ends an exchange.
 type Success struct {
 	Account store.Account
 	Data    []byte // additional data for the client; nil if the mechanism has none
 }
 
-// New begins an exchange with the mechanism of an IANA name in upper case. It fails with the reason MECHANISM_UNSUPPORTED.
-func New(mechanism string, l *login.Login, client login.Client) (Mechanism, error) {
-	switch {
-	case mechanism == "PLAIN":
-		return &plain{login: l, client: client}, nil
-	case mechanism == "LOGIN":
-		return &loginMechanism{login: l, client: client}, nil
-	case mechanism == "SCRAM-SHA-256" && l.OffersScram():
-		return &scramSHA256{login: l, client: client}, nil
+// Names lists the mechanisms that New knows, the strongest first.
+func Names(l *login.Login) []string {
+	var names []string
+	if l.OffersScram() {
+		names = append(names, "SCRAM-SHA-256-PLUS", "SCRAM-SHA-256")
+	}
+	if l.Tokens() != nil {
+		names = append(names, "OAUTHBEARER", "XOAUTH2")
+	}
+	return append(names, "PLAIN", "LOGIN")
+}
+
+// New begins an exchange with the mechanism of an IANA name in upper case, on a connection with the channel bindings. It fails with the reason
+// MECHANISM_UNSUPPORTED.
+func New(mechanism string, l *login.Login, client login.Client, bindings []scram.ChannelBinding) (Mechanism, error) {
+	if slices.Contains(Names(l), mechanism) {
+		switch mechanism {
+		case "PLAIN":
+			return &plain{login: l, client: client}, nil
+		case "LOGIN":
+			return &loginMechanism{login: l, client: client}, nil
+		case "OAUTHBEARER":
+			return &bearer{login: l, client: client, dialect: oauthBearer}, nil
+		case "XOAUTH2":
+			return &bearer{login: l, client: client, dialect: xoauth2}, nil
+		case "SCRAM-SHA-256":
+			return &scramSHA256{login: l, client: client, bindings: bindings}, nil
+		case "SCRAM-SHA-256-PLUS":
+			if len(bindings) > 0 {
+				return &scramSHA256{login: l, client: client, bindings: bindings, plus: true}, nil
+			}
+		}
 	}
 	return nil, fault.New(codes.Unimplemented, rpcv1.Reason_REASON_MECHANISM_UNSUPPORTED, "authentication mechanism is not supported")
 }

@@ -7,15 +7,21 @@ import (
 	"strings"
 
 	"github.com/xdg-go/scram"
+	"google.golang.org/grpc/codes"
 
+	"github.com/yubin-mail/yubin/pkg/fault"
+	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 	"github.com/yubin-mail/yubin/services/directory/internal/login"
 )
 
-// scramSHA256 is SCRAM-SHA-256 (RFC 5802, RFC 7677). As an account has several passwords with one salt, there is one
+// scramSHA256 is SCRAM-SHA-256 (RFC 5802, RFC 7677), with channel binding or without. As an account has several passwords with one salt, there is one
 // conversation for each, all with the same messages; the client proves one of them.
 type scramSHA256 struct {
 	login         *login.Login
 	client        login.Client
+	bindings      []scram.ChannelBinding // that were offered to the client
+	plus          bool                   // the mechanism's name ends in -PLUS
+	binding       scram.ChannelBinding   // the one the client uses; the zero value for none
 	asked         bool
 	attempt       *login.Scram
 	conversations []*scram.ServerConversation
@@ -36,6 +42,9 @@ func (m *scramSHA256) Next(ctx context.Context, response []byte) ([]byte, *Succe
 
 // first answers client-first-message.
 func (m *scramSHA256) first(ctx context.Context, message string) ([]byte, error) {
+	if err := m.bind(message); err != nil {
+		return nil, err
+	}
 	name, err := m.identify(message)
 	if err != nil {
 		return nil, err
@@ -47,7 +56,7 @@ func (m *scramSHA256) first(ctx context.Context, message string) ([]byte, error)
 	nonce := rand.Text()
 	var challenge string
 	for _, keys := range attempt.Keys {
-		conversation, err := newConversation(keys, nonce)
+		conversation, err := m.newConversation(keys, nonce)
 		if err != nil {
 			return nil, err
 		}
@@ -60,9 +69,37 @@ func (m *scramSHA256) first(ctx context.Context, message string) ([]byte, error)
 	return []byte(challenge), nil
 }
 
+// Failures of channel binding. They are no guesses of a password.
+var (
+	errDowngrade = fault.New(codes.Unauthenticated, rpcv1.Reason_REASON_AUTHENTICATION_FAILED,
+		"channel binding was offered, but not to the client: somebody may be between it and this server")
+	errBindingType = fault.New(codes.Unauthenticated, rpcv1.Reason_REASON_AUTHENTICATION_FAILED, "the connection has no channel binding of this type")
+)
+
+// bind reads what the client says about channel binding (gs2-cbind-flag, RFC 5802 section 6).
+func (m *scramSHA256) bind(message string) error {
+	flag, _, _ := strings.Cut(message, ",")
+	kind, binds := strings.CutPrefix(flag, "p=")
+	switch {
+	case flag == "y" && len(m.bindings) > 0:
+		return errDowngrade
+	case binds != m.plus:
+		return malformed("SCRAM message does not go with the mechanism's name")
+	case !binds:
+		return nil
+	}
+	for _, b := range m.bindings {
+		if string(b.Type) == kind {
+			m.binding = b
+			return nil
+		}
+	}
+	return errBindingType
+}
+
 // identify reads who the client says it is.
 func (m *scramSHA256) identify(message string) (name string, err error) {
-	conversation, err := newConversation(scram.StoredCredentials{}, "")
+	conversation, err := m.newConversation(scram.StoredCredentials{}, "")
 	if err != nil {
 		return "", err
 	}
@@ -95,10 +132,14 @@ func (m *scramSHA256) final(ctx context.Context, message string) (*Success, erro
 	return &Success{Account: account, Data: []byte(signature)}, nil
 }
 
-func newConversation(keys scram.StoredCredentials, nonce string) (*scram.ServerConversation, error) {
+func (m *scramSHA256) newConversation(keys scram.StoredCredentials, nonce string) (*scram.ServerConversation, error) {
 	server, err := scram.SHA256.NewServer(func(string) (scram.StoredCredentials, error) { return keys, nil })
 	if err != nil {
 		return nil, fmt.Errorf("begin scram: %w", err)
 	}
-	return server.WithNonceGenerator(func() string { return nonce }).NewConversation(), nil
+	server.WithNonceGenerator(func() string { return nonce })
+	if m.plus {
+		return server.NewConversationWithChannelBindingRequired(m.binding), nil
+	}
+	return server.NewConversation(), nil
 }

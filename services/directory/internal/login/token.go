@@ -1,0 +1,74 @@
+package login
+
+import (
+	"context"
+	"errors"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/yubin-mail/yubin/pkg/fault"
+	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
+	"github.com/yubin-mail/yubin/services/directory/internal/oauth"
+	"github.com/yubin-mail/yubin/services/directory/internal/store"
+)
+
+// Tokens checks access tokens; nil if logins by them are not possible.
+func (l *Login) Tokens() *oauth.Verifier { return l.o.Tokens }
+
+// errToken is what a gateway is told.
+var errToken = fault.New(codes.Unauthenticated, rpcv1.Reason_REASON_AUTHENTICATION_FAILED, "the access token does not open this account")
+
+// TokenError is the failure of a login by a token that another token could mend.
+type TokenError struct {
+	// Code is one of package oauth's.
+	Code string
+}
+
+// Error implements error.
+func (e *TokenError) Error() string { return errToken.Error() + ": " + e.Code }
+
+// Unwrap gives what a gateway is told.
+func (e *TokenError) Unwrap() error { return errToken }
+
+// Token checks an access token, and gives the account that it is for. name is who the client says it is; it may be empty. It fails with a *TokenError,
+// or as Password does.
+func (l *Login) Token(ctx context.Context, client Client, name, token string) (store.Account, error) {
+	said, err := l.find(ctx, name, client)
+	if err != nil {
+		return store.Account{}, err
+	}
+	if err := l.allow(said); err != nil {
+		return store.Account{}, err
+	}
+	address, err := l.o.Tokens.Check(ctx, token)
+	if refused, ok := errors.AsType[*oauth.RefusedError](err); ok {
+		return store.Account{}, l.refused(said, token, refused.Code)
+	}
+	if err != nil {
+		return store.Account{}, fault.Wrap(err, codes.Unavailable, rpcv1.Reason_REASON_UNAVAILABLE, "the sign-in service cannot be asked, try again later")
+	}
+	s := said
+	if name == "" {
+		if s, err = l.find(ctx, address.String(), client); err != nil {
+			return store.Account{}, err
+		}
+		if err := l.allow(s); err != nil {
+			return store.Account{}, err
+		}
+	}
+	// Nobody may act as somebody else, and an address that the issuer knows need not be an account.
+	if s.name != address.String() || s.account.ID == "" {
+		return store.Account{}, l.refused(said, token, oauth.InvalidToken)
+	}
+	return l.admit(s)
+}
+
+// refused counts a token that opens nothing, once: the same again is no guess, but comes from a program that has not noticed that it is too old.
+func (l *Login) refused(s *subject, token, code string) error {
+	tag := l.cache.tag(s.key[:], "token", token)
+	if now := l.o.Now(); l.cache.get(tag, now) == unknown {
+		l.cache.put(tag, false, now)
+		l.o.Throttle.Fail(s.key, s.client.IP)
+	}
+	return &TokenError{Code: code}
+}
