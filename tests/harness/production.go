@@ -134,6 +134,9 @@ func (s *System) planProduction(tb testing.TB, cert, key string, opts Options) {
 	add := func(service string, i int, more ...string) {
 		name := replica(service, i)
 		args := slices.Concat(identity(service), more, targets(name, service), prefixed(opts.Args, service))
+		for i := range args {
+			args[i] = strings.ReplaceAll(args[i], "{process}", name)
+		}
 		s.Processes = append(s.Processes, newProcess(tb, s.Dir, name, service, args...))
 	}
 	for _, service := range backends {

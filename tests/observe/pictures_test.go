@@ -20,21 +20,31 @@ var (
 	drawn    = []string{"yubin-overview", "yubin-storage", "yubin-scaling"}
 )
 
-// points is how many values of a line are drawn.
-const points = 90
+const (
+	// shown is the time that the pictures show.
+	shown = 4 * time.Minute
+	// points is how many values of a line are drawn.
+	points = 80
+)
 
-// draw writes the pictures for the README, of the time that the load has run.
-func draw(t *testing.T, p *prometheus.Server) {
+// draw writes the pictures for the README. The load goes on until there is enough to see.
+func (w *world) draw(t *testing.T) {
 	t.Helper()
+	if missing := shown - time.Since(w.begun); missing > 0 {
+		select {
+		case <-t.Context().Done():
+		case <-time.After(missing):
+		}
+	}
 	for _, d := range dashboards(t) {
 		if !slices.Contains(drawn, d.UID) {
 			continue
 		}
 		data := picture.Data{To: time.Now(), Lines: map[int][]picture.Line{}}
-		data.From = data.To.Add(-3 * time.Minute)
+		data.From = data.To.Add(-shown)
 		for i, panel := range d.Panels {
 			for _, target := range panel.Targets {
-				series, err := p.Range(t.Context(), substitute(t, d, target.Expr), data.From, data.To, data.To.Sub(data.From)/points)
+				series, err := w.prometheus.Range(t.Context(), substitute(t, d, target.Expr), data.From, data.To, data.To.Sub(data.From)/points)
 				require.NoError(t, err)
 				for _, s := range series {
 					if slices.ContainsFunc(s.Samples, func(v prometheus.Sample) bool { return !math.IsNaN(v.Value) }) {

@@ -24,6 +24,9 @@ type query struct {
 	Expr string
 }
 
+// has tells whether something is in the expression.
+func (q query) has(part string) bool { return strings.Contains(q.Expr, part) }
+
 // dashboards reads what Grafana imports.
 func dashboards(tb testing.TB) []picture.Dashboard {
 	tb.Helper()

@@ -92,8 +92,8 @@ func reads() Row {
 			Q(hits("yubin_storage_body_cache_reads_total"), "memory"), Q(hits("yubin_storage_disk_cache_reads_total"), "disk")).From0(1),
 		Graph("Cache size", "--storage-read-cache and --storage-read-cache-dir bound it.", "bytes",
 			Q(`sum(yubin_storage_body_cache_bytes{@})`, "memory"), Q(`sum(yubin_storage_disk_cache_bytes{@})`, "disk")).From0(0),
-		Graph("Bodies that cannot be read", "missing, corrupt: run yubin storage verify. unavailable: the object store is out of reach. Must be 0.", "short",
-			Q(`sum by (reason) (increase(yubin_storage_body_errors_total{@}[~]))`, "{{reason}}")).From0(0),
+		Graph("Bodies that could not be read, in an hour", "missing, corrupt: run yubin storage verify. unavailable: the object store is out of reach. Must be 0.", "short",
+			Q(`sum by (reason) (increase(yubin_storage_body_errors_total{@}[1h]))`, "{{reason}}")).From0(0),
 	)
 }
 
@@ -104,8 +104,8 @@ func bodies() Row {
 		Graph("Objects", "Packs and large bodies.", "short", Q(`max(yubin_storage_body_objects{@})`, "objects")).From0(0),
 		Graph("Compression", "Stored octets as a part of those received.", "percentunit",
 			Q(`sum(rate(yubin_storage_body_bytes_total{@,form="stored"}[~])) / sum(rate(yubin_storage_body_bytes_total{@,form="received"}[~]))`, "stored")).From0(1.2),
-		Graph("Compaction", "Packs rewritten, by why; and octets copied.", "cps",
-			Q(`sum by (reason) (rate(yubin_storage_compaction_packs_total{@}[~]))`, "{{reason}}")).From0(0),
+		Graph("Packs compacted in an hour", "By why: dead ones were mostly deleted, small ones are merged; shared are those of which only the books were put right.", "short",
+			Q(`sum by (reason) (increase(yubin_storage_compaction_packs_total{@}[1h]))`, "{{reason}}")).From0(0),
 		Graph("What goes", "Messages purged after their retention; objects deleted because nothing in them was alive, or because a crash had left them.", "cps",
 			Q(`sum(rate(yubin_storage_purged_messages_total{@}[~]))`, "messages purged"),
 			Q(`sum(rate(yubin_storage_reclaimed_objects_total{@}[~]))`, "objects reclaimed"),
