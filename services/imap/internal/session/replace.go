@@ -1,0 +1,214 @@
+package session
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/yubin-mail/yubin/pkg/fault"
+	"github.com/yubin-mail/yubin/pkg/replay"
+	"github.com/yubin-mail/yubin/pkg/rpc"
+	quotav1 "github.com/yubin-mail/yubin/proto/yubin/quota/v1"
+	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
+	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
+	"github.com/yubin-mail/yubin/services/imap/internal/view"
+	"github.com/yubin-mail/yubin/services/imap/internal/wire"
+)
+
+// REPLACE and UID REPLACE: RFC 8508.
+func init() {
+	register(extension{
+		capabilities: []capability{{name: "REPLACE", when: whenLoggedIn}},
+		commands: []command{
+			{name: "REPLACE", states: selectedState, stream: true, run: func(ctx context.Context, s *session) (reply, error) { return runReplace(ctx, s, false) }},
+			{name: "UID REPLACE", states: selectedState, stream: true, run: func(ctx context.Context, s *session) (reply, error) { return runReplace(ctx, s, true) }},
+		},
+	})
+}
+
+func runReplace(ctx context.Context, s *session, uid bool) (reply, error) {
+	number, name := s.dec.ReplaceTarget()
+	announced, err := s.dec.AppendMessage()
+	if err != nil {
+		return reply{}, err
+	}
+	r := &replacing{session: s, mailbox: canonical(name), uid: uid}
+	if err := r.find(number); err != nil {
+		return reply{}, err
+	}
+	if err := r.begin(ctx, announced); err != nil {
+		return reply{}, err
+	}
+	answer, err := r.store(ctx)
+	if err != nil {
+		return reply{}, r.failure(err)
+	}
+	s.refresh(ctx)
+	if answer.GetMailboxId() != s.box.id {
+		s.Views.Touch(s.accountID(), answer.GetMailboxId())
+	}
+	// RFC 8508 section 4.3: the client learns the new UID before it hears that the old message is gone.
+	s.enc.Untagged(wire.StatusOK, "APPENDUID "+itoa(uint64(answer.GetUidValidity()))+" "+itoa(uint64(answer.GetUid())), "replacement is stored")
+	if err := s.tell(false, uid); err != nil {
+		return reply{}, err
+	}
+	return s.settle(true, uid)
+}
+
+// replacing is one REPLACE.
+type replacing struct {
+	*session
+	mailbox string
+	uid     bool // the message was named by its UID
+	old     view.Message
+	start   *storagev1.AppendRequest_Message
+	source  *replay.Source
+}
+
+// find looks for the message that is to be replaced; 0 is the last one.
+func (r *replacing) find(number uint32) error {
+	if r.box.readOnly {
+		return errReadOnly
+	}
+	set := wire.NumSet{Ranges: []wire.Range{{Start: number, Stop: number}}}
+	spans, err := r.box.resolve(set, r.uid)
+	if err != nil {
+		return err
+	}
+	if len(spans) == 0 {
+		return errReplacedGone
+	}
+	r.old = r.box.told.At(spans[0].from)
+	return nil
+}
+
+var errReplacedGone = no("NONEXISTENT", "there is no such message to replace")
+
+// failure explains an error of storage to the client.
+func (r *replacing) failure(err error) error {
+	if !fault.Is(err, rpcv1.Reason_REASON_NOT_FOUND) {
+		return tryCreate(err)
+	}
+	if r.uid {
+		return errReplacedGone
+	}
+	return errExpungeIssued
+}
+
+// begin accepts the message's octets, or refuses before the client sends them.
+func (r *replacing) begin(ctx context.Context, announced wire.AppendMessage) error {
+	bits, keywords, err := splitFlags(announced.Flags)
+	if err != nil {
+		return err
+	}
+	switch {
+	case announced.Size == 0:
+		return no("", "an empty message is none")
+	case announced.Size > r.Limits.MessageSize:
+		return no("TOOBIG", "message is larger than "+itoa(uint64(r.Limits.MessageSize))+" octets")
+	}
+	call, cancel := r.rpc(ctx)
+	defer cancel()
+	if _, err := r.mailboxNamed(call, r.mailbox); err != nil {
+		return tryCreate(err)
+	}
+	if growth := announced.Size - int64(r.old.Size); growth > 0 {
+		answer, err := r.Quota.Check(call, &quotav1.CheckRequest{AccountId: r.accountID(), Bytes: growth})
+		if err != nil {
+			return err
+		}
+		if !answer.GetFits() {
+			return no("OVERQUOTA", "mailbox is full")
+		}
+	}
+	r.start = &storagev1.AppendRequest_Message{Flags: bits, Keywords: keywords, SizeHint: uint64(announced.Size)}
+	if !announced.Date.IsZero() {
+		r.start.InternalUnix = announced.Date.Unix()
+	}
+	literal, err := r.dec.Literal()
+	if err != nil {
+		return err
+	}
+	if announced.Binary {
+		literal = &nulFinder{r: literal}
+	}
+	r.source = replay.New(literal, nil)
+	return nil
+}
+
+// store streams the message to storage, again under the same id if its replica of storage was lost and the message is small.
+func (r *replacing) store(ctx context.Context) (*storagev1.ReplaceResponse, error) {
+	target := &storagev1.ReplaceRequest_Target{
+		AccountId: r.accountID(), Mailbox: r.mailbox, AppendId: rand.Text(), MailboxId: r.box.id, Uid: r.old.UID,
+	}
+	ended := sync.OnceValue(r.ends)
+	for attempt := 1; ; attempt++ {
+		answer, err := r.once(ctx, target, ended)
+		if attempt == appendAttempts || !rpc.Lost(err) {
+			return answer, err
+		}
+		if kept, broken := r.source.ReadAll(); broken != nil || !kept {
+			return nil, cmp.Or(broken, err)
+		}
+		select {
+		case <-time.After(appendPause):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
+// ends reads the end of the command, which must be whole: a client that vanishes before it did not ask for anything.
+func (r *replacing) ends() error {
+	if uint64(r.source.Size()) != r.start.GetSizeHint() {
+		return &brokenError{io.ErrUnexpectedEOF}
+	}
+	return r.dec.ReplaceEnd()
+}
+
+func (r *replacing) once(ctx context.Context, target *storagev1.ReplaceRequest_Target, ended func() error) (*storagev1.ReplaceResponse, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := r.Storage.Replace(ctx)
+	if err != nil {
+		return nil, err
+	}
+	send := func(request *storagev1.ReplaceRequest) error {
+		err := stream.Send(request)
+		if errors.Is(err, io.EOF) { // it ended; why is in the answer
+			if _, err := stream.CloseAndRecv(); err != nil {
+				return err
+			}
+			return fault.New(codes.Unavailable, rpcv1.Reason_REASON_UNAVAILABLE, unavailableText)
+		}
+		return err
+	}
+	if err := send(&storagev1.ReplaceRequest{Message: &storagev1.ReplaceRequest_Target_{Target: target}}); err != nil {
+		return nil, err
+	}
+	if err := send(&storagev1.ReplaceRequest{Message: &storagev1.ReplaceRequest_Start{Start: r.start}}); err != nil {
+		return nil, err
+	}
+	err = r.source.Send(func(chunk []byte) error {
+		return send(&storagev1.ReplaceRequest{Message: &storagev1.ReplaceRequest_Chunk{Chunk: chunk}})
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := ended(); err != nil {
+		return nil, err
+	}
+	commit := &storagev1.Commit{Size: uint64(r.source.Size())}
+	if err := send(&storagev1.ReplaceRequest{Message: &storagev1.ReplaceRequest_Commit{Commit: commit}}); err != nil {
+		return nil, err
+	}
+	timer := time.AfterFunc(r.Limits.RPC, cancel)
+	defer timer.Stop()
+	return stream.CloseAndRecv()
+}
