@@ -54,12 +54,15 @@ func (c *oauthConfig) validate() []error {
 		errs = append(errs, config.Errorf("directory-oauth-"+flag, format, args...))
 	}
 	if !c.enabled() {
-		for flag, set := range map[string]bool{
-			"audience": len(c.audiences) > 0, "scope": len(c.scopes) > 0, "domain": c.domain != "", "client-id": c.clientID != "",
-			"client-secret-file": c.secretFile != "", "ca": c.ca != "",
+		for _, given := range []struct {
+			flag string
+			set  bool
+		}{
+			{"audience", len(c.audiences) > 0}, {"scope", len(c.scopes) > 0}, {"domain", c.domain != ""}, {"client-id", c.clientID != ""},
+			{"client-secret-file", c.secretFile != ""}, {"ca", c.ca != ""},
 		} {
-			if set {
-				wrong(flag, "has no effect: give --directory-oauth-issuer or --directory-oauth-introspection-url")
+			if given.set {
+				wrong(given.flag, "has no effect: give --directory-oauth-issuer or --directory-oauth-introspection-url")
 			}
 		}
 		return errs

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"slices"
 
@@ -39,6 +40,13 @@ func (s *session) takesPasswords() bool { return s.tls || s.InsecureAuth }
 
 func (s *session) offers(mechanism string) bool {
 	return slices.Contains(s.offer.Mechanisms(s.takesPasswords(), s.bindings), mechanism)
+}
+
+// bind takes the channel bindings of the connection.
+func (s *session) bind() {
+	if conn, ok := s.conn.inner().(*tls.Conn); ok {
+		s.bindings = sasl.Bindings(conn.ConnectionState(), s.TLS)
+	}
 }
 
 // loginLimits leave room for a line of SASL.
@@ -107,7 +115,7 @@ func (s *session) loggedIn(account *directoryv1.Account, err error) (reply, erro
 		return reply{}, no("LIMIT", "too many sessions of this account")
 	}
 	s.metrics.logins.WithLabelValues("ok").Inc()
-	s.account = account
+	s.account, s.bindings = account, nil
 	s.to(authenticated)
 	limits := wire.DefaultLimits()
 	// A message that is refused may be on its way already (RFC 7888): skipping it keeps the session.
@@ -124,6 +132,7 @@ func (s *session) loggedOut() {
 	s.rev2, s.utf8, s.condstore, s.qresync = false, false, false, false
 	s.enc.UTF8, s.dec.UTF8 = false, false
 	s.dec.SetLimits(loginLimits())
+	s.bind()
 	s.loginBy = s.Now().Add(s.Limits.LoginTimeout)
 	s.to(notAuthenticated)
 }

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/yubin-mail/yubin/pkg/sasl"
 	"github.com/yubin-mail/yubin/pkg/telemetry"
 	directoryv1 "github.com/yubin-mail/yubin/proto/yubin/directory/v1"
 	"github.com/yubin-mail/yubin/services/imap/internal/wire"
@@ -29,7 +28,7 @@ type session struct {
 
 	state state
 	tls   bool
-	// bindings are the connection's, for logins.
+	// bindings are the connection's, while a login may come.
 	bindings []*directoryv1.ChannelBinding
 	// compressed: COMPRESS is active.
 	compressed bool
@@ -155,7 +154,8 @@ func (s *session) handshake(ctx context.Context) error {
 		return &brokenError{fmt.Errorf("TLS handshake: %w", err)}
 	}
 	s.conn.replace(conn)
-	s.tls, s.bindings = true, sasl.Bindings(conn.ConnectionState(), s.TLS)
+	s.tls = true
+	s.bind()
 	return nil
 }
 
