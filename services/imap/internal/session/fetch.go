@@ -167,7 +167,7 @@ type fetcher struct {
 }
 
 func newFetcher(s *session, items []wire.Item, uid bool) *fetcher {
-	if uid && !wire.Has(items, "UID") {
+	if uid && !s.uidOnly && !wire.Has(items, "UID") {
 		items = append([]wire.Item{{Name: "UID"}}, items...)
 	}
 	f := &fetcher{s: s, first: -1}
@@ -447,7 +447,7 @@ func (f *fetcher) leaveOut(m *fetched) error {
 func (f *fetcher) send(ctx context.Context, m *fetched) error {
 	defer func() { m.part.free() }()
 	enc := f.s.enc
-	enc.Star().Num(uint64(m.seq)).Raw(" FETCH (")
+	f.s.beginFetch(m.seq, m.state.UID)
 	for i, kind := range f.kinds {
 		if i > 0 {
 			enc.SP()

@@ -129,7 +129,7 @@ func (s *session) loggedOut() {
 	s.unselect()
 	s.release(s.account.GetAccountId())
 	s.account = nil
-	s.rev2, s.utf8, s.condstore, s.qresync = false, false, false, false
+	s.rev2, s.utf8, s.condstore, s.qresync, s.uidOnly = false, false, false, false, false
 	s.enc.UTF8, s.dec.UTF8 = false, false
 	s.dec.SetLimits(loginLimits())
 	s.bind()

@@ -60,7 +60,7 @@ func (s *session) tell(expunge, uid bool) error {
 
 // sendExpunged tells which messages are gone.
 func (s *session) sendExpunged(u view.Update) {
-	if s.qresync && len(u.ExpungedUIDs) > 0 {
+	if (s.qresync || s.uidOnly) && len(u.ExpungedUIDs) > 0 {
 		s.sendVanished(u.ExpungedUIDs)
 		return
 	}
@@ -81,8 +81,8 @@ func (s *session) sendFlags(seq uint32, m view.Message, uid bool) {
 
 // sendChange sends a FETCH response of a change. With QRESYNC it always has the UID (RFC 7162 section 3.2.3).
 func (s *session) sendChange(seq uint32, m view.Message, uid bool, value []byte) {
-	s.enc.Star().Num(uint64(seq)).Raw(" FETCH (")
-	if uid || s.qresync {
+	s.beginFetch(seq, m.UID)
+	if (uid || s.qresync) && !s.uidOnly {
 		s.enc.Raw("UID ").Num(uint64(m.UID)).SP()
 	}
 	s.enc.RawBytes(value).Close().CRLF()

@@ -32,6 +32,8 @@ type resyncParam struct {
 	modseq      uint64
 	// uids are those that the client knows, resolved; nil: all.
 	uids []wire.Range
+	// numbered: sequence numbers were given.
+	numbered bool
 }
 
 // parseResync reads the parameter. The pairs of sequence numbers and UIDs at its end help servers that forget which messages have
@@ -53,6 +55,7 @@ func parseResync(d *wire.Decoder) resyncParam {
 			d.SP()
 			plainSet(d)
 			d.Special(')')
+			p.numbered = true
 		}
 	}
 	d.Special(')')

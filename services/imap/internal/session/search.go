@@ -202,6 +202,9 @@ func (s *session) criteria(k wire.SearchKey) (*storagev1.SearchCriteria, error) 
 	case wire.SearchNot:
 		return matchNot(keys[0]), nil
 	case wire.SearchSeq, wire.SearchUID:
+		if s.uidOnly && k.Op == wire.SearchSeq && !k.Set.SearchRes {
+			return nil, errUIDRequired
+		}
 		return s.box.setCriteria(k)
 	case wire.SearchFlag:
 		return flagCriteria(k.Value), nil

@@ -27,6 +27,9 @@ func runSelect(ctx context.Context, s *session, readOnly bool) (reply, error) {
 	if resyncs && !s.qresync {
 		return reply{}, bad("ENABLE QRESYNC comes first") // RFC 7162 section 3.2.5
 	}
+	if resync.numbered && s.uidOnly {
+		return reply{}, errUIDRequired
+	}
 	if s.box != nil {
 		s.unselect()
 		s.enc.Untagged(wire.StatusOK, "CLOSED", "previous mailbox is closed")
@@ -74,7 +77,7 @@ func (s *session) describe(info *storagev1.Mailbox, name string) {
 	var firstUnseen uint32
 	s.box.flags, firstUnseen = survey(told)
 	s.sendFlagList()
-	if firstUnseen > 0 && !s.rev2 {
+	if firstUnseen > 0 && !s.rev2 && !s.uidOnly {
 		s.enc.Untagged(wire.StatusOK, "UNSEEN "+itoa(uint64(firstUnseen)), "first unseen message")
 	}
 	s.enc.Untagged(wire.StatusOK, "UIDVALIDITY "+itoa(uint64(told.UIDValidity)), "UIDs are valid")

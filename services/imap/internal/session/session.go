@@ -36,6 +36,7 @@ type session struct {
 	// condstore and qresync: the client uses RFC 7162.
 	condstore, qresync bool
 	utf8               bool // UTF8=ACCEPT was enabled
+	uidOnly            bool // UIDONLY was enabled
 	account            *directoryv1.Account
 	box                *mailbox // in selectedState
 	loginBy            time.Time
@@ -292,6 +293,8 @@ func (s *session) lookup(name string) (*command, error) {
 	switch {
 	case !ok:
 		return nil, bad("unknown command")
+	case c.states&s.state != 0 && !s.numbersAllowed(name):
+		return c, errUIDRequired
 	case c.states&s.state != 0:
 		return c, nil
 	case s.state == notAuthenticated:
