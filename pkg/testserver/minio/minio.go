@@ -23,6 +23,9 @@ const source = "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c"
 // KMSKey is the name of the key that SSE-KMS can be asked for.
 const KMSKey = "test-key"
 
+// Domain is what follows the bucket's name in the host of a request in virtual-hosted style. No name server knows it.
+const Domain = "s3.yubin.test"
+
 // kmsSecret are 32 octets that protect nothing.
 const kmsSecret = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=" //nolint:gosec // of a test server
 
@@ -75,7 +78,7 @@ func start(tb testing.TB, s *Server, scheme string, transport http.RoundTripper)
 		},
 		Env: []string{
 			"HOME=" + s.dir, "MINIO_ROOT_USER=" + s.AccessKey, "MINIO_ROOT_PASSWORD=" + s.SecretKey, "MINIO_BROWSER=off", "MINIO_UPDATE=off",
-			"MINIO_CALLHOME_ENABLE=off", "MINIO_KMS_SECRET_KEY=" + KMSKey + ":" + kmsSecret,
+			"MINIO_DOMAIN=" + Domain, "MINIO_CALLHOME_ENABLE=off", "MINIO_KMS_SECRET_KEY=" + KMSKey + ":" + kmsSecret,
 		},
 		Ready: func(ctx context.Context, addr string) bool {
 			// What Kubernetes would ask.

@@ -47,9 +47,13 @@ func (c *Config) transport() (*http.Transport, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load certificate authorities: %w", err)
 	}
+	dial := c.dial
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: min(c.timeout, 10*time.Second), KeepAlive: 15 * time.Second}).DialContext
+	}
 	return &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
-		DialContext:         (&net.Dialer{Timeout: min(c.timeout, 10*time.Second), KeepAlive: 15 * time.Second}).DialContext,
+		DialContext:         dial,
 		TLSHandshakeTimeout: min(c.timeout, 10*time.Second),
 		// All connections may stay open between requests: a busy replica opens none.
 		MaxConnsPerHost: c.connections, MaxIdleConns: c.connections, MaxIdleConnsPerHost: c.connections,

@@ -1,9 +1,11 @@
 package s3
 
 import (
+	"context"
 	"crypto/x509"
 	"encoding/base64"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"regexp"
@@ -30,6 +32,8 @@ type Config struct {
 	timeout                                      time.Duration
 	attempts, connections                        int
 	partSize                                     config.Size
+
+	dial func(ctx context.Context, network, addr string) (net.Conn, error) // nil: to where the names lead
 }
 
 // Limits of a part (Amazon S3 User Guide, "Amazon S3 multipart upload limits"): the least of all but the last one, and what one PUT may take

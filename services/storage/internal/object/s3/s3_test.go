@@ -1,7 +1,10 @@
 package s3
 
 import (
+	"context"
+	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -32,10 +35,15 @@ func configure(t testing.TB, args ...string) Config {
 
 func open(t testing.TB, endpoint, bucket, access, secret string, args ...string) *Store {
 	t.Helper()
-	s, err := New(configure(t, append([]string{
+	return openWith(t, configure(t, append([]string{
 		"--storage-s3-endpoint=" + endpoint, "--storage-s3-bucket=" + bucket, "--storage-s3-access-key=" + access,
 		"--storage-s3-secret-key-file=" + write(t, secret),
-	}, args...)...), logger(t), prometheus.NewRegistry())
+	}, args...)...))
+}
+
+func openWith(t testing.TB, cfg Config) *Store {
+	t.Helper()
+	s, err := New(cfg, logger(t), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,6 +68,27 @@ func TestMinIO(t *testing.T) {
 	server := minio.Start(t)
 	objecttest.Run(t, func(t *testing.T) object.Store {
 		return open(t, server.Endpoint, server.Bucket(t), server.AccessKey, server.SecretKey)
+	})
+}
+
+// TestVirtualHostedStyle has the bucket's name in the host of each request, which no name server of the test's leads to.
+func TestVirtualHostedStyle(t *testing.T) {
+	server := minio.Start(t)
+	objecttest.Run(t, func(t *testing.T) object.Store {
+		_, port, err := net.SplitHostPort(server.Addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bucket := server.Bucket(t)
+		cfg := configure(t, "--storage-s3-endpoint=http://"+net.JoinHostPort(minio.Domain, port), "--storage-s3-addressing=virtual", "--storage-s3-bucket="+bucket,
+			"--storage-s3-access-key="+server.AccessKey, "--storage-s3-secret-key-file="+write(t, server.SecretKey))
+		cfg.dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if want := net.JoinHostPort(bucket+"."+minio.Domain, port); addr != want {
+				return nil, fmt.Errorf("a connection to %s, not to %s", addr, want)
+			}
+			return (&net.Dialer{}).DialContext(ctx, network, server.Addr)
+		}
+		return openWith(t, cfg)
 	})
 }
 
