@@ -49,8 +49,12 @@ func runCopy(ctx context.Context, s *session, uid bool) (reply, error) {
 	}
 	call, cancel := s.bulk(ctx)
 	defer cancel()
-	answer, err := s.Storage.Copy(call, &storagev1.CopyRequest{
-		AccountId: s.accountID(), MailboxId: s.box.id, Uids: s.box.uidRanges(spans), ToMailbox: target,
+	var answer *storagev1.CopyResponse
+	err = s.working(func() (err error) {
+		answer, err = s.Storage.Copy(call, &storagev1.CopyRequest{
+			AccountId: s.accountID(), MailboxId: s.box.id, Uids: s.box.uidRanges(spans), ToMailbox: target,
+		})
+		return err
 	})
 	if err != nil {
 		return reply{}, tryCreate(err)
@@ -80,8 +84,11 @@ func (s *session) move(ctx context.Context, spans []span, target string) error {
 	defer cancel()
 	var answer *storagev1.MoveResponse
 	err := s.box.view.Change(func() (outcome view.Outcome, err error) {
-		answer, err = s.Storage.Move(call, &storagev1.MoveRequest{
-			AccountId: s.accountID(), MailboxId: s.box.id, Uids: s.box.uidRanges(spans), ToMailbox: target,
+		err = s.working(func() (err error) {
+			answer, err = s.Storage.Move(call, &storagev1.MoveRequest{
+				AccountId: s.accountID(), MailboxId: s.box.id, Uids: s.box.uidRanges(spans), ToMailbox: target,
+			})
+			return err
 		})
 		outcome = view.Outcome{Previous: answer.GetPreviousModseq(), ModSeq: answer.GetHighestModseq()}
 		for _, r := range rangesOf(answer.GetMapping().GetSource()) {

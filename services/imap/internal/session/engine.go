@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"log/slog"
@@ -28,6 +29,8 @@ type Limits struct {
 	LoginTimeout, Idle, Command, Stall, Write time.Duration
 	// RPC bounds one call to another service; Bulk one that searches or changes many messages.
 	RPC, Bulk time.Duration
+	// Progress is how often a client that waits for one command hears of its progress; 0: every 10 seconds.
+	Progress time.Duration
 	// MessageSize is the largest message that APPEND takes, in octets (RFC 7889 APPENDLIMIT).
 	MessageSize int64
 	// AccountSessions is how many sessions one account may have on this gateway.
@@ -71,6 +74,7 @@ type Engine struct {
 
 // New makes an engine.
 func New(opts Options) *Engine {
+	opts.Limits.Progress = cmp.Or(opts.Limits.Progress, progressInterval)
 	return &Engine{
 		Options:  opts,
 		grammar:  newGrammar(),

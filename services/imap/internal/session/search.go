@@ -168,7 +168,11 @@ func (s *session) search(ctx context.Context, key wire.SearchKey) ([]*storagev1.
 	}
 	ctx, cancel := s.bulk(ctx)
 	defer cancel()
-	answer, err := s.Storage.Search(ctx, &storagev1.SearchRequest{AccountId: s.accountID(), MailboxId: s.box.id, Criteria: criteria})
+	var answer *storagev1.SearchResponse
+	err = s.working(func() (err error) {
+		answer, err = s.Storage.Search(ctx, &storagev1.SearchRequest{AccountId: s.accountID(), MailboxId: s.box.id, Criteria: criteria})
+		return err
+	})
 	return answer.GetUids(), err
 }
 

@@ -89,6 +89,7 @@ func (s *session) learn(ctx context.Context, uids []*storagev1.UidRange, wanted 
 	ctx, cancel := s.bulk(ctx)
 	defer cancel()
 	rest := list
+	progress := s.progress(total)
 	for batch := range batches(spans, fetchBatch) {
 		some := rest[:count(batch)]
 		rest = rest[len(some):]
@@ -99,6 +100,7 @@ func (s *session) learn(ctx context.Context, uids []*storagev1.UidRange, wanted 
 		if err != nil {
 			return nil, err
 		}
+		progress.at(total - len(rest))
 	}
 	return list, nil
 }

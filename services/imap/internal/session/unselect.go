@@ -75,7 +75,10 @@ func (s *session) expunge(ctx context.Context, uids []*storagev1.UidRange) (repl
 	defer cancel()
 	var answer *storagev1.ExpungeResponse
 	err := s.box.view.Change(func() (outcome view.Outcome, err error) {
-		answer, err = s.Storage.Expunge(call, &storagev1.ExpungeRequest{AccountId: s.accountID(), MailboxId: s.box.id, Uids: uids})
+		err = s.working(func() (err error) {
+			answer, err = s.Storage.Expunge(call, &storagev1.ExpungeRequest{AccountId: s.accountID(), MailboxId: s.box.id, Uids: uids})
+			return err
+		})
 		return view.Outcome{Previous: answer.GetPreviousModseq(), ModSeq: answer.GetHighestModseq(), Vanished: answer.GetExpunged()}, err
 	})
 	if err != nil {

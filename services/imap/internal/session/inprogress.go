@@ -1,0 +1,71 @@
+package session
+
+import (
+	"fmt"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/yubin-mail/yubin/services/imap/internal/wire"
+)
+
+// INPROGRESS: RFC 9585. A client that waits for long hears that its command is being worked on, and how far it is if that is known.
+func init() {
+	register(extension{capabilities: []capability{{name: "INPROGRESS", when: whenLoggedIn}}})
+}
+
+// progressInterval is how often a client hears of progress if Limits.Progress is 0. RFC 9585 section 3 recommends 10 to 15 seconds.
+const progressInterval = 10 * time.Second
+
+// working makes a call that may take long, and tells the client meanwhile that it is being made.
+func (s *session) working(call func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		defer func() {
+			if p := recover(); p != nil { // as in guarded
+				s.Log.Error("call panicked", "session", s.id, "panic", p, "stack", string(debug.Stack()))
+				done <- fmt.Errorf("panic: %v", p)
+			}
+		}()
+		done <- call()
+	}()
+	ticker := time.NewTicker(s.Limits.Progress)
+	defer ticker.Stop()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-ticker.C:
+			s.sendProgress(" NIL NIL")
+		}
+	}
+}
+
+// sendProgress tells of the command that runs. A connection that is broken shows when its answer is sent.
+func (s *session) sendProgress(state string) {
+	code := "INPROGRESS"
+	if !strings.Contains(s.tag, "]") { // it would end the code for clients that do not parse it
+		code += ` ("` + s.tag + `"` + state + ")"
+	}
+	s.enc.Untagged(wire.StatusOK, code, "still working")
+	_ = s.enc.Flush()
+}
+
+// progress tells of work that goes on step by step.
+type progress struct {
+	*session
+	total int
+	next  time.Time
+}
+
+func (s *session) progress(total int) *progress {
+	return &progress{s, total, s.Now().Add(s.Limits.Progress)}
+}
+
+// at tells how much is done, if it is time.
+func (p *progress) at(done int) {
+	if now := p.Now(); !now.Before(p.next) {
+		p.next = now.Add(p.Limits.Progress)
+		p.sendProgress(fmt.Sprintf(" %d %d", done, p.total))
+	}
+}
