@@ -178,7 +178,22 @@ func (r *release) settled() {
 	for _, workload := range strings.Fields(r.kubectl("get", "deployments,statefulsets", "-o", "name")) {
 		r.kubectl("rollout", "status", workload, "--timeout="+patience.String())
 	}
+	r.drained()
 	r.kubectl("wait", "--for=condition=complete", "job", "-l", "app.kubernetes.io/component=accounts", "--timeout="+patience.String())
+}
+
+// drained waits until no pod is about to end: a rollout is over before the pods that it replaced have let their sessions go.
+func (r *release) drained() {
+	r.t.Helper()
+	for end := time.Now().Add(patience); ; time.Sleep(200 * time.Millisecond) {
+		leaving := strings.Fields(r.kubectl("get", "pods", "-l", "app.kubernetes.io/instance=yubin", "-o", "jsonpath={.items[?(@.metadata.deletionTimestamp)].metadata.name}"))
+		if len(leaving) == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			r.t.Fatalf("pods do not end: %v", leaving)
+		}
+	}
 }
 
 // generations tell which workloads were changed.

@@ -131,6 +131,7 @@ func (r *release) restartsIMAP(t *testing.T) {
 	i := r.startIdlers(t, sessions)
 	r.restart("imap")
 	i.wait(t, sessions)
+	i.stop()
 	times, over := i.left(t)
 	if times < sessions {
 		t.Errorf("%d sessions were asked to leave, not %d", times, sessions)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/yubin-mail/yubin/pkg/config"
 	"github.com/yubin-mail/yubin/pkg/sqldb"
+	"github.com/yubin-mail/yubin/services/storage/internal/capacity"
 	"github.com/yubin-mail/yubin/services/storage/internal/feed"
 	"github.com/yubin-mail/yubin/services/storage/internal/object/s3"
 )
@@ -37,6 +38,7 @@ type Config struct {
 	groupWait        time.Duration
 	minFree          config.Size
 	s3               s3.Config
+	quotaPatience    time.Duration
 	upkeep           upkeepConfig
 	catalog          catalogConfig
 	feed             feed.Config
@@ -59,6 +61,8 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 	config.SizeVar(fs, &c.readCacheDisk, "storage-read-cache-disk", 10*config.GB, "disk space of --storage-read-cache-dir")
 	config.SizeVar(fs, &c.largeBody, "storage-large-body", config.MiB, "size above which a body becomes an object of its own")
 	fs.DurationVar(&c.groupWait, "storage-group-wait", 2*time.Millisecond, "how long a group of deliveries waits for more under load; a lone one does not wait")
+	fs.DurationVar(&c.quotaPatience, "storage-quota-patience", 0, "how long a write is tried again while quota is away, as while its only replica is replaced, "+
+		"beyond the tries that are always made; less than 1m")
 	c.s3.Flags(fs)
 	c.upkeep.flags(fs)
 	c.catalog.flags(fs)
@@ -68,6 +72,9 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 // Validate tells all that is wrong.
 func (c *Config) Validate() []error {
 	errs := slices.Concat(c.database.Validate(), c.feed.Validate())
+	if c.quotaPatience < 0 || c.quotaPatience >= capacity.HoldTime {
+		errs = append(errs, config.Errorf("storage-quota-patience", "%v: must be less than %v", c.quotaPatience, capacity.HoldTime))
+	}
 	errs = append(errs, c.s3.Validate()...)
 	errs = append(errs, c.upkeep.validate()...)
 	errs = append(errs, c.catalog.validate()...)

@@ -149,6 +149,7 @@ func (s *Server) assemble(ctx context.Context, cfg Config, deps Deps) error {
 		return err
 	}
 	s.capacity = capacity.New(deps.Quota, deps.Log)
+	s.capacity.Patience = cfg.quotaPatience
 	s.writer = delivery.New(delivery.Config{
 		MaxMessageSize: int64(cfg.maxMessageSize), Wait: cmp.Or(cfg.groupWait, -1), Remote: s.bucket != nil,
 	}, delivery.Deps{

@@ -21,8 +21,9 @@ const (
 	// reserveTimeout bounds one call of Reserve, releaseTimeout of Release; what is not released expires in quota.
 	reserveTimeout = 5 * time.Second
 	releaseTimeout = 5 * time.Second
-	// reserveTries is how often a call of Reserve is made: a reservation id makes it idempotent.
+	// reserveTries is how often a call of Reserve is made at least: a reservation id makes it idempotent.
 	reserveTries = 2
+	reservePause = 50 * time.Millisecond
 )
 
 // HoldTime is how long after its reservation a write may still commit. It must be well under the time after which quota
@@ -40,6 +41,10 @@ var ErrOverQuota = fault.New(codes.ResourceExhausted, rpcv1.Reason_REASON_OVER_Q
 
 // Reserver talks to the quota service.
 type Reserver struct {
+	// Patience is how long reservations are tried again while quota cannot be reached or does not answer, beyond the tries that are
+	// always made. Set it before the first call.
+	Patience time.Duration
+
 	client   quotav1.QuotaServiceClient
 	log      *slog.Logger
 	releases sync.WaitGroup
@@ -77,8 +82,10 @@ func (r *Reserver) Reserve(ctx context.Context, reservations []*quotav1.Reservat
 func (r *Reserver) reserveSome(ctx context.Context, reservations []*quotav1.Reservation) ([]bool, error) {
 	var response *quotav1.ReserveResponse
 	var err error
-	for range reserveTries {
-		if response, err = r.reserve(ctx, reservations); err == nil || !rpc.Transient(err) || ctx.Err() != nil {
+	begin := time.Now()
+	for tries := 1; ; tries++ {
+		response, err = r.reserve(ctx, reservations)
+		if !r.again(ctx, err, tries, time.Since(begin)) {
 			break
 		}
 	}
@@ -101,6 +108,26 @@ func (r *Reserver) reserveSome(ctx context.Context, reservations []*quotav1.Rese
 		granted[i] = result.GetGranted()
 	}
 	return granted, nil
+}
+
+// again tells whether a call is made once more, and pauses before that where it may be many times.
+func (r *Reserver) again(ctx context.Context, err error, tries int, since time.Duration) bool {
+	if err == nil || ctx.Err() != nil {
+		return false
+	}
+	lost := rpc.Transient(err)
+	if lost && tries < reserveTries {
+		return true
+	}
+	if since >= r.Patience || !lost && fault.Code(err) != codes.DeadlineExceeded {
+		return false
+	}
+	select {
+	case <-time.After(reservePause):
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // ReserveOne asks for a single reservation. Errors: OVER_QUOTA, UNAVAILABLE.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -91,5 +92,31 @@ func TestReserveOneTellsThatItDoesNotFit(t *testing.T) {
 	}
 	if err := r.ReserveOne(t.Context(), "bob", "exempt", 1000, 1, true); err != nil {
 		t.Error(err)
+	}
+}
+
+// absent does not answer the first calls, in either way.
+type absent struct {
+	quotav1.QuotaServiceClient
+	calls int
+}
+
+func (a *absent) Reserve(ctx context.Context, r *quotav1.ReserveRequest, opts ...grpc.CallOption) (*quotav1.ReserveResponse, error) {
+	switch a.calls++; a.calls {
+	case 1, 2, 4:
+		return nil, status.Error(codes.Unavailable, "nobody is there")
+	case 3, 5:
+		return nil, status.FromContextError(context.DeadlineExceeded).Err()
+	}
+	return a.QuotaServiceClient.Reserve(ctx, r, opts...)
+}
+
+func TestReserveWaitsForQuotaToComeBack(t *testing.T) {
+	ledger := quotatest.New()
+	ledger.SetLimit("bob", 100, -1)
+	r := New(&absent{QuotaServiceClient: ledger.Client()}, slog.New(slog.DiscardHandler))
+	r.Patience = time.Minute
+	if granted, err := r.Reserve(t.Context(), reservations(1)); err != nil || !granted[0] {
+		t.Errorf("got %v, %v", granted, err)
 	}
 }
