@@ -3,6 +3,7 @@ module github.com/yubin-mail/yubin/tests
 go 1.26.0
 
 require (
+	github.com/google/pprof v0.0.0-20250317173921-a4b03ec1a45e
 	github.com/minio/minio-go/v7 v7.4.1
 	github.com/yubin-mail/yubin/pkg v0.0.0
 	github.com/yubin-mail/yubin/proto v0.0.0
@@ -19,8 +20,6 @@ require (
 	github.com/golang/protobuf v1.5.4 // indirect
 	github.com/google/go-tpm v0.9.8 // indirect
 	github.com/google/uuid v1.6.0 // indirect
-	github.com/grpc-ecosystem/go-grpc-middleware/providers/prometheus v1.1.1 // indirect
-	github.com/grpc-ecosystem/go-grpc-middleware/v2 v2.3.4 // indirect
 	github.com/grpc-ecosystem/grpc-gateway/v2 v2.30.0 // indirect
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"time"
 
-	grpcprom "github.com/grpc-ecosystem/go-grpc-middleware/providers/prometheus"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
@@ -18,7 +17,6 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/yubin-mail/yubin/pkg/fault"
-	"github.com/yubin-mail/yubin/pkg/telemetry"
 	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 )
 
@@ -68,16 +66,15 @@ func Dial(target string, opts DialOptions) (*grpc.ClientConn, error) {
 	wait := waiter{cmp.Or(opts.Wait, DefaultWait)}
 	timeout := cmp.Or(opts.Timeout, DefaultTimeout) + wait.longest - DefaultWait
 	hedger := newHedger(hedgeAfter, opts.Registerer)
-	metrics := telemetry.Register(opts.Registerer, grpcprom.NewClientMetrics(grpcprom.WithClientHandlingTimeHistogram(handlingTime)))
-	exemplars := grpcprom.WithExemplarFromContext(telemetry.Exemplar)
+	metrics := newSideMetrics(opts.Registerer, "client")
 	options = append(options,
 		grpc.WithTransportCredentials(credentials.NewTLS(opts.TLS)),
 		grpc.WithDefaultServiceConfig(config),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: clientKeepalive, Timeout: clientTimeout, PermitWithoutStream: true}),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: 5 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxMessageSize), grpc.MaxCallSendMsgSize(MaxMessageSize)),
-		grpc.WithChainUnaryInterceptor(metrics.UnaryClientInterceptor(exemplars), tellUnary, deadline(timeout), wait.unary, hedger.unary),
-		grpc.WithChainStreamInterceptor(metrics.StreamClientInterceptor(exemplars), tellStream, wait.stream, hedger.stream),
+		grpc.WithChainUnaryInterceptor(metrics.unaryClient, tellUnary, deadline(timeout), wait.unary, hedger.unary),
+		grpc.WithChainStreamInterceptor(metrics.streamClient, tellStream, wait.stream, hedger.stream),
 	)
 	conn, err := grpc.NewClient(target, options...)
 	if err != nil {

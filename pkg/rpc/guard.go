@@ -6,8 +6,8 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"strings"
+	"time"
 
-	grpcprom "github.com/grpc-ecosystem/go-grpc-middleware/providers/prometheus"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -15,19 +15,12 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/yubin-mail/yubin/pkg/fault"
-	"github.com/yubin-mail/yubin/pkg/telemetry"
 )
-
-// handlingTime has buckets for calls that take from half a millisecond to as long as a client waits.
-func handlingTime(opts *prometheus.HistogramOpts) {
-	opts.Buckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 15, 60}
-	*opts = telemetry.Native(*opts)
-}
 
 // guard holds the interceptors that both transports run around every handler.
 type guard struct {
 	log      *slog.Logger
-	metrics  *grpcprom.ServerMetrics
+	metrics  *sideMetrics
 	identify func(context.Context) string
 	trace    tracing
 	audit    *slog.Logger    // may be nil
@@ -35,10 +28,9 @@ type guard struct {
 }
 
 func newGuard(log *slog.Logger, reg prometheus.Registerer, identify func(context.Context) string, trace tracing) *guard {
-	metrics := grpcprom.NewServerMetrics(grpcprom.WithServerHandlingTimeHistogram(handlingTime))
 	return &guard{
 		log:      log,
-		metrics:  telemetry.Register(reg, metrics),
+		metrics:  newSideMetrics(reg, "server"),
 		identify: identify,
 		trace:    trace,
 		stopping: context.Background(),
@@ -46,52 +38,56 @@ func newGuard(log *slog.Logger, reg prometheus.Registerer, identify func(context
 }
 
 func (g *guard) unary() grpc.UnaryServerInterceptor {
-	measure := g.metrics.UnaryServerInterceptor(grpcprom.WithExemplarFromContext(telemetry.Exemplar))
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
 		ctx, span := g.trace(ctx, info.FullMethod)
-		defer func() { span.End(err) }()
-		return measure(ctx, req, info, func(ctx context.Context, req any) (resp any, err error) {
-			defer func() { err = g.outcome(ctx, info.FullMethod, recover(), err) }()
-			ctx, err = g.authorise(ctx, info.FullMethod)
-			if err != nil {
-				return nil, err
+		m, begun := g.metrics.methods.Get(info.FullMethod), time.Now()
+		m.started.Inc()
+		m.received.Inc()
+		defer func() {
+			if err = g.outcome(ctx, info.FullMethod, recover(), err); err == nil {
+				m.sent.Inc()
 			}
-			resp, err = handler(ctx, req)
-			g.note(ctx, info.FullMethod, req, err)
-			return resp, err
-		})
+			m.ended(ctx, begun, err)
+			span.End(err)
+		}()
+		allowed, err := g.authorise(ctx, info.FullMethod)
+		if err != nil {
+			return nil, err
+		}
+		resp, err = handler(allowed, req)
+		g.note(allowed, info.FullMethod, req, err)
+		return resp, err
 	}
 }
 
 func (g *guard) stream() grpc.StreamServerInterceptor {
-	measure := g.metrics.StreamServerInterceptor(grpcprom.WithExemplarFromContext(telemetry.Exemplar))
 	return func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
 		ctx, span := g.trace(ss.Context(), info.FullMethod)
-		defer func() { span.End(err) }()
-		if span.Traced() {
-			ss = &streamWithContext{ss, ctx}
-		}
-		return measure(srv, ss, info, func(srv any, ss grpc.ServerStream) (err error) {
-			defer func() { err = g.outcome(ss.Context(), info.FullMethod, recover(), err) }()
-			ctx, err := g.authorise(ss.Context(), info.FullMethod)
-			if err != nil {
-				return err
-			}
-			ctx, cancel := context.WithCancel(context.WithValue(ctx, stoppingKey{}, g.stopping.Done()))
-			defer cancel()
-			if service, _ := splitMethod(info.FullMethod); service == healthpb.Health_ServiceDesc.ServiceName {
-				// Every client watches the health all the time; that must not hold the server back.
-				defer context.AfterFunc(g.stopping, cancel)()
-			}
-			ss = &streamWithContext{ss, ctx}
-			if g.audit == nil || !describe(info.FullMethod).administers {
-				return handler(srv, ss)
-			}
-			noted := &listener{ServerStream: ss}
-			err = handler(srv, noted)
-			g.note(ctx, info.FullMethod, noted.request, err)
+		m, begun := g.metrics.methods.Get(info.FullMethod), time.Now()
+		m.started.Inc()
+		defer func() {
+			err = g.outcome(ctx, info.FullMethod, recover(), err)
+			m.ended(ctx, begun, err)
+			span.End(err)
+		}()
+		allowed, err := g.authorise(ctx, info.FullMethod)
+		if err != nil {
 			return err
-		})
+		}
+		lasting, cancel := context.WithCancel(context.WithValue(allowed, stoppingKey{}, g.stopping.Done()))
+		defer cancel()
+		if service, _ := splitMethod(info.FullMethod); service == healthpb.Health_ServiceDesc.ServiceName {
+			// Every client watches the health all the time; that must not hold the server back.
+			defer context.AfterFunc(g.stopping, cancel)()
+		}
+		ss = &streamWithContext{&measuredServerStream{ss, m}, lasting}
+		if g.audit == nil || !describe(info.FullMethod).administers {
+			return handler(srv, ss)
+		}
+		noted := &listener{ServerStream: ss}
+		err = handler(srv, noted)
+		g.note(lasting, info.FullMethod, noted.request, err)
+		return err
 	}
 }
 

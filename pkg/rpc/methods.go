@@ -19,6 +19,7 @@ type method struct {
 	// repeatable: option idempotency_level says that making the call twice does no more than once, even at the same time.
 	repeatable bool
 	unary      bool
+	kind       string // the label grpc_type of metrics
 	// administers: it is of an administrative service and changes something.
 	administers bool
 	// lasting: the stream is open as long as its client wants, and mostly does nothing.
@@ -47,6 +48,7 @@ func describe(fullMethod string) method {
 		return method{}
 	}
 	m := method{repeatable: repeatable(md), unary: !md.IsStreamingClient() && !md.IsStreamingServer()}
+	m.kind = kind(md.IsStreamingClient(), md.IsStreamingServer())
 	m.lasting = md.IsStreamingServer() && (md.IsStreamingClient() || !m.repeatable)
 	m.administers = strings.HasSuffix(service, "AdminService") && !readOnly(md)
 	if callers, ok := proto.GetExtension(md.Options(), rpcv1.E_Callers).(*rpcv1.Callers); ok {
@@ -59,6 +61,18 @@ func describe(fullMethod string) method {
 func repeatable(md protoreflect.MethodDescriptor) bool {
 	options, ok := md.Options().(*descriptorpb.MethodOptions)
 	return ok && options.GetIdempotencyLevel() != descriptorpb.MethodOptions_IDEMPOTENCY_UNKNOWN
+}
+
+func kind(streamingClient, streamingServer bool) string {
+	switch {
+	case streamingClient && streamingServer:
+		return "bidi_stream"
+	case streamingClient:
+		return "client_stream"
+	case streamingServer:
+		return "server_stream"
+	}
+	return "unary"
 }
 
 func readOnly(md protoreflect.MethodDescriptor) bool {

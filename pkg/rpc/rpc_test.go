@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -516,14 +515,60 @@ func TestNoIdentityWithoutTLS(t *testing.T) {
 	}
 }
 
+// gathered are the values of counters, and the counts of histograms, by series.
+func gathered(t *testing.T, reg *prometheus.Registry) map[string]float64 {
+	t.Helper()
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			var labels []string
+			for _, l := range m.GetLabel() {
+				labels = append(labels, l.GetName()+`="`+l.GetValue()+`"`)
+			}
+			name, value := f.GetName(), m.GetCounter().GetValue()
+			if h := m.GetHistogram(); h != nil {
+				name, value = name+"_count", float64(h.GetSampleCount())
+			}
+			out[name+"{"+strings.Join(labels, ",")+"}"] = value
+		}
+	}
+	return out
+}
+
 func TestMetrics(t *testing.T) {
 	eachTransport(t, func(t *testing.T, s *setup) {
 		client := quotav1.NewQuotaServiceClient(s.connect(t, "smtp"))
 		if _, err := client.Check(t.Context(), &quotav1.CheckRequest{AccountId: "a"}); err != nil {
 			t.Fatal(err)
 		}
-		if n, err := testutil.GatherAndCount(s.reg, "grpc_server_handling_seconds"); err != nil || n != 1 {
-			t.Errorf("%d histograms, %v", n, err)
+		for range 2 {
+			if _, err := client.Check(t.Context(), &quotav1.CheckRequest{AccountId: "a"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := quotav1.NewQuotaServiceClient(s.connect(t, "pop3")).Reserve(t.Context(), &quotav1.ReserveRequest{}); err == nil {
+			t.Fatal("pop3 may reserve")
+		}
+		of := func(method string) string {
+			return `grpc_method="` + method + `",grpc_service="yubin.quota.v1.QuotaService",grpc_type="unary"}`
+		}
+		for series, want := range map[string]float64{
+			`grpc_server_started_total{` + of("Check"):                                3,
+			`grpc_server_msg_received_total{` + of("Check"):                           3,
+			`grpc_server_msg_sent_total{` + of("Check"):                               3,
+			`grpc_server_handling_seconds_count{` + of("Check"):                       3,
+			`grpc_server_handled_total{grpc_code="OK",` + of("Check"):                 3,
+			`grpc_server_started_total{` + of("Reserve"):                              1,
+			`grpc_server_msg_sent_total{` + of("Reserve"):                             0,
+			`grpc_server_handled_total{grpc_code="PermissionDenied",` + of("Reserve"): 1,
+		} {
+			if got, ok := gathered(t, s.reg)[series]; !ok || got != want {
+				t.Errorf("%s is %v", series, got)
+			}
 		}
 	})
 }

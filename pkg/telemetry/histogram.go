@@ -2,7 +2,9 @@ package telemetry
 
 import (
 	"context"
+	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -60,29 +62,34 @@ func Exemplar(ctx context.Context) prometheus.Labels {
 }
 
 // Memo remembers what belongs to a key, such as the counter of a command and its result: looking up a metric by the values of its labels allocates,
-// and a look into a Memo does not. There must be few keys.
+// and a look into a Memo does not, nor does it wait. There must be few keys.
 type Memo[K comparable, V any] struct {
 	resolve func(K) V
-	mu      sync.RWMutex
-	known   map[K]V
+	known   atomic.Pointer[map[K]V] // replaced, never changed
+	mu      sync.Mutex              // held by who replaces it
 }
 
 // NewMemo makes a Memo of what resolve gives for a key.
 func NewMemo[K comparable, V any](resolve func(K) V) *Memo[K, V] {
-	return &Memo[K, V]{resolve: resolve, known: map[K]V{}}
+	m := &Memo[K, V]{resolve: resolve}
+	m.known.Store(&map[K]V{})
+	return m
 }
 
 // Get gives what belongs to a key.
 func (m *Memo[K, V]) Get(key K) V {
-	m.mu.RLock()
-	v, ok := m.known[key]
-	m.mu.RUnlock()
-	if ok {
+	if v, ok := (*m.known.Load())[key]; ok {
 		return v
 	}
-	v = m.resolve(key)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.known[key] = v
+	known := *m.known.Load()
+	if v, ok := known[key]; ok {
+		return v
+	}
+	v := m.resolve(key)
+	more := maps.Clone(known)
+	more[key] = v
+	m.known.Store(&more)
 	return v
 }

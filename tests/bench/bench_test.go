@@ -33,6 +33,7 @@ var comparisons = []struct {
 	{"idle", idle},
 	{"download", download},
 	{"login", login},
+	{"overhead", overhead},
 }
 
 // run is one run of a comparison, as a benchmark or as a test.
