@@ -23,6 +23,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/kubernetes/scheme"
 	sigsyaml "sigs.k8s.io/yaml"
+
+	"github.com/yubin-mail/yubin/tools/kube/internal/program"
 )
 
 const chart = "../../../charts/yubin"
@@ -42,7 +44,7 @@ func sets(t *testing.T) []string {
 	if len(files) < 5 {
 		t.Fatalf("only %d sets of values", len(files))
 	}
-	return append(files, chart+"/values.yaml", chart+"/values-production.yaml")
+	return append(files, chart+"/values.yaml", chart+"/values-production.yaml", program.Root+"/deploy/examples/values.yaml")
 }
 
 // render runs helm, which make builds.
