@@ -21,6 +21,7 @@ type Config struct {
 	MaxSessionsPerAccount int
 	MaxAuthFailures       int
 	MaxBadCommands        int
+	MessageLimit          int
 
 	LoginTimeout   time.Duration
 	IdleTimeout    time.Duration
@@ -47,6 +48,7 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 	fs.IntVar(&c.MaxSessionsPerAccount, "imap-max-sessions-per-account", 50, "sessions of one account on this gateway")
 	fs.IntVar(&c.MaxAuthFailures, "imap-max-auth-failures", 3, "failed logins after which a connection is closed")
 	fs.IntVar(&c.MaxBadCommands, "imap-max-bad-commands", 20, "malformed commands in a row after which a connection is closed")
+	fs.IntVar(&c.MessageLimit, "imap-message-limit", 0, "messages that one command takes, also told as MESSAGELIMIT; 0: any number")
 	fs.DurationVar(&c.LoginTimeout, "imap-login-timeout", 2*time.Minute, "how long a client may take to log in")
 	fs.DurationVar(&c.IdleTimeout, "imap-idle-timeout", 31*time.Minute, "how long a client may be silent, also in IDLE")
 	fs.DurationVar(&c.CommandTimeout, "imap-command-timeout", 5*time.Minute, "how long one command may take to arrive, the messages of APPEND not counted")
@@ -64,6 +66,9 @@ func (c *Config) Validate() []error {
 	errs = config.AtLeast(errs, "imap-max-sessions-per-account", c.MaxSessionsPerAccount, 1)
 	errs = config.AtLeast(errs, "imap-max-auth-failures", c.MaxAuthFailures, 1)
 	errs = config.AtLeast(errs, "imap-max-bad-commands", c.MaxBadCommands, 1)
+	if c.MessageLimit != 0 { // RFC 9738 section 3: at least 1,000
+		errs = config.AtLeast(errs, "imap-message-limit", c.MessageLimit, 1000)
+	}
 	errs = config.Positive(errs, "imap-login-timeout", c.LoginTimeout)
 	errs = config.Positive(errs, "imap-idle-timeout", c.IdleTimeout)
 	errs = config.Positive(errs, "imap-command-timeout", c.CommandTimeout)

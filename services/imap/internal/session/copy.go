@@ -44,6 +44,9 @@ func runCopy(ctx context.Context, s *session, uid bool) (reply, error) {
 	if err != nil || len(spans) == 0 {
 		return reply{}, err
 	}
+	if err := s.allowed(count(spans)); err != nil {
+		return reply{}, err
+	}
 	if count(spans) > maxCopy {
 		return reply{}, no("LIMIT", "at most "+itoa(maxCopy)+" messages are copied at once")
 	}
@@ -71,12 +74,14 @@ func runMove(ctx context.Context, s *session, uid bool) (reply, error) {
 	if s.box.readOnly {
 		return reply{}, errReadOnly
 	}
+	spans, limit := s.limited(spans)
 	for batch := range batches(spans, moveBatch) {
 		if err := s.move(ctx, batch, target); err != nil {
 			return reply{}, err
 		}
 	}
-	return s.settle(true, uid)
+	r, err := s.settle(true, uid)
+	return s.within(limit, r, err)
 }
 
 func (s *session) move(ctx context.Context, spans []span, target string) error {

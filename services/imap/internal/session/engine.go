@@ -35,6 +35,8 @@ type Limits struct {
 	MessageSize int64
 	// AccountSessions is how many sessions one account may have on this gateway.
 	AccountSessions int
+	// Messages is how many messages one command may take (RFC 9738), at least 1,000; 0: any number.
+	Messages int
 	// LoginFailures and BadCommands in a row end a session.
 	LoginFailures, BadCommands int
 }

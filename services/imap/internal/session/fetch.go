@@ -115,6 +115,7 @@ func runFetch(ctx context.Context, s *session, uid bool) (reply, error) {
 	if len(spans) == 0 {
 		return reply{}, nil
 	}
+	spans, code := s.limited(spans)
 	f := newFetcher(s, args.Items, uid)
 	if err := f.markSeen(ctx, spans); err != nil {
 		return reply{}, err
@@ -128,7 +129,7 @@ func runFetch(ctx context.Context, s *session, uid bool) (reply, error) {
 	case f.missing && !uid:
 		return reply{}, errExpungeIssued
 	}
-	return reply{}, nil
+	return reply{code: code}, nil
 }
 
 // fetchAsked does what a FETCH asks for by being sent, and refuses modifiers that do not go together.

@@ -42,12 +42,13 @@ func runSearch(ctx context.Context, s *session, uid bool) (reply, error) {
 		}
 		return reply{}, err
 	}
+	uids, limit := s.limitedUIDs(uids)
 	found := s.box.numbers(uids, uid)
 	if save {
 		s.box.saved = s.box.savedResult(s.box.numbers(uids, true), args.Return)
 	}
 	if save && len(args.Return) == 1 {
-		return reply{}, nil // nothing but to save was asked for (RFC 9051 section 6.4.4.1)
+		return reply{code: limit}, nil // nothing but to save was asked for (RFC 9051 section 6.4.4.1)
 	}
 	var highest uint64
 	if modseq {
@@ -55,7 +56,7 @@ func runSearch(ctx context.Context, s *session, uid bool) (reply, error) {
 	}
 	if args.Extended || s.rev2 {
 		s.sendESearch(args, found, highest, uid)
-		return reply{}, nil
+		return reply{code: limit}, nil
 	}
 	s.enc.Star().Raw("SEARCH")
 	for n := range numbersIn(found) {
@@ -65,7 +66,7 @@ func runSearch(ctx context.Context, s *session, uid bool) (reply, error) {
 		s.enc.Raw(" (MODSEQ ").Num(highest).Close() // RFC 7162 section 3.1.5
 	}
 	s.enc.CRLF()
-	return reply{}, nil
+	return reply{code: limit}, nil
 }
 
 // uses tells whether a search has a key of an extension.

@@ -74,6 +74,9 @@ const (
 func (s *session) learn(ctx context.Context, uids []*storagev1.UidRange, wanted facts, each func(*sortable, *storagev1.Message)) ([]*sortable, error) {
 	spans := s.box.known(uids)
 	total := count(spans)
+	if err := s.allowed(total); err != nil {
+		return nil, err
+	}
 	if wanted != 0 && total > maxSorted {
 		return nil, no("LIMIT", "more than "+itoa(maxSorted)+" messages cannot be sorted so")
 	}

@@ -54,6 +54,7 @@ func runStore(ctx context.Context, s *session, uid bool) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	spans, limit := s.limited(spans)
 	there := 0
 	var modified []*storagev1.UidRange
 	err = s.storeFlags(ctx, spans, change, func(before *view.Snapshot, answer *storagev1.StoreFlagsResponse) {
@@ -81,7 +82,8 @@ func runStore(ctx context.Context, s *session, uid bool) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return s.stored(modified, uid, !uid && there < count(spans))
+	r, err := s.stored(modified, uid, !uid && there < count(spans))
+	return s.within(limit, r, err)
 }
 
 // stored ends a STORE. modified has failed UNCHANGEDSINCE; missing: some messages are gone.

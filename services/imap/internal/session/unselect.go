@@ -61,7 +61,9 @@ func runUIDExpunge(ctx context.Context, s *session) (reply, error) {
 	if err != nil || len(spans) == 0 {
 		return reply{}, err
 	}
-	return s.expunge(ctx, s.box.uidRanges(spans))
+	spans, limit := s.limited(spans)
+	r, err := s.expunge(ctx, s.box.uidRanges(spans))
+	return s.within(limit, r, err)
 }
 
 var errReadOnly = no("CANNOT", "the mailbox is selected read-only")
