@@ -19,6 +19,9 @@ import (
 // sent is the mailbox into which load appends.
 const sent = "Load"
 
+// pause leaves the machine some time for the cluster that it runs.
+const pause = 20 * time.Millisecond
+
 // load is what users and other servers do all the time: mail comes in for alice and bob, alice's program keeps copies by IMAP, and bob's fetches
 // and removes by POP3. Whatever is not acknowledged is tried again as another mail, so that one that was stored without an answer shows, too.
 type load struct {
@@ -54,6 +57,7 @@ func (r *release) startLoad(t *testing.T) *load {
 					return
 				default:
 					step()
+					time.Sleep(pause)
 				}
 			}
 		})
@@ -126,6 +130,7 @@ func (l *load) keep(addr string, done <-chan struct{}) {
 			l.note("IMAP", err)
 			return
 		}
+		time.Sleep(pause)
 	}
 }
 
