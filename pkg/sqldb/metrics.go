@@ -53,6 +53,7 @@ func newMetrics(reg prometheus.Registerer, service string) metrics {
 		failures: counter("sql_failures_total", "Transactions that the database failed for good, by class and by reason: conflict, connection, canceled or other.", "class", "reason"),
 	}
 	m.classes = telemetry.NewMemo(func(class string) *classMetrics {
+		m.failures.WithLabelValues(class, failedConnection) // 0 from the start, so that the first failure is a change
 		return &classMetrics{
 			seconds: m.seconds.WithLabelValues(class), wait: m.wait.WithLabelValues(class), trips: m.trips.WithLabelValues(class),
 			conflictRetries: m.retries.WithLabelValues(class, failedConflict), connectRetries: m.retries.WithLabelValues(class, failedConnection),

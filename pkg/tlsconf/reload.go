@@ -58,6 +58,7 @@ func newReloader[T any](opts Options, read func() (T, error), files ...string) (
 	r.reloads = telemetry.Register(opts.Registerer, prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "yubin_tls_reloads_total", Help: "Changed certificate files read again, by result.",
 	}, []string{"result"}))
+	telemetry.Zero(r.reloads, "ok", "error")
 	stamps, err := r.stat()
 	if err != nil {
 		return nil, err

@@ -21,10 +21,10 @@ import (
 var errGone = fault.New(codes.NotFound, rpcv1.Reason_REASON_NOT_FOUND, "the message is gone")
 
 func newBodyErrors(reg prometheus.Registerer) *prometheus.CounterVec {
-	return telemetry.Register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
+	return telemetry.Zero(telemetry.Register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "yubin_storage_body_errors_total",
 		Help: "Reads of bodies that failed, by reason: missing, corrupt, or unavailable, which may pass.",
-	}, []string{"reason"}))
+	}, []string{"reason"})), "missing", "corrupt", "unavailable")
 }
 
 // maxMoves is how often a read follows a body to another place.

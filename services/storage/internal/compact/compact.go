@@ -87,10 +87,10 @@ func New(cfg Config) *Compactor {
 	}
 	return &Compactor{
 		Config: cfg, limit: rate.NewLimiter(rate.Limit(cfg.Rate), step),
-		packs: telemetry.Register(cfg.Registerer, prometheus.NewCounterVec(prometheus.CounterOpts{
+		packs: telemetry.Zero(telemetry.Register(cfg.Registerer, prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "yubin_storage_compaction_packs_total",
 			Help: "Packs that were compacted, by why: dead or small; and those that had only their shares corrected: shared.",
-		}, []string{"reason"})),
+		}, []string{"reason"})), "dead", "small", "shared"),
 		bytes:   counter("yubin_storage_compaction_bytes_total", "Octets of frames that were copied into new packs."),
 		frames:  counter("yubin_storage_compaction_frames_total", "Frames that were copied into new packs."),
 		damaged: counter("yubin_storage_compaction_damaged_frames_total", "Frames found that cannot be read; they stay where they are."),

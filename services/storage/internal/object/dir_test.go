@@ -67,10 +67,25 @@ yubin_storage_object_bytes_total{op="put"} 10
 yubin_storage_object_bytes_total{op="range"} 3
 # HELP yubin_storage_object_operations_total Operations on the object store by operation and result; a range is a get of a part.
 # TYPE yubin_storage_object_operations_total counter
+yubin_storage_object_operations_total{op="delete",result="error"} 0
+yubin_storage_object_operations_total{op="delete",result="full"} 0
+yubin_storage_object_operations_total{op="delete",result="ok"} 0
+yubin_storage_object_operations_total{op="get",result="error"} 0
+yubin_storage_object_operations_total{op="get",result="full"} 0
+yubin_storage_object_operations_total{op="get",result="ok"} 0
+yubin_storage_object_operations_total{op="list",result="error"} 0
+yubin_storage_object_operations_total{op="list",result="full"} 0
+yubin_storage_object_operations_total{op="list",result="ok"} 0
 yubin_storage_object_operations_total{op="put",result="error"} 1
+yubin_storage_object_operations_total{op="put",result="full"} 0
 yubin_storage_object_operations_total{op="put",result="ok"} 1
+yubin_storage_object_operations_total{op="range",result="error"} 0
+yubin_storage_object_operations_total{op="range",result="full"} 0
 yubin_storage_object_operations_total{op="range",result="ok"} 1
+yubin_storage_object_operations_total{op="stat",result="error"} 0
+yubin_storage_object_operations_total{op="stat",result="full"} 0
 yubin_storage_object_operations_total{op="stat",result="not_found"} 1
+yubin_storage_object_operations_total{op="stat",result="ok"} 0
 `
 	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "yubin_storage_object_bytes_total", "yubin_storage_object_operations_total"); err != nil {
 		t.Error(err)

@@ -29,6 +29,9 @@ func Instrument(s Store, reg prometheus.Registerer) Store {
 		Help: "Octets read from and written to the object store.",
 	}, []string{"op"}))
 	still := func(name string) *operation {
+		for _, result := range []string{"ok", "error", "full"} {
+			operations.WithLabelValues(name, result)
+		}
 		return &operation{
 			name: name, duration: duration.WithLabelValues(name),
 			results: telemetry.NewMemo(func(result string) prometheus.Counter { return operations.WithLabelValues(name, result) }),

@@ -18,7 +18,7 @@ type metrics struct {
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
-	return &metrics{
+	m := &metrics{
 		requests: telemetry.Register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "yubin_storage_s3_requests_total",
 			Help: "Requests to the S3 service by operation and result; rejected are those that were not made because it is dead.",
@@ -41,6 +41,12 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "Multipart uploads that nobody finished and that were removed.",
 		})),
 	}
+	for _, operation := range []string{"put", "get"} {
+		for _, result := range []string{"ok", "throttled", "unavailable", "rejected", "error"} {
+			m.requests.WithLabelValues(operation, result)
+		}
+	}
+	return m
 }
 
 func result(err error) string {
