@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -39,7 +40,7 @@ var users = map[string]func(s *harness.System, tb testing.TB, n int) error{
 // accounts that the users need; full has a limit of limitOfFull.
 var accounts = []string{"alice", "bob", "carol", "full", "victim"}
 
-const limitOfFull = "40kB"
+const limitOfFull = "36kB"
 
 // load has all users at work on a system until ctx ends. What fails is counted; the returned function tells what never worked.
 func load(ctx context.Context, tb testing.TB, s *harness.System) (wait func() error) {
@@ -81,6 +82,9 @@ func load(ctx context.Context, tb testing.TB, s *harness.System) (wait func() er
 	}
 }
 
+// large is the size of the largest messages.
+const large = 1_200_000
+
 // refused turns the refusal that a user has to meet into success.
 func refused(err error, want ...string) error {
 	if err == nil {
@@ -97,8 +101,8 @@ func refused(err error, want ...string) error {
 func message(n int) []byte {
 	size := 400
 	switch {
-	case n%50 == 49:
-		size = 1_200_000
+	case n%20 == 18: // of more than a cache in memory has room for, and to alice
+		size = large
 	case n%5 == 4:
 		size = 30_000
 	}
@@ -126,8 +130,8 @@ func guessAddress(s *harness.System, _ testing.TB, n int) error {
 	return refused(s.Send("spammer@elsewhere.example", []string{harness.Address(fmt.Sprintf("nobody%d", n))}, message(0)), "5")
 }
 
-func overfill(s *harness.System, _ testing.TB, _ int) error {
-	err := s.Send("friend@elsewhere.example", []string{harness.Address("full")}, message(4))
+func overfill(s *harness.System, _ testing.TB, n int) error {
+	err := s.Send("friend@elsewhere.example", []string{harness.Address("full")}, message(4-4*(n%2))) // large ones, and small ones for the rest
 	if err == nil {
 		return nil // it still fits
 	}
@@ -135,7 +139,7 @@ func overfill(s *harness.System, _ testing.TB, _ int) error {
 }
 
 func submit(s *harness.System, tb testing.TB, n int) error {
-	return s.Submit(tb, "bob", []string{harness.Address("alice")}, message(n))
+	return s.Submit(tb, "bob", []string{harness.Address("alice")}, bytes.Replace(message(n), []byte("sender@elsewhere.example"), []byte(harness.Address("bob")), 1))
 }
 
 // imapOn gives a session that is logged in, on one gateway after the other.
@@ -177,13 +181,14 @@ func read(s *harness.System, tb testing.TB, n int) error {
 		return err
 	}
 	one := imap.SeqSetNum(inbox.NumMessages)
-	for range 2 { // what was read once is in a cache
-		if _, err := c.Fetch(one, &imap.FetchOptions{BodySection: []*imap.FetchItemBodySection{{Peek: true}}}).Collect(); err != nil {
+	found, err := c.Search(&imap.SearchCriteria{Larger: large}, nil).Wait()
+	if err != nil {
+		return err
+	}
+	for _, n := range append(found.AllSeqNums(), inbox.NumMessages, inbox.NumMessages) { // what was read once is in a cache
+		if _, err := c.Fetch(imap.SeqSetNum(n), &imap.FetchOptions{BodySection: []*imap.FetchItemBodySection{{Peek: true}}}).Collect(); err != nil {
 			return err
 		}
-	}
-	if _, err := c.Search(&imap.SearchCriteria{Body: []string{"dull"}}, nil).Wait(); err != nil {
-		return err
 	}
 	if err := c.Store(one, &imap.StoreFlags{Op: imap.StoreFlagsAdd, Flags: []imap.Flag{imap.FlagSeen}}, nil).Close(); err != nil {
 		return err

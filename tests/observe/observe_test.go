@@ -102,7 +102,7 @@ func start(t *testing.T) *world {
 		"--directory-argon2-memory", "1MiB",
 	}
 	production := harness.Start(t, harness.Options{
-		Shape: harness.Production, Accounts: accounts, Args: append(slices.Clone(args), "--storage-read-cache-dir", filepath.Join(t.TempDir(), "{process}"), "--storage-read-cache", "1kB"),
+		Shape: harness.Production, Accounts: accounts, Args: append(slices.Clone(args), "--storage-read-cache-dir", filepath.Join(t.TempDir(), "{process}"), "--storage-read-cache", "1MiB"),
 	})
 	embedded := harness.Start(t, harness.Options{Shape: harness.AllInOne, Accounts: accounts, Args: args})
 	p := prometheus.Start(t, configure(t, production, embedded))
