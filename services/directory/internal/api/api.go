@@ -57,9 +57,14 @@ func Register(r grpc.ServiceRegistrar, o Options) {
 			Namespace: "yubin", Subsystem: "directory", Name: name, Help: help,
 		}, labels))
 	}
+	logins := counter("logins_total", "Logins by protocol, mechanism and result.", "protocol", "mechanism", "result")
+	for _, protocol := range protocols { // so that the first is an increase
+		logins.WithLabelValues(protocol, "PLAIN", "ok")
+		logins.WithLabelValues(protocol, "PLAIN", "failed")
+	}
 	directoryv1.RegisterDirectoryServiceServer(r, &Directory{
 		o:        o,
-		logins:   counter("logins_total", "Logins by protocol, mechanism and result.", "protocol", "mechanism", "result"),
+		logins:   logins,
 		resolves: counter("resolves_total", "Addresses resolved, by status.", "status"),
 	})
 	directoryv1.RegisterDirectoryAdminServiceServer(r, &Admin{o: o})

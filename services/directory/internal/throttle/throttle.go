@@ -85,9 +85,9 @@ func New(o Options) *Throttle {
 		now:     o.Now,
 		changed: o.Changed,
 		exempt:  o.Exempt,
-		blocked: telemetry.Register(o.Registerer, prometheus.NewCounterVec(prometheus.CounterOpts{
+		blocked: telemetry.Zero(telemetry.Register(o.Registerer, prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "yubin", Subsystem: "directory", Name: "throttled_total", Help: "Logins refused because of earlier failures, by scope.",
-		}, []string{"scope"})),
+		}, []string{"scope"})), "host", "network", "account"),
 		hosts:    newScope[host](o.HostFailures, 5*time.Minute, o.MaxDelay, o.Entries),
 		networks: newScope[netip.Prefix](o.NetworkFailures, time.Minute, o.MaxDelay, o.Entries),
 		accounts: newScope[Account](o.AccountFailures, time.Minute, o.MaxDelay, o.Entries),
