@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xdg-go/scram"
+
 	"github.com/yubin-mail/yubin/pkg/address"
 	"github.com/yubin-mail/yubin/pkg/fault"
 	"github.com/yubin-mail/yubin/pkg/sqldb"
@@ -59,15 +61,18 @@ func FuzzMechanisms(f *testing.F) {
 	for i, script := range []string{
 		"\x00alice@example.test\x00demo-password", "alice@example.test\ndemo-password", "n,,n=alice@example.test,r=abc\nc=biws,r=abc,p=AAAA",
 		"n,a=alice@example.test,n=alice@example.test,r=abc\nc=biws,r=,p=", "\n\n\n", "y,,n=a=2Cb,r=x\n\n",
+		"p=tls-exporter,,n=alice@example.test,r=abc\nc=cD10bHMtZXhwb3J0ZXIsLGRhdGE=,r=abc,p=AAAA", "p=tls-unique,,n=a,r=b", "y,,n=a,r=b",
 	} {
-		f.Add(i%3, script)
+		f.Add(i%4, script)
+		f.Add(3, script)
 	}
 	l := newLogin(f)
 	client := login.Client{IP: netip.MustParseAddr("192.0.2.1"), Protocol: "imap"}
-	names := []string{"PLAIN", "LOGIN", "SCRAM-SHA-256"}
+	names := []string{"PLAIN", "LOGIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"}
+	bindings := []scram.ChannelBinding{{Type: scram.ChannelBindingTLSExporter, Data: []byte("data")}}
 	f.Fuzz(func(t *testing.T, which int, script string) {
 		name := names[uint(which)%uint(len(names))]
-		mechanism, err := New(name, l, client, nil)
+		mechanism, err := New(name, l, client, bindings)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,6 +89,29 @@ func FuzzMechanisms(f *testing.F) {
 				return
 			case i == 2:
 				t.Fatalf("%s: no end after %d responses", name, i+1)
+			}
+		}
+	})
+}
+
+// FuzzBearer checks that the messages of OAuth give a token as RFC 6750 has it, and a name without NUL, or the error that they are malformed.
+func FuzzBearer(f *testing.F) {
+	for _, message := range []string{
+		"n,a=alice@example.test,\x01host=imap.example.test\x01port=993\x01auth=Bearer abc.d-e_f==\x01\x01", "y,,\x01auth=\x01\x01", "n,a=a=2Cb=3D,\x01auth=bearer x\x01\x01",
+		"user=alice@example.test\x01auth=Bearer abc\x01\x01", "user=\x01\x01", "\x01\x01\x01",
+	} {
+		f.Add([]byte(message))
+	}
+	f.Fuzz(func(t *testing.T, message []byte) {
+		for _, parse := range []func([]byte) (string, string, error){parseBearer, parseXOAuth2} {
+			name, token, err := parse(message)
+			switch {
+			case err != nil && fault.Reason(err) != rpcv1.Reason_REASON_SASL_MALFORMED:
+				t.Fatalf("%q: %v", message, err)
+			case err == nil && token != "" && !isToken(token):
+				t.Fatalf("%q gives the token %q", message, token)
+			case err == nil && bytes.Contains([]byte(name), []byte{0}):
+				t.Fatalf("%q gives the name %q", message, name)
 			}
 		}
 	})
