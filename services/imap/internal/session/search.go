@@ -55,7 +55,7 @@ func runSearch(ctx context.Context, s *session, uid bool) (reply, error) {
 		highest = s.box.foundModSeq(s.box.numbers(uids, true), args.Return)
 	}
 	if args.Extended || s.rev2 {
-		s.sendESearch(args, found, highest, uid)
+		s.sendESearch(args.Return, nil, found, highest, uid)
 		return reply{code: limit}, nil
 	}
 	s.enc.Star().Raw("SEARCH")
@@ -114,29 +114,34 @@ func (b *mailbox) savedResult(uids []wire.Range, options []wire.Item) []wire.Ran
 	return wire.NumSet{Ranges: out}.Resolve(0)
 }
 
-// sendESearch sends an ESEARCH response (RFC 9051 section 7.3.4). highest is its MODSEQ, 0 if there is none.
-func (s *session) sendESearch(args wire.SearchArgs, found []wire.Range, highest uint64, uid bool) {
-	s.enc.Star().Raw("ESEARCH (TAG ").String(s.tag).Close()
+// sendESearch sends an ESEARCH response (RFC 9051 section 7.3.4). in is the mailbox, if it must be told; highest is its MODSEQ, 0 if there
+// is none.
+func (s *session) sendESearch(options []wire.Item, in *storagev1.Mailbox, found []wire.Range, highest uint64, uid bool) {
+	s.enc.Star().Raw("ESEARCH (TAG ").String(s.tag)
+	if in != nil {
+		s.enc.Raw(" MAILBOX ").Mailbox(in.GetName()).Raw(" UIDVALIDITY ").Num(uint64(in.GetUidValidity()))
+	}
+	s.enc.Close()
 	if uid {
 		s.enc.Raw(" UID")
 	}
-	all := wire.Has(args.Return, "ALL") || len(args.Return) == 0
+	all := wire.Has(options, "ALL") || len(options) == 0
 	if len(found) > 0 {
-		if wire.Has(args.Return, "MIN") {
+		if wire.Has(options, "MIN") {
 			s.enc.Raw(" MIN ").Num(uint64(found[0].Start))
 		}
-		if wire.Has(args.Return, "MAX") {
+		if wire.Has(options, "MAX") {
 			s.enc.Raw(" MAX ").Num(uint64(found[len(found)-1].Stop))
 		}
 		if all {
 			s.enc.Raw(" ALL ").Ranges(found)
 		}
 	}
-	if p, ok := wire.Arg[partialRange](args.Return, "PARTIAL"); ok {
+	if p, ok := wire.Arg[partialRange](options, "PARTIAL"); ok {
 		from, to := p.of(total(found))
 		s.sendPartial(p, positions(found, from, to))
 	}
-	if wire.Has(args.Return, "COUNT") {
+	if wire.Has(options, "COUNT") {
 		s.enc.Raw(" COUNT ").Num(uint64(total(found)))
 	}
 	if highest > 0 {
@@ -154,7 +159,7 @@ func (s *session) search(ctx context.Context, key wire.SearchKey) ([]*storagev1.
 	if err := s.tell(false, false); err != nil {
 		return nil, err
 	}
-	criteria, err := s.criteria(key)
+	criteria, err := s.criteria(s.box, key)
 	if err != nil {
 		return nil, err
 	}
@@ -191,9 +196,9 @@ func matchNot(c *storagev1.SearchCriteria) *storagev1.SearchCriteria {
 	return &storagev1.SearchCriteria{Key: &storagev1.SearchCriteria_Not{Not: c}}
 }
 
-// criteria translates a search key; sequence numbers become UIDs.
-func (s *session) criteria(k wire.SearchKey) (*storagev1.SearchCriteria, error) {
-	keys, err := s.criteriaList(k.Keys)
+// criteria translates a search key; sequence numbers, of the mailbox b, become UIDs.
+func (s *session) criteria(b *mailbox, k wire.SearchKey) (*storagev1.SearchCriteria, error) {
+	keys, err := s.criteriaList(b, k.Keys)
 	if err != nil {
 		return nil, err
 	}
@@ -210,7 +215,7 @@ func (s *session) criteria(k wire.SearchKey) (*storagev1.SearchCriteria, error) 
 		if s.uidOnly && k.Op == wire.SearchSeq && !k.Set.SearchRes {
 			return nil, errUIDRequired
 		}
-		return s.box.setCriteria(k)
+		return b.setCriteria(k)
 	case wire.SearchFlag:
 		return flagCriteria(k.Value), nil
 	case wire.SearchHeader:
@@ -235,10 +240,10 @@ func (s *session) criteria(k wire.SearchKey) (*storagev1.SearchCriteria, error) 
 	return nil, bad("unknown search key")
 }
 
-func (s *session) criteriaList(keys []wire.SearchKey) ([]*storagev1.SearchCriteria, error) {
+func (s *session) criteriaList(b *mailbox, keys []wire.SearchKey) ([]*storagev1.SearchCriteria, error) {
 	out := make([]*storagev1.SearchCriteria, len(keys))
 	for i, k := range keys {
-		c, err := s.criteria(k)
+		c, err := s.criteria(b, k)
 		if err != nil {
 			return nil, err
 		}

@@ -159,10 +159,14 @@ func (d *Decoder) searchString() string {
 
 // SearchArgs reads the arguments of SEARCH and UID SEARCH to the end of the command. With an error, Return is still what was read of it.
 func (d *Decoder) SearchArgs() (SearchArgs, error) {
+	d.SP()
+	return d.searchArgs(d.searchWord())
+}
+
+// searchArgs reads what begins with a word.
+func (d *Decoder) searchArgs(word string) (SearchArgs, error) {
 	var a SearchArgs
 	d.charset, d.nodes = charset{}, 0
-	d.SP()
-	word := d.searchWord()
 	if word == "RETURN" {
 		a.Extended = true
 		d.SP()

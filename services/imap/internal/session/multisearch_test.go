@@ -1,0 +1,60 @@
+package session
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// TestMultiSearch: RFC 7377 section 2 and its examples.
+func TestMultiSearch(t *testing.T) {
+	g := newGateway(t)
+	k := g.login()
+	if lines := k.ok("CAPABILITY"); !strings.Contains(lines[0], " MULTISEARCH") {
+		t.Errorf("CAPABILITY: %q", lines)
+	}
+	for _, name := range []string{"folder1", "folder2/salmon/roe", "folder2/banana", "folder2/peach"} {
+		k.ok("CREATE %s", name)
+	}
+	for name, n := range map[string]int{"INBOX": 1, "folder1": 5, "folder2/banana": 2, "folder2/salmon/roe": 1, "Sent": 3} {
+		for range n {
+			g.storage.deliver(name, mail1)
+		}
+	}
+	found := func(name, result string) string {
+		return fmt.Sprintf(`* ESEARCH (TAG "%s" MAILBOX %s UIDVALIDITY %d) UID %s`, k.nextTag(), name, g.uidValidity(name), result)
+	}
+	k.expect(`ESEARCH IN (mailboxes "folder1" subtree "folder2") unseen`,
+		found("folder1", "ALL 1:5"), found("folder2/banana", "ALL 1:2"), found("folder2/salmon/roe", "ALL 1"), "OK ESEARCH completed")
+	k.expect(`ESEARCH IN (subtree-one ("folder2" "folder1") mailboxes "nowhere") RETURN (COUNT MAX) TEXT body`,
+		found("folder1", "MAX 5 COUNT 5"), found("folder2/banana", "MAX 2 COUNT 2"), "OK")
+	k.expect(`ESEARCH IN (mailboxes ("Sent" "inbox" "Sent") inboxes) RETURN () UID 2:*`, found("INBOX", "ALL 1"), found("Sent", "ALL 2:3"), "OK")
+	k.expect(`ESEARCH IN (personal) RETURN (MIN) UID 5`, found("folder1", "MIN 5"), "OK")
+	k.expect(`ESEARCH IN (subscribed) RETURN (PARTIAL -1:-2) ALL`, found("INBOX", "PARTIAL (-1:-2 1)"), found("Sent", "PARTIAL (-1:-2 2:3)"), "OK")
+	k.expect(`ESEARCH IN (personal) FLAGGED`, "OK")
+	for _, command := range []string{
+		"ESEARCH ALL", "ESEARCH IN (selected) ALL", "ESEARCH IN (selected-delayed) ALL", "ESEARCH IN () ALL", "ESEARCH IN (mailboxes) ALL", "ESEARCH IN (subtree ()) ALL",
+		"ESEARCH IN (personal) 1:2", "ESEARCH IN (personal) NOT $",
+	} {
+		k.expect(command, "BAD ")
+		k.ok("NOOP")
+	}
+	k.expect("ESEARCH IN (personal) RETURN (SAVE) ALL", "BAD ")
+	k.expect("ESEARCH IN (personal) RETURN (PARTIAL 1:2 ALL) ALL", "BAD ")
+	k.expect("ESEARCH IN (personal) CHARSET X-NONE ALL", "NO [BADCHARSET")
+
+	k.ok("SELECT folder1")
+	k.expect("ESEARCH 2:3", found("folder1", "ALL 2:3"), "OK")
+	k.expect("ESEARCH IN (selected) RETURN (SAVE) UID 4:5", "OK")
+	k.expect("ESEARCH IN (selected) RETURN (SAVE ALL) $", found("folder1", "ALL 4:5"), "OK")
+	k.expect("ESEARCH IN (selected inboxes) $", "BAD ")
+	k.ok(`STORE 1 +FLAGS.SILENT (\Flagged)`)
+	k.expect("ESEARCH IN (selected inboxes) FLAGGED", found("folder1", "ALL 1"), "OK")
+	// New messages of the selected mailbox are told of before they are found; elsewhere there is nothing to tell.
+	g.storage.deliver("folder1", mail2)
+	g.storage.deliver("INBOX", mail2)
+	k.ok("NOOP")
+	k.expect("ESEARCH IN (selected inboxes) RETURN (COUNT) ALL", found("INBOX", "COUNT 2"), found("folder1", "COUNT 6"), "OK")
+	k.ok("ENABLE UIDONLY")
+	k.expect("ESEARCH 2:3", "BAD [UIDREQUIRED]")
+}
