@@ -1438,6 +1438,130 @@ func (x *CompactStorageResponse) GetFinished() bool {
 	return false
 }
 
+type ReindexRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty: of all accounts.
+	AccountId     string `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReindexRequest) Reset() {
+	*x = ReindexRequest{}
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReindexRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReindexRequest) ProtoMessage() {}
+
+func (x *ReindexRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReindexRequest.ProtoReflect.Descriptor instead.
+func (*ReindexRequest) Descriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_admin_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ReindexRequest) GetAccountId() string {
+	if x != nil {
+		return x.AccountId
+	}
+	return ""
+}
+
+type ReindexResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Mailboxes, and those whose index is up to date again.
+	Mailboxes     int64 `protobuf:"varint,1,opt,name=mailboxes,proto3" json:"mailboxes,omitempty"`
+	MailboxesDone int64 `protobuf:"varint,2,opt,name=mailboxes_done,json=mailboxesDone,proto3" json:"mailboxes_done,omitempty"`
+	// Messages in them, about.
+	Messages     int64 `protobuf:"varint,3,opt,name=messages,proto3" json:"messages,omitempty"`
+	MessagesDone int64 `protobuf:"varint,4,opt,name=messages_done,json=messagesDone,proto3" json:"messages_done,omitempty"`
+	// The last answer.
+	Finished      bool `protobuf:"varint,5,opt,name=finished,proto3" json:"finished,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReindexResponse) Reset() {
+	*x = ReindexResponse{}
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReindexResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReindexResponse) ProtoMessage() {}
+
+func (x *ReindexResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReindexResponse.ProtoReflect.Descriptor instead.
+func (*ReindexResponse) Descriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_admin_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ReindexResponse) GetMailboxes() int64 {
+	if x != nil {
+		return x.Mailboxes
+	}
+	return 0
+}
+
+func (x *ReindexResponse) GetMailboxesDone() int64 {
+	if x != nil {
+		return x.MailboxesDone
+	}
+	return 0
+}
+
+func (x *ReindexResponse) GetMessages() int64 {
+	if x != nil {
+		return x.Messages
+	}
+	return 0
+}
+
+func (x *ReindexResponse) GetMessagesDone() int64 {
+	if x != nil {
+		return x.MessagesDone
+	}
+	return 0
+}
+
+func (x *ReindexResponse) GetFinished() bool {
+	if x != nil {
+		return x.Finished
+	}
+	return false
+}
+
 type ListDeletedResponse_Deleted struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	DeletedId   string                 `protobuf:"bytes,1,opt,name=deleted_id,json=deletedId,proto3" json:"deleted_id,omitempty"`
@@ -1454,7 +1578,7 @@ type ListDeletedResponse_Deleted struct {
 
 func (x *ListDeletedResponse_Deleted) Reset() {
 	*x = ListDeletedResponse_Deleted{}
-	mi := &file_yubin_storage_v1_admin_proto_msgTypes[21]
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1466,7 +1590,7 @@ func (x *ListDeletedResponse_Deleted) String() string {
 func (*ListDeletedResponse_Deleted) ProtoMessage() {}
 
 func (x *ListDeletedResponse_Deleted) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_admin_proto_msgTypes[21]
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1550,7 +1674,7 @@ type RepairMissingResponse_Missing struct {
 
 func (x *RepairMissingResponse_Missing) Reset() {
 	*x = RepairMissingResponse_Missing{}
-	mi := &file_yubin_storage_v1_admin_proto_msgTypes[22]
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1562,7 +1686,7 @@ func (x *RepairMissingResponse_Missing) String() string {
 func (*RepairMissingResponse_Missing) ProtoMessage() {}
 
 func (x *RepairMissingResponse_Missing) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_admin_proto_msgTypes[22]
+	mi := &file_yubin_storage_v1_admin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1777,7 +1901,16 @@ const file_yubin_storage_v1_admin_proto_rawDesc = "" +
 	"live_bytes\x18\b \x01(\x03R\tliveBytes\x12\x18\n" +
 	"\aobjects\x18\t \x01(\x03R\aobjects\x12\x1a\n" +
 	"\bfinished\x18\n" +
-	" \x01(\bR\bfinished2\xf5\a\n" +
+	" \x01(\bR\bfinished\"/\n" +
+	"\x0eReindexRequest\x12\x1d\n" +
+	"\n" +
+	"account_id\x18\x01 \x01(\tR\taccountId\"\xb3\x01\n" +
+	"\x0fReindexResponse\x12\x1c\n" +
+	"\tmailboxes\x18\x01 \x01(\x03R\tmailboxes\x12%\n" +
+	"\x0emailboxes_done\x18\x02 \x01(\x03R\rmailboxesDone\x12\x1a\n" +
+	"\bmessages\x18\x03 \x01(\x03R\bmessages\x12#\n" +
+	"\rmessages_done\x18\x04 \x01(\x03R\fmessagesDone\x12\x1a\n" +
+	"\bfinished\x18\x05 \x01(\bR\bfinished2\xd4\b\n" +
 	"\x13StorageAdminService\x12h\n" +
 	"\bSumUsage\x12!.yubin.storage.v1.SumUsageRequest\x1a\".yubin.storage.v1.SumUsageResponse\"\x15\x8a\xb5\x18\x0e\n" +
 	"\x05quota\n" +
@@ -1795,6 +1928,8 @@ const file_yubin_storage_v1_admin_proto_rawDesc = "" +
 	"\rVerifyStorage\x12&.yubin.storage.v1.VerifyStorageRequest\x1a'.yubin.storage.v1.VerifyStorageResponse\"\v\x8a\xb5\x18\a\n" +
 	"\x05admin0\x01\x12l\n" +
 	"\fScrubStorage\x12%.yubin.storage.v1.ScrubStorageRequest\x1a&.yubin.storage.v1.ScrubStorageResponse\"\v\x8a\xb5\x18\a\n" +
+	"\x05admin0\x01\x12]\n" +
+	"\aReindex\x12 .yubin.storage.v1.ReindexRequest\x1a!.yubin.storage.v1.ReindexResponse\"\v\x8a\xb5\x18\a\n" +
 	"\x05admin0\x01\x12r\n" +
 	"\x0eCompactStorage\x12'.yubin.storage.v1.CompactStorageRequest\x1a(.yubin.storage.v1.CompactStorageResponse\"\v\x8a\xb5\x18\a\n" +
 	"\x05admin0\x01B>Z<github.com/yubin-mail/yubin/proto/yubin/storage/v1;storagev1b\x06proto3"
@@ -1812,7 +1947,7 @@ func file_yubin_storage_v1_admin_proto_rawDescGZIP() []byte {
 }
 
 var file_yubin_storage_v1_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_yubin_storage_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_yubin_storage_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_yubin_storage_v1_admin_proto_goTypes = []any{
 	(StorageFinding_Kind)(0),              // 0: yubin.storage.v1.StorageFinding.Kind
 	(*SumUsageRequest)(nil),               // 1: yubin.storage.v1.SumUsageRequest
@@ -1836,15 +1971,17 @@ var file_yubin_storage_v1_admin_proto_goTypes = []any{
 	(*ScrubStorageResponse)(nil),          // 19: yubin.storage.v1.ScrubStorageResponse
 	(*CompactStorageRequest)(nil),         // 20: yubin.storage.v1.CompactStorageRequest
 	(*CompactStorageResponse)(nil),        // 21: yubin.storage.v1.CompactStorageResponse
-	(*ListDeletedResponse_Deleted)(nil),   // 22: yubin.storage.v1.ListDeletedResponse.Deleted
-	(*RepairMissingResponse_Missing)(nil), // 23: yubin.storage.v1.RepairMissingResponse.Missing
-	(*Mailbox)(nil),                       // 24: yubin.storage.v1.Mailbox
-	(*MessageState)(nil),                  // 25: yubin.storage.v1.MessageState
+	(*ReindexRequest)(nil),                // 22: yubin.storage.v1.ReindexRequest
+	(*ReindexResponse)(nil),               // 23: yubin.storage.v1.ReindexResponse
+	(*ListDeletedResponse_Deleted)(nil),   // 24: yubin.storage.v1.ListDeletedResponse.Deleted
+	(*RepairMissingResponse_Missing)(nil), // 25: yubin.storage.v1.RepairMissingResponse.Missing
+	(*Mailbox)(nil),                       // 26: yubin.storage.v1.Mailbox
+	(*MessageState)(nil),                  // 27: yubin.storage.v1.MessageState
 }
 var file_yubin_storage_v1_admin_proto_depIdxs = []int32{
-	22, // 0: yubin.storage.v1.ListDeletedResponse.deleted:type_name -> yubin.storage.v1.ListDeletedResponse.Deleted
-	24, // 1: yubin.storage.v1.RenewUidValidityResponse.mailboxes:type_name -> yubin.storage.v1.Mailbox
-	23, // 2: yubin.storage.v1.RepairMissingResponse.missing:type_name -> yubin.storage.v1.RepairMissingResponse.Missing
+	24, // 0: yubin.storage.v1.ListDeletedResponse.deleted:type_name -> yubin.storage.v1.ListDeletedResponse.Deleted
+	26, // 1: yubin.storage.v1.RenewUidValidityResponse.mailboxes:type_name -> yubin.storage.v1.Mailbox
+	25, // 2: yubin.storage.v1.RepairMissingResponse.missing:type_name -> yubin.storage.v1.RepairMissingResponse.Missing
 	0,  // 3: yubin.storage.v1.StorageFinding.kind:type_name -> yubin.storage.v1.StorageFinding.Kind
 	13, // 4: yubin.storage.v1.VerifyStorageResponse.findings:type_name -> yubin.storage.v1.StorageFinding
 	14, // 5: yubin.storage.v1.VerifyStorageResponse.progress:type_name -> yubin.storage.v1.StorageProgress
@@ -1852,7 +1989,7 @@ var file_yubin_storage_v1_admin_proto_depIdxs = []int32{
 	13, // 7: yubin.storage.v1.ScrubStorageResponse.findings:type_name -> yubin.storage.v1.StorageFinding
 	14, // 8: yubin.storage.v1.ScrubStorageResponse.progress:type_name -> yubin.storage.v1.StorageProgress
 	15, // 9: yubin.storage.v1.ScrubStorageResponse.summary:type_name -> yubin.storage.v1.StorageSummary
-	25, // 10: yubin.storage.v1.ListDeletedResponse.Deleted.state:type_name -> yubin.storage.v1.MessageState
+	27, // 10: yubin.storage.v1.ListDeletedResponse.Deleted.state:type_name -> yubin.storage.v1.MessageState
 	1,  // 11: yubin.storage.v1.StorageAdminService.SumUsage:input_type -> yubin.storage.v1.SumUsageRequest
 	3,  // 12: yubin.storage.v1.StorageAdminService.ListDeleted:input_type -> yubin.storage.v1.ListDeletedRequest
 	5,  // 13: yubin.storage.v1.StorageAdminService.Restore:input_type -> yubin.storage.v1.RestoreRequest
@@ -1861,18 +1998,20 @@ var file_yubin_storage_v1_admin_proto_depIdxs = []int32{
 	11, // 16: yubin.storage.v1.StorageAdminService.RepairMissing:input_type -> yubin.storage.v1.RepairMissingRequest
 	16, // 17: yubin.storage.v1.StorageAdminService.VerifyStorage:input_type -> yubin.storage.v1.VerifyStorageRequest
 	18, // 18: yubin.storage.v1.StorageAdminService.ScrubStorage:input_type -> yubin.storage.v1.ScrubStorageRequest
-	20, // 19: yubin.storage.v1.StorageAdminService.CompactStorage:input_type -> yubin.storage.v1.CompactStorageRequest
-	2,  // 20: yubin.storage.v1.StorageAdminService.SumUsage:output_type -> yubin.storage.v1.SumUsageResponse
-	4,  // 21: yubin.storage.v1.StorageAdminService.ListDeleted:output_type -> yubin.storage.v1.ListDeletedResponse
-	6,  // 22: yubin.storage.v1.StorageAdminService.Restore:output_type -> yubin.storage.v1.RestoreResponse
-	8,  // 23: yubin.storage.v1.StorageAdminService.PurgeAccount:output_type -> yubin.storage.v1.PurgeAccountResponse
-	10, // 24: yubin.storage.v1.StorageAdminService.RenewUidValidity:output_type -> yubin.storage.v1.RenewUidValidityResponse
-	12, // 25: yubin.storage.v1.StorageAdminService.RepairMissing:output_type -> yubin.storage.v1.RepairMissingResponse
-	17, // 26: yubin.storage.v1.StorageAdminService.VerifyStorage:output_type -> yubin.storage.v1.VerifyStorageResponse
-	19, // 27: yubin.storage.v1.StorageAdminService.ScrubStorage:output_type -> yubin.storage.v1.ScrubStorageResponse
-	21, // 28: yubin.storage.v1.StorageAdminService.CompactStorage:output_type -> yubin.storage.v1.CompactStorageResponse
-	20, // [20:29] is the sub-list for method output_type
-	11, // [11:20] is the sub-list for method input_type
+	22, // 19: yubin.storage.v1.StorageAdminService.Reindex:input_type -> yubin.storage.v1.ReindexRequest
+	20, // 20: yubin.storage.v1.StorageAdminService.CompactStorage:input_type -> yubin.storage.v1.CompactStorageRequest
+	2,  // 21: yubin.storage.v1.StorageAdminService.SumUsage:output_type -> yubin.storage.v1.SumUsageResponse
+	4,  // 22: yubin.storage.v1.StorageAdminService.ListDeleted:output_type -> yubin.storage.v1.ListDeletedResponse
+	6,  // 23: yubin.storage.v1.StorageAdminService.Restore:output_type -> yubin.storage.v1.RestoreResponse
+	8,  // 24: yubin.storage.v1.StorageAdminService.PurgeAccount:output_type -> yubin.storage.v1.PurgeAccountResponse
+	10, // 25: yubin.storage.v1.StorageAdminService.RenewUidValidity:output_type -> yubin.storage.v1.RenewUidValidityResponse
+	12, // 26: yubin.storage.v1.StorageAdminService.RepairMissing:output_type -> yubin.storage.v1.RepairMissingResponse
+	17, // 27: yubin.storage.v1.StorageAdminService.VerifyStorage:output_type -> yubin.storage.v1.VerifyStorageResponse
+	19, // 28: yubin.storage.v1.StorageAdminService.ScrubStorage:output_type -> yubin.storage.v1.ScrubStorageResponse
+	23, // 29: yubin.storage.v1.StorageAdminService.Reindex:output_type -> yubin.storage.v1.ReindexResponse
+	21, // 30: yubin.storage.v1.StorageAdminService.CompactStorage:output_type -> yubin.storage.v1.CompactStorageResponse
+	21, // [21:31] is the sub-list for method output_type
+	11, // [11:21] is the sub-list for method input_type
 	11, // [11:11] is the sub-list for extension type_name
 	11, // [11:11] is the sub-list for extension extendee
 	0,  // [0:11] is the sub-list for field type_name
@@ -1890,7 +2029,7 @@ func file_yubin_storage_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_yubin_storage_v1_admin_proto_rawDesc), len(file_yubin_storage_v1_admin_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   23,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

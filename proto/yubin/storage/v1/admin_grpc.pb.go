@@ -27,6 +27,7 @@ const (
 	StorageAdminService_RepairMissing_FullMethodName    = "/yubin.storage.v1.StorageAdminService/RepairMissing"
 	StorageAdminService_VerifyStorage_FullMethodName    = "/yubin.storage.v1.StorageAdminService/VerifyStorage"
 	StorageAdminService_ScrubStorage_FullMethodName     = "/yubin.storage.v1.StorageAdminService/ScrubStorage"
+	StorageAdminService_Reindex_FullMethodName          = "/yubin.storage.v1.StorageAdminService/Reindex"
 	StorageAdminService_CompactStorage_FullMethodName   = "/yubin.storage.v1.StorageAdminService/CompactStorage"
 )
 
@@ -57,6 +58,9 @@ type StorageAdminServiceClient interface {
 	// ScrubStorage reads every body and verifies it. It goes on where the last one was cut off. The summary comes last.
 	// Errors: ABORTED if one is running.
 	ScrubStorage(ctx context.Context, in *ScrubStorageRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ScrubStorageResponse], error)
+	// Reindex makes the text index anew, of an account or of all. Every mailbox goes into a queue that the replicas work on; each answer tells how far they
+	// are. Whoever does not wait for the last one keeps nothing from being done.
+	Reindex(ctx context.Context, in *ReindexRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReindexResponse], error)
 	// CompactStorage rewrites packs until there is nothing left to rewrite. Each answer tells what was done so far, the last one all.
 	CompactStorage(ctx context.Context, in *CompactStorageRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CompactStorageResponse], error)
 }
@@ -185,9 +189,28 @@ func (c *storageAdminServiceClient) ScrubStorage(ctx context.Context, in *ScrubS
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type StorageAdminService_ScrubStorageClient = grpc.ServerStreamingClient[ScrubStorageResponse]
 
+func (c *storageAdminServiceClient) Reindex(ctx context.Context, in *ReindexRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReindexResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &StorageAdminService_ServiceDesc.Streams[4], StorageAdminService_Reindex_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ReindexRequest, ReindexResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type StorageAdminService_ReindexClient = grpc.ServerStreamingClient[ReindexResponse]
+
 func (c *storageAdminServiceClient) CompactStorage(ctx context.Context, in *CompactStorageRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CompactStorageResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &StorageAdminService_ServiceDesc.Streams[4], StorageAdminService_CompactStorage_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &StorageAdminService_ServiceDesc.Streams[5], StorageAdminService_CompactStorage_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -231,6 +254,9 @@ type StorageAdminServiceServer interface {
 	// ScrubStorage reads every body and verifies it. It goes on where the last one was cut off. The summary comes last.
 	// Errors: ABORTED if one is running.
 	ScrubStorage(*ScrubStorageRequest, grpc.ServerStreamingServer[ScrubStorageResponse]) error
+	// Reindex makes the text index anew, of an account or of all. Every mailbox goes into a queue that the replicas work on; each answer tells how far they
+	// are. Whoever does not wait for the last one keeps nothing from being done.
+	Reindex(*ReindexRequest, grpc.ServerStreamingServer[ReindexResponse]) error
 	// CompactStorage rewrites packs until there is nothing left to rewrite. Each answer tells what was done so far, the last one all.
 	CompactStorage(*CompactStorageRequest, grpc.ServerStreamingServer[CompactStorageResponse]) error
 	mustEmbedUnimplementedStorageAdminServiceServer()
@@ -266,6 +292,9 @@ func (UnimplementedStorageAdminServiceServer) VerifyStorage(*VerifyStorageReques
 }
 func (UnimplementedStorageAdminServiceServer) ScrubStorage(*ScrubStorageRequest, grpc.ServerStreamingServer[ScrubStorageResponse]) error {
 	return status.Error(codes.Unimplemented, "method ScrubStorage not implemented")
+}
+func (UnimplementedStorageAdminServiceServer) Reindex(*ReindexRequest, grpc.ServerStreamingServer[ReindexResponse]) error {
+	return status.Error(codes.Unimplemented, "method Reindex not implemented")
 }
 func (UnimplementedStorageAdminServiceServer) CompactStorage(*CompactStorageRequest, grpc.ServerStreamingServer[CompactStorageResponse]) error {
 	return status.Error(codes.Unimplemented, "method CompactStorage not implemented")
@@ -407,6 +436,17 @@ func _StorageAdminService_ScrubStorage_Handler(srv interface{}, stream grpc.Serv
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type StorageAdminService_ScrubStorageServer = grpc.ServerStreamingServer[ScrubStorageResponse]
 
+func _StorageAdminService_Reindex_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ReindexRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(StorageAdminServiceServer).Reindex(m, &grpc.GenericServerStream[ReindexRequest, ReindexResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type StorageAdminService_ReindexServer = grpc.ServerStreamingServer[ReindexResponse]
+
 func _StorageAdminService_CompactStorage_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(CompactStorageRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -461,6 +501,11 @@ var StorageAdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "ScrubStorage",
 			Handler:       _StorageAdminService_ScrubStorage_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Reindex",
+			Handler:       _StorageAdminService_Reindex_Handler,
 			ServerStreams: true,
 		},
 		{

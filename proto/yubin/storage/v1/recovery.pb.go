@@ -275,7 +275,9 @@ type CatalogAccount struct {
 	Mailboxes       []*CatalogAccount_Mailbox `protobuf:"bytes,3,rep,name=mailboxes,proto3" json:"mailboxes,omitempty"`
 	Subscriptions   []string                  `protobuf:"bytes,4,rep,name=subscriptions,proto3" json:"subscriptions,omitempty"`
 	// In the spelling of their first use.
-	Keywords      []string `protobuf:"bytes,5,rep,name=keywords,proto3" json:"keywords,omitempty"`
+	Keywords []string `protobuf:"bytes,5,rep,name=keywords,proto3" json:"keywords,omitempty"`
+	// Annotations (RFC 5464).
+	Metadata      []*CatalogAccount_Metadata `protobuf:"bytes,6,rep,name=metadata,proto3" json:"metadata,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -341,6 +343,13 @@ func (x *CatalogAccount) GetSubscriptions() []string {
 func (x *CatalogAccount) GetKeywords() []string {
 	if x != nil {
 		return x.Keywords
+	}
+	return nil
+}
+
+func (x *CatalogAccount) GetMetadata() []*CatalogAccount_Metadata {
+	if x != nil {
+		return x.Metadata
 	}
 	return nil
 }
@@ -803,6 +812,76 @@ func (x *CatalogAccount_Mailbox) GetSpecialUse() SpecialUse {
 	return SpecialUse_SPECIAL_USE_UNSPECIFIED
 }
 
+type CatalogAccount_Metadata struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0: of the account itself.
+	MailboxId uint64 `protobuf:"varint,1,opt,name=mailbox_id,json=mailboxId,proto3" json:"mailbox_id,omitempty"`
+	// Whose private one it is; empty: of all.
+	Viewer        string `protobuf:"bytes,2,opt,name=viewer,proto3" json:"viewer,omitempty"`
+	Name          string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	Value         []byte `protobuf:"bytes,4,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CatalogAccount_Metadata) Reset() {
+	*x = CatalogAccount_Metadata{}
+	mi := &file_yubin_storage_v1_recovery_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CatalogAccount_Metadata) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CatalogAccount_Metadata) ProtoMessage() {}
+
+func (x *CatalogAccount_Metadata) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_storage_v1_recovery_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CatalogAccount_Metadata.ProtoReflect.Descriptor instead.
+func (*CatalogAccount_Metadata) Descriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_recovery_proto_rawDescGZIP(), []int{3, 1}
+}
+
+func (x *CatalogAccount_Metadata) GetMailboxId() uint64 {
+	if x != nil {
+		return x.MailboxId
+	}
+	return 0
+}
+
+func (x *CatalogAccount_Metadata) GetViewer() string {
+	if x != nil {
+		return x.Viewer
+	}
+	return ""
+}
+
+func (x *CatalogAccount_Metadata) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CatalogAccount_Metadata) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
 var File_yubin_storage_v1_recovery_proto protoreflect.FileDescriptor
 
 const file_yubin_storage_v1_recovery_proto_rawDesc = "" +
@@ -838,13 +917,14 @@ const file_yubin_storage_v1_recovery_proto_rawDesc = "" +
 	"\aaccount\x18\x01 \x01(\v2 .yubin.storage.v1.CatalogAccountH\x00R\aaccount\x12?\n" +
 	"\bmessages\x18\x02 \x01(\v2!.yubin.storage.v1.CatalogMessagesH\x00R\bmessages\x120\n" +
 	"\x03end\x18\x03 \x01(\v2\x1c.yubin.storage.v1.CatalogEndH\x00R\x03endB\b\n" +
-	"\x06record\"\xd1\x03\n" +
+	"\x06record\"\x85\x05\n" +
 	"\x0eCatalogAccount\x12&\n" +
 	"\x0fnext_mailbox_id\x18\x01 \x01(\x04R\rnextMailboxId\x12*\n" +
 	"\x11next_uid_validity\x18\x02 \x01(\rR\x0fnextUidValidity\x12F\n" +
 	"\tmailboxes\x18\x03 \x03(\v2(.yubin.storage.v1.CatalogAccount.MailboxR\tmailboxes\x12$\n" +
 	"\rsubscriptions\x18\x04 \x03(\tR\rsubscriptions\x12\x1a\n" +
-	"\bkeywords\x18\x05 \x03(\tR\bkeywords\x1a\xe0\x01\n" +
+	"\bkeywords\x18\x05 \x03(\tR\bkeywords\x12E\n" +
+	"\bmetadata\x18\x06 \x03(\v2).yubin.storage.v1.CatalogAccount.MetadataR\bmetadata\x1a\xe0\x01\n" +
 	"\aMailbox\x12\x1d\n" +
 	"\n" +
 	"mailbox_id\x18\x01 \x01(\x04R\tmailboxId\x12\x12\n" +
@@ -853,7 +933,13 @@ const file_yubin_storage_v1_recovery_proto_rawDesc = "" +
 	"\buid_next\x18\x04 \x01(\rR\auidNext\x12%\n" +
 	"\x0ehighest_modseq\x18\x05 \x01(\x04R\rhighestModseq\x12=\n" +
 	"\vspecial_use\x18\x06 \x01(\x0e2\x1c.yubin.storage.v1.SpecialUseR\n" +
-	"specialUse\"\xe3\x01\n" +
+	"specialUse\x1ak\n" +
+	"\bMetadata\x12\x1d\n" +
+	"\n" +
+	"mailbox_id\x18\x01 \x01(\x04R\tmailboxId\x12\x16\n" +
+	"\x06viewer\x18\x02 \x01(\tR\x06viewer\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x04 \x01(\fR\x05value\"\xe3\x01\n" +
 	"\x0fCatalogMessages\x12\x1d\n" +
 	"\n" +
 	"mailbox_id\x18\x01 \x01(\x04R\tmailboxId\x126\n" +
@@ -896,19 +982,20 @@ func file_yubin_storage_v1_recovery_proto_rawDescGZIP() []byte {
 	return file_yubin_storage_v1_recovery_proto_rawDescData
 }
 
-var file_yubin_storage_v1_recovery_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_yubin_storage_v1_recovery_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_yubin_storage_v1_recovery_proto_goTypes = []any{
-	(*Recovery)(nil),               // 0: yubin.storage.v1.Recovery
-	(*CatalogEntry)(nil),           // 1: yubin.storage.v1.CatalogEntry
-	(*CatalogRecord)(nil),          // 2: yubin.storage.v1.CatalogRecord
-	(*CatalogAccount)(nil),         // 3: yubin.storage.v1.CatalogAccount
-	(*CatalogMessages)(nil),        // 4: yubin.storage.v1.CatalogMessages
-	(*CatalogMessage)(nil),         // 5: yubin.storage.v1.CatalogMessage
-	(*CatalogEnd)(nil),             // 6: yubin.storage.v1.CatalogEnd
-	(*Recovery_Recipient)(nil),     // 7: yubin.storage.v1.Recovery.Recipient
-	(*CatalogAccount_Mailbox)(nil), // 8: yubin.storage.v1.CatalogAccount.Mailbox
-	(*UidRange)(nil),               // 9: yubin.storage.v1.UidRange
-	(SpecialUse)(0),                // 10: yubin.storage.v1.SpecialUse
+	(*Recovery)(nil),                // 0: yubin.storage.v1.Recovery
+	(*CatalogEntry)(nil),            // 1: yubin.storage.v1.CatalogEntry
+	(*CatalogRecord)(nil),           // 2: yubin.storage.v1.CatalogRecord
+	(*CatalogAccount)(nil),          // 3: yubin.storage.v1.CatalogAccount
+	(*CatalogMessages)(nil),         // 4: yubin.storage.v1.CatalogMessages
+	(*CatalogMessage)(nil),          // 5: yubin.storage.v1.CatalogMessage
+	(*CatalogEnd)(nil),              // 6: yubin.storage.v1.CatalogEnd
+	(*Recovery_Recipient)(nil),      // 7: yubin.storage.v1.Recovery.Recipient
+	(*CatalogAccount_Mailbox)(nil),  // 8: yubin.storage.v1.CatalogAccount.Mailbox
+	(*CatalogAccount_Metadata)(nil), // 9: yubin.storage.v1.CatalogAccount.Metadata
+	(*UidRange)(nil),                // 10: yubin.storage.v1.UidRange
+	(SpecialUse)(0),                 // 11: yubin.storage.v1.SpecialUse
 }
 var file_yubin_storage_v1_recovery_proto_depIdxs = []int32{
 	7,  // 0: yubin.storage.v1.Recovery.recipients:type_name -> yubin.storage.v1.Recovery.Recipient
@@ -916,14 +1003,15 @@ var file_yubin_storage_v1_recovery_proto_depIdxs = []int32{
 	4,  // 2: yubin.storage.v1.CatalogRecord.messages:type_name -> yubin.storage.v1.CatalogMessages
 	6,  // 3: yubin.storage.v1.CatalogRecord.end:type_name -> yubin.storage.v1.CatalogEnd
 	8,  // 4: yubin.storage.v1.CatalogAccount.mailboxes:type_name -> yubin.storage.v1.CatalogAccount.Mailbox
-	9,  // 5: yubin.storage.v1.CatalogMessages.vanished:type_name -> yubin.storage.v1.UidRange
-	5,  // 6: yubin.storage.v1.CatalogMessages.messages:type_name -> yubin.storage.v1.CatalogMessage
-	10, // 7: yubin.storage.v1.CatalogAccount.Mailbox.special_use:type_name -> yubin.storage.v1.SpecialUse
-	8,  // [8:8] is the sub-list for method output_type
-	8,  // [8:8] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	9,  // 5: yubin.storage.v1.CatalogAccount.metadata:type_name -> yubin.storage.v1.CatalogAccount.Metadata
+	10, // 6: yubin.storage.v1.CatalogMessages.vanished:type_name -> yubin.storage.v1.UidRange
+	5,  // 7: yubin.storage.v1.CatalogMessages.messages:type_name -> yubin.storage.v1.CatalogMessage
+	11, // 8: yubin.storage.v1.CatalogAccount.Mailbox.special_use:type_name -> yubin.storage.v1.SpecialUse
+	9,  // [9:9] is the sub-list for method output_type
+	9,  // [9:9] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_yubin_storage_v1_recovery_proto_init() }
@@ -943,7 +1031,7 @@ func file_yubin_storage_v1_recovery_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_yubin_storage_v1_recovery_proto_rawDesc), len(file_yubin_storage_v1_recovery_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -82,6 +82,58 @@ func (DeliveryStatus) EnumDescriptor() ([]byte, []int) {
 	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{0}
 }
 
+type GetMetadataRequest_Depth int32
+
+const (
+	// Only the entries that are named.
+	GetMetadataRequest_DEPTH_UNSPECIFIED GetMetadataRequest_Depth = 0
+	// And those one level below.
+	GetMetadataRequest_DEPTH_CHILDREN GetMetadataRequest_Depth = 1
+	// And all below.
+	GetMetadataRequest_DEPTH_INFINITY GetMetadataRequest_Depth = 2
+)
+
+// Enum value maps for GetMetadataRequest_Depth.
+var (
+	GetMetadataRequest_Depth_name = map[int32]string{
+		0: "DEPTH_UNSPECIFIED",
+		1: "DEPTH_CHILDREN",
+		2: "DEPTH_INFINITY",
+	}
+	GetMetadataRequest_Depth_value = map[string]int32{
+		"DEPTH_UNSPECIFIED": 0,
+		"DEPTH_CHILDREN":    1,
+		"DEPTH_INFINITY":    2,
+	}
+)
+
+func (x GetMetadataRequest_Depth) Enum() *GetMetadataRequest_Depth {
+	p := new(GetMetadataRequest_Depth)
+	*p = x
+	return p
+}
+
+func (x GetMetadataRequest_Depth) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (GetMetadataRequest_Depth) Descriptor() protoreflect.EnumDescriptor {
+	return file_yubin_storage_v1_storage_proto_enumTypes[1].Descriptor()
+}
+
+func (GetMetadataRequest_Depth) Type() protoreflect.EnumType {
+	return &file_yubin_storage_v1_storage_proto_enumTypes[1]
+}
+
+func (x GetMetadataRequest_Depth) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use GetMetadataRequest_Depth.Descriptor instead.
+func (GetMetadataRequest_Depth) EnumDescriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{21, 0}
+}
+
 type StoreFlagsRequest_Operation int32
 
 const (
@@ -118,11 +170,11 @@ func (x StoreFlagsRequest_Operation) String() string {
 }
 
 func (StoreFlagsRequest_Operation) Descriptor() protoreflect.EnumDescriptor {
-	return file_yubin_storage_v1_storage_proto_enumTypes[1].Descriptor()
+	return file_yubin_storage_v1_storage_proto_enumTypes[2].Descriptor()
 }
 
 func (StoreFlagsRequest_Operation) Type() protoreflect.EnumType {
-	return &file_yubin_storage_v1_storage_proto_enumTypes[1]
+	return &file_yubin_storage_v1_storage_proto_enumTypes[2]
 }
 
 func (x StoreFlagsRequest_Operation) Number() protoreflect.EnumNumber {
@@ -131,7 +183,7 @@ func (x StoreFlagsRequest_Operation) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use StoreFlagsRequest_Operation.Descriptor instead.
 func (StoreFlagsRequest_Operation) EnumDescriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{32, 0}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{37, 0}
 }
 
 type CommitMaildropRequest_Action int32
@@ -170,11 +222,11 @@ func (x CommitMaildropRequest_Action) String() string {
 }
 
 func (CommitMaildropRequest_Action) Descriptor() protoreflect.EnumDescriptor {
-	return file_yubin_storage_v1_storage_proto_enumTypes[2].Descriptor()
+	return file_yubin_storage_v1_storage_proto_enumTypes[3].Descriptor()
 }
 
 func (CommitMaildropRequest_Action) Type() protoreflect.EnumType {
-	return &file_yubin_storage_v1_storage_proto_enumTypes[2]
+	return &file_yubin_storage_v1_storage_proto_enumTypes[3]
 }
 
 func (x CommitMaildropRequest_Action) Number() protoreflect.EnumNumber {
@@ -183,7 +235,7 @@ func (x CommitMaildropRequest_Action) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CommitMaildropRequest_Action.Descriptor instead.
 func (CommitMaildropRequest_Action) EnumDescriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{43, 0}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{48, 0}
 }
 
 type DeliverRequest struct {
@@ -1445,6 +1497,228 @@ func (*SetSubscribedResponse) Descriptor() ([]byte, []int) {
 	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{20}
 }
 
+type GetMetadataRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	AccountId string                 `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	// Empty: the account itself.
+	Mailbox string `protobuf:"bytes,2,opt,name=mailbox,proto3" json:"mailbox,omitempty"`
+	// Of all mailboxes, the account itself excluded; mailbox is empty.
+	AllMailboxes bool `protobuf:"varint,3,opt,name=all_mailboxes,json=allMailboxes,proto3" json:"all_mailboxes,omitempty"`
+	// At most 256, each beginning with /private or /shared.
+	Entries       []string                 `protobuf:"bytes,4,rep,name=entries,proto3" json:"entries,omitempty"`
+	Depth         GetMetadataRequest_Depth `protobuf:"varint,5,opt,name=depth,proto3,enum=yubin.storage.v1.GetMetadataRequest_Depth" json:"depth,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetMetadataRequest) Reset() {
+	*x = GetMetadataRequest{}
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetMetadataRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetMetadataRequest) ProtoMessage() {}
+
+func (x *GetMetadataRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetMetadataRequest.ProtoReflect.Descriptor instead.
+func (*GetMetadataRequest) Descriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *GetMetadataRequest) GetAccountId() string {
+	if x != nil {
+		return x.AccountId
+	}
+	return ""
+}
+
+func (x *GetMetadataRequest) GetMailbox() string {
+	if x != nil {
+		return x.Mailbox
+	}
+	return ""
+}
+
+func (x *GetMetadataRequest) GetAllMailboxes() bool {
+	if x != nil {
+		return x.AllMailboxes
+	}
+	return false
+}
+
+func (x *GetMetadataRequest) GetEntries() []string {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+func (x *GetMetadataRequest) GetDepth() GetMetadataRequest_Depth {
+	if x != nil {
+		return x.Depth
+	}
+	return GetMetadataRequest_DEPTH_UNSPECIFIED
+}
+
+type GetMetadataResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Those that there are, in order of mailbox and name in lower case.
+	Entries       []*GetMetadataResponse_Entry `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetMetadataResponse) Reset() {
+	*x = GetMetadataResponse{}
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetMetadataResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetMetadataResponse) ProtoMessage() {}
+
+func (x *GetMetadataResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetMetadataResponse.ProtoReflect.Descriptor instead.
+func (*GetMetadataResponse) Descriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *GetMetadataResponse) GetEntries() []*GetMetadataResponse_Entry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+type SetMetadataRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	AccountId string                 `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	// Empty: the account itself.
+	Mailbox string `protobuf:"bytes,2,opt,name=mailbox,proto3" json:"mailbox,omitempty"`
+	// At most 256.
+	Changes       []*SetMetadataRequest_Change `protobuf:"bytes,3,rep,name=changes,proto3" json:"changes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetMetadataRequest) Reset() {
+	*x = SetMetadataRequest{}
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetMetadataRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetMetadataRequest) ProtoMessage() {}
+
+func (x *SetMetadataRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetMetadataRequest.ProtoReflect.Descriptor instead.
+func (*SetMetadataRequest) Descriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *SetMetadataRequest) GetAccountId() string {
+	if x != nil {
+		return x.AccountId
+	}
+	return ""
+}
+
+func (x *SetMetadataRequest) GetMailbox() string {
+	if x != nil {
+		return x.Mailbox
+	}
+	return ""
+}
+
+func (x *SetMetadataRequest) GetChanges() []*SetMetadataRequest_Change {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+type SetMetadataResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetMetadataResponse) Reset() {
+	*x = SetMetadataResponse{}
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetMetadataResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetMetadataResponse) ProtoMessage() {}
+
+func (x *SetMetadataResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetMetadataResponse.ProtoReflect.Descriptor instead.
+func (*SetMetadataResponse) Descriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{24}
+}
+
 type SyncRequest struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	AccountId   string                 `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
@@ -1458,7 +1732,7 @@ type SyncRequest struct {
 
 func (x *SyncRequest) Reset() {
 	*x = SyncRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[21]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1470,7 +1744,7 @@ func (x *SyncRequest) String() string {
 func (*SyncRequest) ProtoMessage() {}
 
 func (x *SyncRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[21]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1483,7 +1757,7 @@ func (x *SyncRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncRequest.ProtoReflect.Descriptor instead.
 func (*SyncRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{21}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SyncRequest) GetAccountId() string {
@@ -1526,7 +1800,7 @@ type SyncResponse struct {
 
 func (x *SyncResponse) Reset() {
 	*x = SyncResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[22]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1538,7 +1812,7 @@ func (x *SyncResponse) String() string {
 func (*SyncResponse) ProtoMessage() {}
 
 func (x *SyncResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[22]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1551,7 +1825,7 @@ func (x *SyncResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncResponse.ProtoReflect.Descriptor instead.
 func (*SyncResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{22}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SyncResponse) GetChanged() []*MessageState {
@@ -1585,7 +1859,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[23]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1597,7 +1871,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[23]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1610,7 +1884,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{23}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *WatchRequest) GetSubscribe() []*WatchRequest_Key {
@@ -1638,7 +1912,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[24]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1650,7 +1924,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[24]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1663,7 +1937,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{24}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *WatchResponse) GetChanges() []*WatchResponse_Change {
@@ -1702,7 +1976,7 @@ type FetchRequest struct {
 
 func (x *FetchRequest) Reset() {
 	*x = FetchRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[25]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1714,7 +1988,7 @@ func (x *FetchRequest) String() string {
 func (*FetchRequest) ProtoMessage() {}
 
 func (x *FetchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[25]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1727,7 +2001,7 @@ func (x *FetchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchRequest.ProtoReflect.Descriptor instead.
 func (*FetchRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{25}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *FetchRequest) GetAccountId() string {
@@ -1802,7 +2076,7 @@ type FetchResponse struct {
 
 func (x *FetchResponse) Reset() {
 	*x = FetchResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[26]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1814,7 +2088,7 @@ func (x *FetchResponse) String() string {
 func (*FetchResponse) ProtoMessage() {}
 
 func (x *FetchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[26]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1827,7 +2101,7 @@ func (x *FetchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchResponse.ProtoReflect.Descriptor instead.
 func (*FetchResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{26}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *FetchResponse) GetMessages() []*Message {
@@ -1862,7 +2136,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[27]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1874,7 +2148,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[27]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1887,7 +2161,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{27}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Message) GetState() *MessageState {
@@ -1988,7 +2262,7 @@ type ReadRequest struct {
 
 func (x *ReadRequest) Reset() {
 	*x = ReadRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[28]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2000,7 +2274,7 @@ func (x *ReadRequest) String() string {
 func (*ReadRequest) ProtoMessage() {}
 
 func (x *ReadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[28]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2013,7 +2287,7 @@ func (x *ReadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadRequest.ProtoReflect.Descriptor instead.
 func (*ReadRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{28}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ReadRequest) GetAccountId() string {
@@ -2060,7 +2334,7 @@ type ReadResponse struct {
 
 func (x *ReadResponse) Reset() {
 	*x = ReadResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[29]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2072,7 +2346,7 @@ func (x *ReadResponse) String() string {
 func (*ReadResponse) ProtoMessage() {}
 
 func (x *ReadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[29]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2085,7 +2359,7 @@ func (x *ReadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadResponse.ProtoReflect.Descriptor instead.
 func (*ReadResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{29}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ReadResponse) GetChunk() []byte {
@@ -2106,7 +2380,7 @@ type SearchRequest struct {
 
 func (x *SearchRequest) Reset() {
 	*x = SearchRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[30]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2118,7 +2392,7 @@ func (x *SearchRequest) String() string {
 func (*SearchRequest) ProtoMessage() {}
 
 func (x *SearchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[30]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2131,7 +2405,7 @@ func (x *SearchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchRequest.ProtoReflect.Descriptor instead.
 func (*SearchRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{30}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *SearchRequest) GetAccountId() string {
@@ -2166,7 +2440,7 @@ type SearchResponse struct {
 
 func (x *SearchResponse) Reset() {
 	*x = SearchResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[31]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2178,7 +2452,7 @@ func (x *SearchResponse) String() string {
 func (*SearchResponse) ProtoMessage() {}
 
 func (x *SearchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[31]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2191,7 +2465,7 @@ func (x *SearchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchResponse.ProtoReflect.Descriptor instead.
 func (*SearchResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{31}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *SearchResponse) GetUids() []*UidRange {
@@ -2206,6 +2480,58 @@ func (x *SearchResponse) GetHighestModseq() uint64 {
 		return x.HighestModseq
 	}
 	return 0
+}
+
+type SearchStreamResponse struct {
+	state         protoimpl.MessageState         `protogen:"open.v1"`
+	Progress      *SearchStreamResponse_Progress `protobuf:"bytes,1,opt,name=progress,proto3" json:"progress,omitempty"`
+	Result        *SearchResponse                `protobuf:"bytes,2,opt,name=result,proto3" json:"result,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SearchStreamResponse) Reset() {
+	*x = SearchStreamResponse{}
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SearchStreamResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SearchStreamResponse) ProtoMessage() {}
+
+func (x *SearchStreamResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SearchStreamResponse.ProtoReflect.Descriptor instead.
+func (*SearchStreamResponse) Descriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *SearchStreamResponse) GetProgress() *SearchStreamResponse_Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+func (x *SearchStreamResponse) GetResult() *SearchResponse {
+	if x != nil {
+		return x.Result
+	}
+	return nil
 }
 
 type StoreFlagsRequest struct {
@@ -2224,7 +2550,7 @@ type StoreFlagsRequest struct {
 
 func (x *StoreFlagsRequest) Reset() {
 	*x = StoreFlagsRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[32]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2236,7 +2562,7 @@ func (x *StoreFlagsRequest) String() string {
 func (*StoreFlagsRequest) ProtoMessage() {}
 
 func (x *StoreFlagsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[32]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2249,7 +2575,7 @@ func (x *StoreFlagsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreFlagsRequest.ProtoReflect.Descriptor instead.
 func (*StoreFlagsRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{32}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *StoreFlagsRequest) GetAccountId() string {
@@ -2317,7 +2643,7 @@ type StoreFlagsResponse struct {
 
 func (x *StoreFlagsResponse) Reset() {
 	*x = StoreFlagsResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[33]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2329,7 +2655,7 @@ func (x *StoreFlagsResponse) String() string {
 func (*StoreFlagsResponse) ProtoMessage() {}
 
 func (x *StoreFlagsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[33]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2342,7 +2668,7 @@ func (x *StoreFlagsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreFlagsResponse.ProtoReflect.Descriptor instead.
 func (*StoreFlagsResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{33}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *StoreFlagsResponse) GetStates() []*MessageState {
@@ -2385,7 +2711,7 @@ type CopyRequest struct {
 
 func (x *CopyRequest) Reset() {
 	*x = CopyRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[34]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2397,7 +2723,7 @@ func (x *CopyRequest) String() string {
 func (*CopyRequest) ProtoMessage() {}
 
 func (x *CopyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[34]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2410,7 +2736,7 @@ func (x *CopyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyRequest.ProtoReflect.Descriptor instead.
 func (*CopyRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{34}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *CopyRequest) GetAccountId() string {
@@ -2454,7 +2780,7 @@ type UidMapping struct {
 
 func (x *UidMapping) Reset() {
 	*x = UidMapping{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[35]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2466,7 +2792,7 @@ func (x *UidMapping) String() string {
 func (*UidMapping) ProtoMessage() {}
 
 func (x *UidMapping) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[35]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2479,7 +2805,7 @@ func (x *UidMapping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UidMapping.ProtoReflect.Descriptor instead.
 func (*UidMapping) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{35}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *UidMapping) GetMailboxId() uint64 {
@@ -2519,7 +2845,7 @@ type CopyResponse struct {
 
 func (x *CopyResponse) Reset() {
 	*x = CopyResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[36]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2531,7 +2857,7 @@ func (x *CopyResponse) String() string {
 func (*CopyResponse) ProtoMessage() {}
 
 func (x *CopyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[36]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2544,7 +2870,7 @@ func (x *CopyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyResponse.ProtoReflect.Descriptor instead.
 func (*CopyResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{36}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *CopyResponse) GetMapping() *UidMapping {
@@ -2566,7 +2892,7 @@ type MoveRequest struct {
 
 func (x *MoveRequest) Reset() {
 	*x = MoveRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[37]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2578,7 +2904,7 @@ func (x *MoveRequest) String() string {
 func (*MoveRequest) ProtoMessage() {}
 
 func (x *MoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[37]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2591,7 +2917,7 @@ func (x *MoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveRequest.ProtoReflect.Descriptor instead.
 func (*MoveRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{37}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *MoveRequest) GetAccountId() string {
@@ -2635,7 +2961,7 @@ type MoveResponse struct {
 
 func (x *MoveResponse) Reset() {
 	*x = MoveResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[38]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2647,7 +2973,7 @@ func (x *MoveResponse) String() string {
 func (*MoveResponse) ProtoMessage() {}
 
 func (x *MoveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[38]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2660,7 +2986,7 @@ func (x *MoveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveResponse.ProtoReflect.Descriptor instead.
 func (*MoveResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{38}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *MoveResponse) GetMapping() *UidMapping {
@@ -2696,7 +3022,7 @@ type ExpungeRequest struct {
 
 func (x *ExpungeRequest) Reset() {
 	*x = ExpungeRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[39]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2708,7 +3034,7 @@ func (x *ExpungeRequest) String() string {
 func (*ExpungeRequest) ProtoMessage() {}
 
 func (x *ExpungeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[39]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2721,7 +3047,7 @@ func (x *ExpungeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpungeRequest.ProtoReflect.Descriptor instead.
 func (*ExpungeRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{39}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ExpungeRequest) GetAccountId() string {
@@ -2757,7 +3083,7 @@ type ExpungeResponse struct {
 
 func (x *ExpungeResponse) Reset() {
 	*x = ExpungeResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[40]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2769,7 +3095,7 @@ func (x *ExpungeResponse) String() string {
 func (*ExpungeResponse) ProtoMessage() {}
 
 func (x *ExpungeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[40]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2782,7 +3108,7 @@ func (x *ExpungeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpungeResponse.ProtoReflect.Descriptor instead.
 func (*ExpungeResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{40}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ExpungeResponse) GetExpunged() []*UidRange {
@@ -2817,7 +3143,7 @@ type OpenMaildropRequest struct {
 
 func (x *OpenMaildropRequest) Reset() {
 	*x = OpenMaildropRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[41]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2829,7 +3155,7 @@ func (x *OpenMaildropRequest) String() string {
 func (*OpenMaildropRequest) ProtoMessage() {}
 
 func (x *OpenMaildropRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[41]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2842,7 +3168,7 @@ func (x *OpenMaildropRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenMaildropRequest.ProtoReflect.Descriptor instead.
 func (*OpenMaildropRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{41}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *OpenMaildropRequest) GetAccountId() string {
@@ -2869,7 +3195,7 @@ type OpenMaildropResponse struct {
 
 func (x *OpenMaildropResponse) Reset() {
 	*x = OpenMaildropResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[42]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2881,7 +3207,7 @@ func (x *OpenMaildropResponse) String() string {
 func (*OpenMaildropResponse) ProtoMessage() {}
 
 func (x *OpenMaildropResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[42]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2894,7 +3220,7 @@ func (x *OpenMaildropResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenMaildropResponse.ProtoReflect.Descriptor instead.
 func (*OpenMaildropResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{42}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *OpenMaildropResponse) GetLeaseId() string {
@@ -2923,7 +3249,7 @@ type CommitMaildropRequest struct {
 
 func (x *CommitMaildropRequest) Reset() {
 	*x = CommitMaildropRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[43]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2935,7 +3261,7 @@ func (x *CommitMaildropRequest) String() string {
 func (*CommitMaildropRequest) ProtoMessage() {}
 
 func (x *CommitMaildropRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[43]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2948,7 +3274,7 @@ func (x *CommitMaildropRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitMaildropRequest.ProtoReflect.Descriptor instead.
 func (*CommitMaildropRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{43}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *CommitMaildropRequest) GetAccountId() string {
@@ -2987,7 +3313,7 @@ type CommitMaildropResponse struct {
 
 func (x *CommitMaildropResponse) Reset() {
 	*x = CommitMaildropResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[44]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2999,7 +3325,7 @@ func (x *CommitMaildropResponse) String() string {
 func (*CommitMaildropResponse) ProtoMessage() {}
 
 func (x *CommitMaildropResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[44]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3012,7 +3338,7 @@ func (x *CommitMaildropResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitMaildropResponse.ProtoReflect.Descriptor instead.
 func (*CommitMaildropResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{44}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{49}
 }
 
 type DeliverRequest_Header struct {
@@ -3030,7 +3356,7 @@ type DeliverRequest_Header struct {
 
 func (x *DeliverRequest_Header) Reset() {
 	*x = DeliverRequest_Header{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[45]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3042,7 +3368,7 @@ func (x *DeliverRequest_Header) String() string {
 func (*DeliverRequest_Header) ProtoMessage() {}
 
 func (x *DeliverRequest_Header) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[45]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3099,7 +3425,7 @@ type DeliverRequest_Recipient struct {
 
 func (x *DeliverRequest_Recipient) Reset() {
 	*x = DeliverRequest_Recipient{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[46]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3111,7 +3437,7 @@ func (x *DeliverRequest_Recipient) String() string {
 func (*DeliverRequest_Recipient) ProtoMessage() {}
 
 func (x *DeliverRequest_Recipient) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[46]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3160,7 +3486,7 @@ type DeliverResponse_Result struct {
 
 func (x *DeliverResponse_Result) Reset() {
 	*x = DeliverResponse_Result{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[47]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3172,7 +3498,7 @@ func (x *DeliverResponse_Result) String() string {
 func (*DeliverResponse_Result) ProtoMessage() {}
 
 func (x *DeliverResponse_Result) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[47]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3228,7 +3554,7 @@ type AppendRequest_Target struct {
 
 func (x *AppendRequest_Target) Reset() {
 	*x = AppendRequest_Target{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[48]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3240,7 +3566,7 @@ func (x *AppendRequest_Target) String() string {
 func (*AppendRequest_Target) ProtoMessage() {}
 
 func (x *AppendRequest_Target) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[48]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3291,7 +3617,7 @@ type AppendRequest_Message struct {
 
 func (x *AppendRequest_Message) Reset() {
 	*x = AppendRequest_Message{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[49]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3303,7 +3629,7 @@ func (x *AppendRequest_Message) String() string {
 func (*AppendRequest_Message) ProtoMessage() {}
 
 func (x *AppendRequest_Message) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[49]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3363,7 +3689,7 @@ type ReplaceRequest_Target struct {
 
 func (x *ReplaceRequest_Target) Reset() {
 	*x = ReplaceRequest_Target{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[50]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3375,7 +3701,7 @@ func (x *ReplaceRequest_Target) String() string {
 func (*ReplaceRequest_Target) ProtoMessage() {}
 
 func (x *ReplaceRequest_Target) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[50]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3426,6 +3752,121 @@ func (x *ReplaceRequest_Target) GetUid() uint32 {
 	return 0
 }
 
+type GetMetadataResponse_Entry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0: of the account itself.
+	MailboxId uint64 `protobuf:"varint,1,opt,name=mailbox_id,json=mailboxId,proto3" json:"mailbox_id,omitempty"`
+	// As it was spelt when it was set last.
+	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Value         []byte `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetMetadataResponse_Entry) Reset() {
+	*x = GetMetadataResponse_Entry{}
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetMetadataResponse_Entry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetMetadataResponse_Entry) ProtoMessage() {}
+
+func (x *GetMetadataResponse_Entry) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetMetadataResponse_Entry.ProtoReflect.Descriptor instead.
+func (*GetMetadataResponse_Entry) Descriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{22, 0}
+}
+
+func (x *GetMetadataResponse_Entry) GetMailboxId() uint64 {
+	if x != nil {
+		return x.MailboxId
+	}
+	return 0
+}
+
+func (x *GetMetadataResponse_Entry) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *GetMetadataResponse_Entry) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+type SetMetadataRequest_Change struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Absent: removed.
+	Value         []byte `protobuf:"bytes,2,opt,name=value,proto3,oneof" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetMetadataRequest_Change) Reset() {
+	*x = SetMetadataRequest_Change{}
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetMetadataRequest_Change) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetMetadataRequest_Change) ProtoMessage() {}
+
+func (x *SetMetadataRequest_Change) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetMetadataRequest_Change.ProtoReflect.Descriptor instead.
+func (*SetMetadataRequest_Change) Descriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{23, 0}
+}
+
+func (x *SetMetadataRequest_Change) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SetMetadataRequest_Change) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
 type WatchRequest_Key struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	AccountId     string                 `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
@@ -3436,7 +3877,7 @@ type WatchRequest_Key struct {
 
 func (x *WatchRequest_Key) Reset() {
 	*x = WatchRequest_Key{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[51]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3448,7 +3889,7 @@ func (x *WatchRequest_Key) String() string {
 func (*WatchRequest_Key) ProtoMessage() {}
 
 func (x *WatchRequest_Key) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[51]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3461,7 +3902,7 @@ func (x *WatchRequest_Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest_Key.ProtoReflect.Descriptor instead.
 func (*WatchRequest_Key) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{23, 0}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{27, 0}
 }
 
 func (x *WatchRequest_Key) GetAccountId() string {
@@ -3492,7 +3933,7 @@ type WatchResponse_Change struct {
 
 func (x *WatchResponse_Change) Reset() {
 	*x = WatchResponse_Change{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[52]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3504,7 +3945,7 @@ func (x *WatchResponse_Change) String() string {
 func (*WatchResponse_Change) ProtoMessage() {}
 
 func (x *WatchResponse_Change) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[52]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3517,7 +3958,7 @@ func (x *WatchResponse_Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse_Change.ProtoReflect.Descriptor instead.
 func (*WatchResponse_Change) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{24, 0}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{28, 0}
 }
 
 func (x *WatchResponse_Change) GetAccountId() string {
@@ -3546,6 +3987,68 @@ func (x *WatchResponse_Change) GetDeleted() bool {
 		return x.Deleted
 	}
 	return false
+}
+
+type SearchStreamResponse_Progress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Messages that were looked at, of those that may match.
+	Done  uint64 `protobuf:"varint,1,opt,name=done,proto3" json:"done,omitempty"`
+	Total uint64 `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"`
+	// Octets of messages that were read, as no index knows enough of them.
+	ReadBytes     uint64 `protobuf:"varint,3,opt,name=read_bytes,json=readBytes,proto3" json:"read_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SearchStreamResponse_Progress) Reset() {
+	*x = SearchStreamResponse_Progress{}
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SearchStreamResponse_Progress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SearchStreamResponse_Progress) ProtoMessage() {}
+
+func (x *SearchStreamResponse_Progress) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SearchStreamResponse_Progress.ProtoReflect.Descriptor instead.
+func (*SearchStreamResponse_Progress) Descriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{36, 0}
+}
+
+func (x *SearchStreamResponse_Progress) GetDone() uint64 {
+	if x != nil {
+		return x.Done
+	}
+	return 0
+}
+
+func (x *SearchStreamResponse_Progress) GetTotal() uint64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *SearchStreamResponse_Progress) GetReadBytes() uint64 {
+	if x != nil {
+		return x.ReadBytes
+	}
+	return 0
 }
 
 var File_yubin_storage_v1_storage_proto protoreflect.FileDescriptor
@@ -3671,7 +4174,35 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\n" +
 	"subscribed\x18\x03 \x01(\bR\n" +
 	"subscribed\"\x17\n" +
-	"\x15SetSubscribedResponse\"\x91\x01\n" +
+	"\x15SetSubscribedResponse\"\x96\x02\n" +
+	"\x12GetMetadataRequest\x12\x1d\n" +
+	"\n" +
+	"account_id\x18\x01 \x01(\tR\taccountId\x12\x18\n" +
+	"\amailbox\x18\x02 \x01(\tR\amailbox\x12#\n" +
+	"\rall_mailboxes\x18\x03 \x01(\bR\fallMailboxes\x12\x18\n" +
+	"\aentries\x18\x04 \x03(\tR\aentries\x12@\n" +
+	"\x05depth\x18\x05 \x01(\x0e2*.yubin.storage.v1.GetMetadataRequest.DepthR\x05depth\"F\n" +
+	"\x05Depth\x12\x15\n" +
+	"\x11DEPTH_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eDEPTH_CHILDREN\x10\x01\x12\x12\n" +
+	"\x0eDEPTH_INFINITY\x10\x02\"\xae\x01\n" +
+	"\x13GetMetadataResponse\x12E\n" +
+	"\aentries\x18\x01 \x03(\v2+.yubin.storage.v1.GetMetadataResponse.EntryR\aentries\x1aP\n" +
+	"\x05Entry\x12\x1d\n" +
+	"\n" +
+	"mailbox_id\x18\x01 \x01(\x04R\tmailboxId\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x03 \x01(\fR\x05value\"\xd7\x01\n" +
+	"\x12SetMetadataRequest\x12\x1d\n" +
+	"\n" +
+	"account_id\x18\x01 \x01(\tR\taccountId\x12\x18\n" +
+	"\amailbox\x18\x02 \x01(\tR\amailbox\x12E\n" +
+	"\achanges\x18\x03 \x03(\v2+.yubin.storage.v1.SetMetadataRequest.ChangeR\achanges\x1aA\n" +
+	"\x06Change\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x19\n" +
+	"\x05value\x18\x02 \x01(\fH\x00R\x05value\x88\x01\x01B\b\n" +
+	"\x06_value\"\x15\n" +
+	"\x13SetMetadataResponse\"\x91\x01\n" +
 	"\vSyncRequest\x12\x1d\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tR\taccountId\x12\x1d\n" +
@@ -3754,7 +4285,15 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\bcriteria\x18\x03 \x01(\v2 .yubin.storage.v1.SearchCriteriaR\bcriteria\"g\n" +
 	"\x0eSearchResponse\x12.\n" +
 	"\x04uids\x18\x01 \x03(\v2\x1a.yubin.storage.v1.UidRangeR\x04uids\x12%\n" +
-	"\x0ehighest_modseq\x18\x02 \x01(\x04R\rhighestModseq\"\xa6\x03\n" +
+	"\x0ehighest_modseq\x18\x02 \x01(\x04R\rhighestModseq\"\xf2\x01\n" +
+	"\x14SearchStreamResponse\x12K\n" +
+	"\bprogress\x18\x01 \x01(\v2/.yubin.storage.v1.SearchStreamResponse.ProgressR\bprogress\x128\n" +
+	"\x06result\x18\x02 \x01(\v2 .yubin.storage.v1.SearchResponseR\x06result\x1aS\n" +
+	"\bProgress\x12\x12\n" +
+	"\x04done\x18\x01 \x01(\x04R\x04done\x12\x14\n" +
+	"\x05total\x18\x02 \x01(\x04R\x05total\x12\x1d\n" +
+	"\n" +
+	"read_bytes\x18\x03 \x01(\x04R\treadBytes\"\xa6\x03\n" +
 	"\x11StoreFlagsRequest\x12\x1d\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tR\taccountId\x12\x1d\n" +
@@ -3839,7 +4378,7 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\x16DELIVERY_STATUS_STORED\x10\x01\x12\x1e\n" +
 	"\x1aDELIVERY_STATUS_OVER_QUOTA\x10\x02\x12\x1e\n" +
 	"\x1aDELIVERY_STATUS_NOT_STORED\x10\x03\x12\x1e\n" +
-	"\x1aDELIVERY_STATUS_NO_ACCOUNT\x10\x042\x94\x11\n" +
+	"\x1aDELIVERY_STATUS_NO_ACCOUNT\x10\x042\xd1\x13\n" +
 	"\x0eStorageService\x12_\n" +
 	"\aDeliver\x12 .yubin.storage.v1.DeliverRequest\x1a!.yubin.storage.v1.DeliverResponse\"\r\x8a\xb5\x18\x06\n" +
 	"\x04smtp\x90\x02\x02(\x01\x12v\n" +
@@ -3871,6 +4410,10 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\x8a\xb5\x18\x06\n" +
 	"\x04imap\x12o\n" +
 	"\rSetSubscribed\x12&.yubin.storage.v1.SetSubscribedRequest\x1a'.yubin.storage.v1.SetSubscribedResponse\"\r\x8a\xb5\x18\x06\n" +
+	"\x04imap\x90\x02\x02\x12i\n" +
+	"\vGetMetadata\x12$.yubin.storage.v1.GetMetadataRequest\x1a%.yubin.storage.v1.GetMetadataResponse\"\r\x8a\xb5\x18\x06\n" +
+	"\x04imap\x90\x02\x01\x12i\n" +
+	"\vSetMetadata\x12$.yubin.storage.v1.SetMetadataRequest\x1a%.yubin.storage.v1.SetMetadataResponse\"\r\x8a\xb5\x18\x06\n" +
 	"\x04imap\x90\x02\x02\x12c\n" +
 	"\x04Sync\x12\x1d.yubin.storage.v1.SyncRequest\x1a\x1e.yubin.storage.v1.SyncResponse\"\x1a\x8a\xb5\x18\x13\n" +
 	"\x04imap\n" +
@@ -3888,7 +4431,10 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\x04pop3\n" +
 	"\x05admin\x90\x02\x010\x01\x12Z\n" +
 	"\x06Search\x12\x1f.yubin.storage.v1.SearchRequest\x1a .yubin.storage.v1.SearchResponse\"\r\x8a\xb5\x18\x06\n" +
-	"\x04imap\x90\x02\x01\x12c\n" +
+	"\x04imap\x90\x02\x01\x12e\n" +
+	"\fSearchStream\x12\x1f.yubin.storage.v1.SearchRequest\x1a&.yubin.storage.v1.SearchStreamResponse\"\n" +
+	"\x8a\xb5\x18\x06\n" +
+	"\x04imap0\x01\x12c\n" +
 	"\n" +
 	"StoreFlags\x12#.yubin.storage.v1.StoreFlagsRequest\x1a$.yubin.storage.v1.StoreFlagsResponse\"\n" +
 	"\x8a\xb5\x18\x06\n" +
@@ -3918,162 +4464,182 @@ func file_yubin_storage_v1_storage_proto_rawDescGZIP() []byte {
 	return file_yubin_storage_v1_storage_proto_rawDescData
 }
 
-var file_yubin_storage_v1_storage_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_yubin_storage_v1_storage_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
+var file_yubin_storage_v1_storage_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_yubin_storage_v1_storage_proto_msgTypes = make([]protoimpl.MessageInfo, 61)
 var file_yubin_storage_v1_storage_proto_goTypes = []any{
-	(DeliveryStatus)(0),               // 0: yubin.storage.v1.DeliveryStatus
-	(StoreFlagsRequest_Operation)(0),  // 1: yubin.storage.v1.StoreFlagsRequest.Operation
-	(CommitMaildropRequest_Action)(0), // 2: yubin.storage.v1.CommitMaildropRequest.Action
-	(*DeliverRequest)(nil),            // 3: yubin.storage.v1.DeliverRequest
-	(*Commit)(nil),                    // 4: yubin.storage.v1.Commit
-	(*DeliverResponse)(nil),           // 5: yubin.storage.v1.DeliverResponse
-	(*DeliverNoticeRequest)(nil),      // 6: yubin.storage.v1.DeliverNoticeRequest
-	(*DeliverNoticeResponse)(nil),     // 7: yubin.storage.v1.DeliverNoticeResponse
-	(*AppendRequest)(nil),             // 8: yubin.storage.v1.AppendRequest
-	(*AppendResponse)(nil),            // 9: yubin.storage.v1.AppendResponse
-	(*ReplaceRequest)(nil),            // 10: yubin.storage.v1.ReplaceRequest
-	(*ReplaceResponse)(nil),           // 11: yubin.storage.v1.ReplaceResponse
-	(*ListMailboxesRequest)(nil),      // 12: yubin.storage.v1.ListMailboxesRequest
-	(*ListMailboxesResponse)(nil),     // 13: yubin.storage.v1.ListMailboxesResponse
-	(*GetMailboxRequest)(nil),         // 14: yubin.storage.v1.GetMailboxRequest
-	(*GetMailboxResponse)(nil),        // 15: yubin.storage.v1.GetMailboxResponse
-	(*CreateMailboxRequest)(nil),      // 16: yubin.storage.v1.CreateMailboxRequest
-	(*CreateMailboxResponse)(nil),     // 17: yubin.storage.v1.CreateMailboxResponse
-	(*RenameMailboxRequest)(nil),      // 18: yubin.storage.v1.RenameMailboxRequest
-	(*RenameMailboxResponse)(nil),     // 19: yubin.storage.v1.RenameMailboxResponse
-	(*DeleteMailboxRequest)(nil),      // 20: yubin.storage.v1.DeleteMailboxRequest
-	(*DeleteMailboxResponse)(nil),     // 21: yubin.storage.v1.DeleteMailboxResponse
-	(*SetSubscribedRequest)(nil),      // 22: yubin.storage.v1.SetSubscribedRequest
-	(*SetSubscribedResponse)(nil),     // 23: yubin.storage.v1.SetSubscribedResponse
-	(*SyncRequest)(nil),               // 24: yubin.storage.v1.SyncRequest
-	(*SyncResponse)(nil),              // 25: yubin.storage.v1.SyncResponse
-	(*WatchRequest)(nil),              // 26: yubin.storage.v1.WatchRequest
-	(*WatchResponse)(nil),             // 27: yubin.storage.v1.WatchResponse
-	(*FetchRequest)(nil),              // 28: yubin.storage.v1.FetchRequest
-	(*FetchResponse)(nil),             // 29: yubin.storage.v1.FetchResponse
-	(*Message)(nil),                   // 30: yubin.storage.v1.Message
-	(*ReadRequest)(nil),               // 31: yubin.storage.v1.ReadRequest
-	(*ReadResponse)(nil),              // 32: yubin.storage.v1.ReadResponse
-	(*SearchRequest)(nil),             // 33: yubin.storage.v1.SearchRequest
-	(*SearchResponse)(nil),            // 34: yubin.storage.v1.SearchResponse
-	(*StoreFlagsRequest)(nil),         // 35: yubin.storage.v1.StoreFlagsRequest
-	(*StoreFlagsResponse)(nil),        // 36: yubin.storage.v1.StoreFlagsResponse
-	(*CopyRequest)(nil),               // 37: yubin.storage.v1.CopyRequest
-	(*UidMapping)(nil),                // 38: yubin.storage.v1.UidMapping
-	(*CopyResponse)(nil),              // 39: yubin.storage.v1.CopyResponse
-	(*MoveRequest)(nil),               // 40: yubin.storage.v1.MoveRequest
-	(*MoveResponse)(nil),              // 41: yubin.storage.v1.MoveResponse
-	(*ExpungeRequest)(nil),            // 42: yubin.storage.v1.ExpungeRequest
-	(*ExpungeResponse)(nil),           // 43: yubin.storage.v1.ExpungeResponse
-	(*OpenMaildropRequest)(nil),       // 44: yubin.storage.v1.OpenMaildropRequest
-	(*OpenMaildropResponse)(nil),      // 45: yubin.storage.v1.OpenMaildropResponse
-	(*CommitMaildropRequest)(nil),     // 46: yubin.storage.v1.CommitMaildropRequest
-	(*CommitMaildropResponse)(nil),    // 47: yubin.storage.v1.CommitMaildropResponse
-	(*DeliverRequest_Header)(nil),     // 48: yubin.storage.v1.DeliverRequest.Header
-	(*DeliverRequest_Recipient)(nil),  // 49: yubin.storage.v1.DeliverRequest.Recipient
-	(*DeliverResponse_Result)(nil),    // 50: yubin.storage.v1.DeliverResponse.Result
-	(*AppendRequest_Target)(nil),      // 51: yubin.storage.v1.AppendRequest.Target
-	(*AppendRequest_Message)(nil),     // 52: yubin.storage.v1.AppendRequest.Message
-	(*ReplaceRequest_Target)(nil),     // 53: yubin.storage.v1.ReplaceRequest.Target
-	(*WatchRequest_Key)(nil),          // 54: yubin.storage.v1.WatchRequest.Key
-	(*WatchResponse_Change)(nil),      // 55: yubin.storage.v1.WatchResponse.Change
-	(*Mailbox)(nil),                   // 56: yubin.storage.v1.Mailbox
-	(SpecialUse)(0),                   // 57: yubin.storage.v1.SpecialUse
-	(*MessageState)(nil),              // 58: yubin.storage.v1.MessageState
-	(*UidRange)(nil),                  // 59: yubin.storage.v1.UidRange
-	(*v1.Part)(nil),                   // 60: yubin.mail.v1.Part
-	(*v1.Envelope)(nil),               // 61: yubin.mail.v1.Envelope
-	(*SearchCriteria)(nil),            // 62: yubin.storage.v1.SearchCriteria
+	(DeliveryStatus)(0),                   // 0: yubin.storage.v1.DeliveryStatus
+	(GetMetadataRequest_Depth)(0),         // 1: yubin.storage.v1.GetMetadataRequest.Depth
+	(StoreFlagsRequest_Operation)(0),      // 2: yubin.storage.v1.StoreFlagsRequest.Operation
+	(CommitMaildropRequest_Action)(0),     // 3: yubin.storage.v1.CommitMaildropRequest.Action
+	(*DeliverRequest)(nil),                // 4: yubin.storage.v1.DeliverRequest
+	(*Commit)(nil),                        // 5: yubin.storage.v1.Commit
+	(*DeliverResponse)(nil),               // 6: yubin.storage.v1.DeliverResponse
+	(*DeliverNoticeRequest)(nil),          // 7: yubin.storage.v1.DeliverNoticeRequest
+	(*DeliverNoticeResponse)(nil),         // 8: yubin.storage.v1.DeliverNoticeResponse
+	(*AppendRequest)(nil),                 // 9: yubin.storage.v1.AppendRequest
+	(*AppendResponse)(nil),                // 10: yubin.storage.v1.AppendResponse
+	(*ReplaceRequest)(nil),                // 11: yubin.storage.v1.ReplaceRequest
+	(*ReplaceResponse)(nil),               // 12: yubin.storage.v1.ReplaceResponse
+	(*ListMailboxesRequest)(nil),          // 13: yubin.storage.v1.ListMailboxesRequest
+	(*ListMailboxesResponse)(nil),         // 14: yubin.storage.v1.ListMailboxesResponse
+	(*GetMailboxRequest)(nil),             // 15: yubin.storage.v1.GetMailboxRequest
+	(*GetMailboxResponse)(nil),            // 16: yubin.storage.v1.GetMailboxResponse
+	(*CreateMailboxRequest)(nil),          // 17: yubin.storage.v1.CreateMailboxRequest
+	(*CreateMailboxResponse)(nil),         // 18: yubin.storage.v1.CreateMailboxResponse
+	(*RenameMailboxRequest)(nil),          // 19: yubin.storage.v1.RenameMailboxRequest
+	(*RenameMailboxResponse)(nil),         // 20: yubin.storage.v1.RenameMailboxResponse
+	(*DeleteMailboxRequest)(nil),          // 21: yubin.storage.v1.DeleteMailboxRequest
+	(*DeleteMailboxResponse)(nil),         // 22: yubin.storage.v1.DeleteMailboxResponse
+	(*SetSubscribedRequest)(nil),          // 23: yubin.storage.v1.SetSubscribedRequest
+	(*SetSubscribedResponse)(nil),         // 24: yubin.storage.v1.SetSubscribedResponse
+	(*GetMetadataRequest)(nil),            // 25: yubin.storage.v1.GetMetadataRequest
+	(*GetMetadataResponse)(nil),           // 26: yubin.storage.v1.GetMetadataResponse
+	(*SetMetadataRequest)(nil),            // 27: yubin.storage.v1.SetMetadataRequest
+	(*SetMetadataResponse)(nil),           // 28: yubin.storage.v1.SetMetadataResponse
+	(*SyncRequest)(nil),                   // 29: yubin.storage.v1.SyncRequest
+	(*SyncResponse)(nil),                  // 30: yubin.storage.v1.SyncResponse
+	(*WatchRequest)(nil),                  // 31: yubin.storage.v1.WatchRequest
+	(*WatchResponse)(nil),                 // 32: yubin.storage.v1.WatchResponse
+	(*FetchRequest)(nil),                  // 33: yubin.storage.v1.FetchRequest
+	(*FetchResponse)(nil),                 // 34: yubin.storage.v1.FetchResponse
+	(*Message)(nil),                       // 35: yubin.storage.v1.Message
+	(*ReadRequest)(nil),                   // 36: yubin.storage.v1.ReadRequest
+	(*ReadResponse)(nil),                  // 37: yubin.storage.v1.ReadResponse
+	(*SearchRequest)(nil),                 // 38: yubin.storage.v1.SearchRequest
+	(*SearchResponse)(nil),                // 39: yubin.storage.v1.SearchResponse
+	(*SearchStreamResponse)(nil),          // 40: yubin.storage.v1.SearchStreamResponse
+	(*StoreFlagsRequest)(nil),             // 41: yubin.storage.v1.StoreFlagsRequest
+	(*StoreFlagsResponse)(nil),            // 42: yubin.storage.v1.StoreFlagsResponse
+	(*CopyRequest)(nil),                   // 43: yubin.storage.v1.CopyRequest
+	(*UidMapping)(nil),                    // 44: yubin.storage.v1.UidMapping
+	(*CopyResponse)(nil),                  // 45: yubin.storage.v1.CopyResponse
+	(*MoveRequest)(nil),                   // 46: yubin.storage.v1.MoveRequest
+	(*MoveResponse)(nil),                  // 47: yubin.storage.v1.MoveResponse
+	(*ExpungeRequest)(nil),                // 48: yubin.storage.v1.ExpungeRequest
+	(*ExpungeResponse)(nil),               // 49: yubin.storage.v1.ExpungeResponse
+	(*OpenMaildropRequest)(nil),           // 50: yubin.storage.v1.OpenMaildropRequest
+	(*OpenMaildropResponse)(nil),          // 51: yubin.storage.v1.OpenMaildropResponse
+	(*CommitMaildropRequest)(nil),         // 52: yubin.storage.v1.CommitMaildropRequest
+	(*CommitMaildropResponse)(nil),        // 53: yubin.storage.v1.CommitMaildropResponse
+	(*DeliverRequest_Header)(nil),         // 54: yubin.storage.v1.DeliverRequest.Header
+	(*DeliverRequest_Recipient)(nil),      // 55: yubin.storage.v1.DeliverRequest.Recipient
+	(*DeliverResponse_Result)(nil),        // 56: yubin.storage.v1.DeliverResponse.Result
+	(*AppendRequest_Target)(nil),          // 57: yubin.storage.v1.AppendRequest.Target
+	(*AppendRequest_Message)(nil),         // 58: yubin.storage.v1.AppendRequest.Message
+	(*ReplaceRequest_Target)(nil),         // 59: yubin.storage.v1.ReplaceRequest.Target
+	(*GetMetadataResponse_Entry)(nil),     // 60: yubin.storage.v1.GetMetadataResponse.Entry
+	(*SetMetadataRequest_Change)(nil),     // 61: yubin.storage.v1.SetMetadataRequest.Change
+	(*WatchRequest_Key)(nil),              // 62: yubin.storage.v1.WatchRequest.Key
+	(*WatchResponse_Change)(nil),          // 63: yubin.storage.v1.WatchResponse.Change
+	(*SearchStreamResponse_Progress)(nil), // 64: yubin.storage.v1.SearchStreamResponse.Progress
+	(*Mailbox)(nil),                       // 65: yubin.storage.v1.Mailbox
+	(SpecialUse)(0),                       // 66: yubin.storage.v1.SpecialUse
+	(*MessageState)(nil),                  // 67: yubin.storage.v1.MessageState
+	(*UidRange)(nil),                      // 68: yubin.storage.v1.UidRange
+	(*v1.Part)(nil),                       // 69: yubin.mail.v1.Part
+	(*v1.Envelope)(nil),                   // 70: yubin.mail.v1.Envelope
+	(*SearchCriteria)(nil),                // 71: yubin.storage.v1.SearchCriteria
 }
 var file_yubin_storage_v1_storage_proto_depIdxs = []int32{
-	48, // 0: yubin.storage.v1.DeliverRequest.header:type_name -> yubin.storage.v1.DeliverRequest.Header
-	4,  // 1: yubin.storage.v1.DeliverRequest.commit:type_name -> yubin.storage.v1.Commit
-	50, // 2: yubin.storage.v1.DeliverResponse.results:type_name -> yubin.storage.v1.DeliverResponse.Result
-	51, // 3: yubin.storage.v1.AppendRequest.target:type_name -> yubin.storage.v1.AppendRequest.Target
-	52, // 4: yubin.storage.v1.AppendRequest.start:type_name -> yubin.storage.v1.AppendRequest.Message
-	4,  // 5: yubin.storage.v1.AppendRequest.commit:type_name -> yubin.storage.v1.Commit
-	53, // 6: yubin.storage.v1.ReplaceRequest.target:type_name -> yubin.storage.v1.ReplaceRequest.Target
-	52, // 7: yubin.storage.v1.ReplaceRequest.start:type_name -> yubin.storage.v1.AppendRequest.Message
-	4,  // 8: yubin.storage.v1.ReplaceRequest.commit:type_name -> yubin.storage.v1.Commit
-	56, // 9: yubin.storage.v1.ListMailboxesResponse.mailboxes:type_name -> yubin.storage.v1.Mailbox
-	56, // 10: yubin.storage.v1.GetMailboxResponse.mailbox:type_name -> yubin.storage.v1.Mailbox
-	57, // 11: yubin.storage.v1.CreateMailboxRequest.special_use:type_name -> yubin.storage.v1.SpecialUse
-	56, // 12: yubin.storage.v1.CreateMailboxResponse.mailbox:type_name -> yubin.storage.v1.Mailbox
-	58, // 13: yubin.storage.v1.SyncResponse.changed:type_name -> yubin.storage.v1.MessageState
-	59, // 14: yubin.storage.v1.SyncResponse.vanished:type_name -> yubin.storage.v1.UidRange
-	56, // 15: yubin.storage.v1.SyncResponse.mailbox:type_name -> yubin.storage.v1.Mailbox
-	54, // 16: yubin.storage.v1.WatchRequest.subscribe:type_name -> yubin.storage.v1.WatchRequest.Key
-	54, // 17: yubin.storage.v1.WatchRequest.unsubscribe:type_name -> yubin.storage.v1.WatchRequest.Key
-	55, // 18: yubin.storage.v1.WatchResponse.changes:type_name -> yubin.storage.v1.WatchResponse.Change
-	59, // 19: yubin.storage.v1.FetchRequest.uids:type_name -> yubin.storage.v1.UidRange
-	30, // 20: yubin.storage.v1.FetchResponse.messages:type_name -> yubin.storage.v1.Message
-	58, // 21: yubin.storage.v1.Message.state:type_name -> yubin.storage.v1.MessageState
-	60, // 22: yubin.storage.v1.Message.structure:type_name -> yubin.mail.v1.Part
-	61, // 23: yubin.storage.v1.Message.envelope:type_name -> yubin.mail.v1.Envelope
-	62, // 24: yubin.storage.v1.SearchRequest.criteria:type_name -> yubin.storage.v1.SearchCriteria
-	59, // 25: yubin.storage.v1.SearchResponse.uids:type_name -> yubin.storage.v1.UidRange
-	59, // 26: yubin.storage.v1.StoreFlagsRequest.uids:type_name -> yubin.storage.v1.UidRange
-	1,  // 27: yubin.storage.v1.StoreFlagsRequest.operation:type_name -> yubin.storage.v1.StoreFlagsRequest.Operation
-	58, // 28: yubin.storage.v1.StoreFlagsResponse.states:type_name -> yubin.storage.v1.MessageState
-	59, // 29: yubin.storage.v1.StoreFlagsResponse.modified:type_name -> yubin.storage.v1.UidRange
-	59, // 30: yubin.storage.v1.CopyRequest.uids:type_name -> yubin.storage.v1.UidRange
-	38, // 31: yubin.storage.v1.CopyResponse.mapping:type_name -> yubin.storage.v1.UidMapping
-	59, // 32: yubin.storage.v1.MoveRequest.uids:type_name -> yubin.storage.v1.UidRange
-	38, // 33: yubin.storage.v1.MoveResponse.mapping:type_name -> yubin.storage.v1.UidMapping
-	59, // 34: yubin.storage.v1.ExpungeRequest.uids:type_name -> yubin.storage.v1.UidRange
-	59, // 35: yubin.storage.v1.ExpungeResponse.expunged:type_name -> yubin.storage.v1.UidRange
-	56, // 36: yubin.storage.v1.OpenMaildropResponse.mailbox:type_name -> yubin.storage.v1.Mailbox
-	59, // 37: yubin.storage.v1.CommitMaildropRequest.uids:type_name -> yubin.storage.v1.UidRange
-	2,  // 38: yubin.storage.v1.CommitMaildropRequest.action:type_name -> yubin.storage.v1.CommitMaildropRequest.Action
-	49, // 39: yubin.storage.v1.DeliverRequest.Header.recipients:type_name -> yubin.storage.v1.DeliverRequest.Recipient
-	0,  // 40: yubin.storage.v1.DeliverResponse.Result.status:type_name -> yubin.storage.v1.DeliveryStatus
-	3,  // 41: yubin.storage.v1.StorageService.Deliver:input_type -> yubin.storage.v1.DeliverRequest
-	6,  // 42: yubin.storage.v1.StorageService.DeliverNotice:input_type -> yubin.storage.v1.DeliverNoticeRequest
-	8,  // 43: yubin.storage.v1.StorageService.Append:input_type -> yubin.storage.v1.AppendRequest
-	10, // 44: yubin.storage.v1.StorageService.Replace:input_type -> yubin.storage.v1.ReplaceRequest
-	12, // 45: yubin.storage.v1.StorageService.ListMailboxes:input_type -> yubin.storage.v1.ListMailboxesRequest
-	14, // 46: yubin.storage.v1.StorageService.GetMailbox:input_type -> yubin.storage.v1.GetMailboxRequest
-	16, // 47: yubin.storage.v1.StorageService.CreateMailbox:input_type -> yubin.storage.v1.CreateMailboxRequest
-	18, // 48: yubin.storage.v1.StorageService.RenameMailbox:input_type -> yubin.storage.v1.RenameMailboxRequest
-	20, // 49: yubin.storage.v1.StorageService.DeleteMailbox:input_type -> yubin.storage.v1.DeleteMailboxRequest
-	22, // 50: yubin.storage.v1.StorageService.SetSubscribed:input_type -> yubin.storage.v1.SetSubscribedRequest
-	24, // 51: yubin.storage.v1.StorageService.Sync:input_type -> yubin.storage.v1.SyncRequest
-	26, // 52: yubin.storage.v1.StorageService.Watch:input_type -> yubin.storage.v1.WatchRequest
-	28, // 53: yubin.storage.v1.StorageService.Fetch:input_type -> yubin.storage.v1.FetchRequest
-	31, // 54: yubin.storage.v1.StorageService.Read:input_type -> yubin.storage.v1.ReadRequest
-	33, // 55: yubin.storage.v1.StorageService.Search:input_type -> yubin.storage.v1.SearchRequest
-	35, // 56: yubin.storage.v1.StorageService.StoreFlags:input_type -> yubin.storage.v1.StoreFlagsRequest
-	37, // 57: yubin.storage.v1.StorageService.Copy:input_type -> yubin.storage.v1.CopyRequest
-	40, // 58: yubin.storage.v1.StorageService.Move:input_type -> yubin.storage.v1.MoveRequest
-	42, // 59: yubin.storage.v1.StorageService.Expunge:input_type -> yubin.storage.v1.ExpungeRequest
-	44, // 60: yubin.storage.v1.StorageService.OpenMaildrop:input_type -> yubin.storage.v1.OpenMaildropRequest
-	46, // 61: yubin.storage.v1.StorageService.CommitMaildrop:input_type -> yubin.storage.v1.CommitMaildropRequest
-	5,  // 62: yubin.storage.v1.StorageService.Deliver:output_type -> yubin.storage.v1.DeliverResponse
-	7,  // 63: yubin.storage.v1.StorageService.DeliverNotice:output_type -> yubin.storage.v1.DeliverNoticeResponse
-	9,  // 64: yubin.storage.v1.StorageService.Append:output_type -> yubin.storage.v1.AppendResponse
-	11, // 65: yubin.storage.v1.StorageService.Replace:output_type -> yubin.storage.v1.ReplaceResponse
-	13, // 66: yubin.storage.v1.StorageService.ListMailboxes:output_type -> yubin.storage.v1.ListMailboxesResponse
-	15, // 67: yubin.storage.v1.StorageService.GetMailbox:output_type -> yubin.storage.v1.GetMailboxResponse
-	17, // 68: yubin.storage.v1.StorageService.CreateMailbox:output_type -> yubin.storage.v1.CreateMailboxResponse
-	19, // 69: yubin.storage.v1.StorageService.RenameMailbox:output_type -> yubin.storage.v1.RenameMailboxResponse
-	21, // 70: yubin.storage.v1.StorageService.DeleteMailbox:output_type -> yubin.storage.v1.DeleteMailboxResponse
-	23, // 71: yubin.storage.v1.StorageService.SetSubscribed:output_type -> yubin.storage.v1.SetSubscribedResponse
-	25, // 72: yubin.storage.v1.StorageService.Sync:output_type -> yubin.storage.v1.SyncResponse
-	27, // 73: yubin.storage.v1.StorageService.Watch:output_type -> yubin.storage.v1.WatchResponse
-	29, // 74: yubin.storage.v1.StorageService.Fetch:output_type -> yubin.storage.v1.FetchResponse
-	32, // 75: yubin.storage.v1.StorageService.Read:output_type -> yubin.storage.v1.ReadResponse
-	34, // 76: yubin.storage.v1.StorageService.Search:output_type -> yubin.storage.v1.SearchResponse
-	36, // 77: yubin.storage.v1.StorageService.StoreFlags:output_type -> yubin.storage.v1.StoreFlagsResponse
-	39, // 78: yubin.storage.v1.StorageService.Copy:output_type -> yubin.storage.v1.CopyResponse
-	41, // 79: yubin.storage.v1.StorageService.Move:output_type -> yubin.storage.v1.MoveResponse
-	43, // 80: yubin.storage.v1.StorageService.Expunge:output_type -> yubin.storage.v1.ExpungeResponse
-	45, // 81: yubin.storage.v1.StorageService.OpenMaildrop:output_type -> yubin.storage.v1.OpenMaildropResponse
-	47, // 82: yubin.storage.v1.StorageService.CommitMaildrop:output_type -> yubin.storage.v1.CommitMaildropResponse
-	62, // [62:83] is the sub-list for method output_type
-	41, // [41:62] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	54, // 0: yubin.storage.v1.DeliverRequest.header:type_name -> yubin.storage.v1.DeliverRequest.Header
+	5,  // 1: yubin.storage.v1.DeliverRequest.commit:type_name -> yubin.storage.v1.Commit
+	56, // 2: yubin.storage.v1.DeliverResponse.results:type_name -> yubin.storage.v1.DeliverResponse.Result
+	57, // 3: yubin.storage.v1.AppendRequest.target:type_name -> yubin.storage.v1.AppendRequest.Target
+	58, // 4: yubin.storage.v1.AppendRequest.start:type_name -> yubin.storage.v1.AppendRequest.Message
+	5,  // 5: yubin.storage.v1.AppendRequest.commit:type_name -> yubin.storage.v1.Commit
+	59, // 6: yubin.storage.v1.ReplaceRequest.target:type_name -> yubin.storage.v1.ReplaceRequest.Target
+	58, // 7: yubin.storage.v1.ReplaceRequest.start:type_name -> yubin.storage.v1.AppendRequest.Message
+	5,  // 8: yubin.storage.v1.ReplaceRequest.commit:type_name -> yubin.storage.v1.Commit
+	65, // 9: yubin.storage.v1.ListMailboxesResponse.mailboxes:type_name -> yubin.storage.v1.Mailbox
+	65, // 10: yubin.storage.v1.GetMailboxResponse.mailbox:type_name -> yubin.storage.v1.Mailbox
+	66, // 11: yubin.storage.v1.CreateMailboxRequest.special_use:type_name -> yubin.storage.v1.SpecialUse
+	65, // 12: yubin.storage.v1.CreateMailboxResponse.mailbox:type_name -> yubin.storage.v1.Mailbox
+	1,  // 13: yubin.storage.v1.GetMetadataRequest.depth:type_name -> yubin.storage.v1.GetMetadataRequest.Depth
+	60, // 14: yubin.storage.v1.GetMetadataResponse.entries:type_name -> yubin.storage.v1.GetMetadataResponse.Entry
+	61, // 15: yubin.storage.v1.SetMetadataRequest.changes:type_name -> yubin.storage.v1.SetMetadataRequest.Change
+	67, // 16: yubin.storage.v1.SyncResponse.changed:type_name -> yubin.storage.v1.MessageState
+	68, // 17: yubin.storage.v1.SyncResponse.vanished:type_name -> yubin.storage.v1.UidRange
+	65, // 18: yubin.storage.v1.SyncResponse.mailbox:type_name -> yubin.storage.v1.Mailbox
+	62, // 19: yubin.storage.v1.WatchRequest.subscribe:type_name -> yubin.storage.v1.WatchRequest.Key
+	62, // 20: yubin.storage.v1.WatchRequest.unsubscribe:type_name -> yubin.storage.v1.WatchRequest.Key
+	63, // 21: yubin.storage.v1.WatchResponse.changes:type_name -> yubin.storage.v1.WatchResponse.Change
+	68, // 22: yubin.storage.v1.FetchRequest.uids:type_name -> yubin.storage.v1.UidRange
+	35, // 23: yubin.storage.v1.FetchResponse.messages:type_name -> yubin.storage.v1.Message
+	67, // 24: yubin.storage.v1.Message.state:type_name -> yubin.storage.v1.MessageState
+	69, // 25: yubin.storage.v1.Message.structure:type_name -> yubin.mail.v1.Part
+	70, // 26: yubin.storage.v1.Message.envelope:type_name -> yubin.mail.v1.Envelope
+	71, // 27: yubin.storage.v1.SearchRequest.criteria:type_name -> yubin.storage.v1.SearchCriteria
+	68, // 28: yubin.storage.v1.SearchResponse.uids:type_name -> yubin.storage.v1.UidRange
+	64, // 29: yubin.storage.v1.SearchStreamResponse.progress:type_name -> yubin.storage.v1.SearchStreamResponse.Progress
+	39, // 30: yubin.storage.v1.SearchStreamResponse.result:type_name -> yubin.storage.v1.SearchResponse
+	68, // 31: yubin.storage.v1.StoreFlagsRequest.uids:type_name -> yubin.storage.v1.UidRange
+	2,  // 32: yubin.storage.v1.StoreFlagsRequest.operation:type_name -> yubin.storage.v1.StoreFlagsRequest.Operation
+	67, // 33: yubin.storage.v1.StoreFlagsResponse.states:type_name -> yubin.storage.v1.MessageState
+	68, // 34: yubin.storage.v1.StoreFlagsResponse.modified:type_name -> yubin.storage.v1.UidRange
+	68, // 35: yubin.storage.v1.CopyRequest.uids:type_name -> yubin.storage.v1.UidRange
+	44, // 36: yubin.storage.v1.CopyResponse.mapping:type_name -> yubin.storage.v1.UidMapping
+	68, // 37: yubin.storage.v1.MoveRequest.uids:type_name -> yubin.storage.v1.UidRange
+	44, // 38: yubin.storage.v1.MoveResponse.mapping:type_name -> yubin.storage.v1.UidMapping
+	68, // 39: yubin.storage.v1.ExpungeRequest.uids:type_name -> yubin.storage.v1.UidRange
+	68, // 40: yubin.storage.v1.ExpungeResponse.expunged:type_name -> yubin.storage.v1.UidRange
+	65, // 41: yubin.storage.v1.OpenMaildropResponse.mailbox:type_name -> yubin.storage.v1.Mailbox
+	68, // 42: yubin.storage.v1.CommitMaildropRequest.uids:type_name -> yubin.storage.v1.UidRange
+	3,  // 43: yubin.storage.v1.CommitMaildropRequest.action:type_name -> yubin.storage.v1.CommitMaildropRequest.Action
+	55, // 44: yubin.storage.v1.DeliverRequest.Header.recipients:type_name -> yubin.storage.v1.DeliverRequest.Recipient
+	0,  // 45: yubin.storage.v1.DeliverResponse.Result.status:type_name -> yubin.storage.v1.DeliveryStatus
+	4,  // 46: yubin.storage.v1.StorageService.Deliver:input_type -> yubin.storage.v1.DeliverRequest
+	7,  // 47: yubin.storage.v1.StorageService.DeliverNotice:input_type -> yubin.storage.v1.DeliverNoticeRequest
+	9,  // 48: yubin.storage.v1.StorageService.Append:input_type -> yubin.storage.v1.AppendRequest
+	11, // 49: yubin.storage.v1.StorageService.Replace:input_type -> yubin.storage.v1.ReplaceRequest
+	13, // 50: yubin.storage.v1.StorageService.ListMailboxes:input_type -> yubin.storage.v1.ListMailboxesRequest
+	15, // 51: yubin.storage.v1.StorageService.GetMailbox:input_type -> yubin.storage.v1.GetMailboxRequest
+	17, // 52: yubin.storage.v1.StorageService.CreateMailbox:input_type -> yubin.storage.v1.CreateMailboxRequest
+	19, // 53: yubin.storage.v1.StorageService.RenameMailbox:input_type -> yubin.storage.v1.RenameMailboxRequest
+	21, // 54: yubin.storage.v1.StorageService.DeleteMailbox:input_type -> yubin.storage.v1.DeleteMailboxRequest
+	23, // 55: yubin.storage.v1.StorageService.SetSubscribed:input_type -> yubin.storage.v1.SetSubscribedRequest
+	25, // 56: yubin.storage.v1.StorageService.GetMetadata:input_type -> yubin.storage.v1.GetMetadataRequest
+	27, // 57: yubin.storage.v1.StorageService.SetMetadata:input_type -> yubin.storage.v1.SetMetadataRequest
+	29, // 58: yubin.storage.v1.StorageService.Sync:input_type -> yubin.storage.v1.SyncRequest
+	31, // 59: yubin.storage.v1.StorageService.Watch:input_type -> yubin.storage.v1.WatchRequest
+	33, // 60: yubin.storage.v1.StorageService.Fetch:input_type -> yubin.storage.v1.FetchRequest
+	36, // 61: yubin.storage.v1.StorageService.Read:input_type -> yubin.storage.v1.ReadRequest
+	38, // 62: yubin.storage.v1.StorageService.Search:input_type -> yubin.storage.v1.SearchRequest
+	38, // 63: yubin.storage.v1.StorageService.SearchStream:input_type -> yubin.storage.v1.SearchRequest
+	41, // 64: yubin.storage.v1.StorageService.StoreFlags:input_type -> yubin.storage.v1.StoreFlagsRequest
+	43, // 65: yubin.storage.v1.StorageService.Copy:input_type -> yubin.storage.v1.CopyRequest
+	46, // 66: yubin.storage.v1.StorageService.Move:input_type -> yubin.storage.v1.MoveRequest
+	48, // 67: yubin.storage.v1.StorageService.Expunge:input_type -> yubin.storage.v1.ExpungeRequest
+	50, // 68: yubin.storage.v1.StorageService.OpenMaildrop:input_type -> yubin.storage.v1.OpenMaildropRequest
+	52, // 69: yubin.storage.v1.StorageService.CommitMaildrop:input_type -> yubin.storage.v1.CommitMaildropRequest
+	6,  // 70: yubin.storage.v1.StorageService.Deliver:output_type -> yubin.storage.v1.DeliverResponse
+	8,  // 71: yubin.storage.v1.StorageService.DeliverNotice:output_type -> yubin.storage.v1.DeliverNoticeResponse
+	10, // 72: yubin.storage.v1.StorageService.Append:output_type -> yubin.storage.v1.AppendResponse
+	12, // 73: yubin.storage.v1.StorageService.Replace:output_type -> yubin.storage.v1.ReplaceResponse
+	14, // 74: yubin.storage.v1.StorageService.ListMailboxes:output_type -> yubin.storage.v1.ListMailboxesResponse
+	16, // 75: yubin.storage.v1.StorageService.GetMailbox:output_type -> yubin.storage.v1.GetMailboxResponse
+	18, // 76: yubin.storage.v1.StorageService.CreateMailbox:output_type -> yubin.storage.v1.CreateMailboxResponse
+	20, // 77: yubin.storage.v1.StorageService.RenameMailbox:output_type -> yubin.storage.v1.RenameMailboxResponse
+	22, // 78: yubin.storage.v1.StorageService.DeleteMailbox:output_type -> yubin.storage.v1.DeleteMailboxResponse
+	24, // 79: yubin.storage.v1.StorageService.SetSubscribed:output_type -> yubin.storage.v1.SetSubscribedResponse
+	26, // 80: yubin.storage.v1.StorageService.GetMetadata:output_type -> yubin.storage.v1.GetMetadataResponse
+	28, // 81: yubin.storage.v1.StorageService.SetMetadata:output_type -> yubin.storage.v1.SetMetadataResponse
+	30, // 82: yubin.storage.v1.StorageService.Sync:output_type -> yubin.storage.v1.SyncResponse
+	32, // 83: yubin.storage.v1.StorageService.Watch:output_type -> yubin.storage.v1.WatchResponse
+	34, // 84: yubin.storage.v1.StorageService.Fetch:output_type -> yubin.storage.v1.FetchResponse
+	37, // 85: yubin.storage.v1.StorageService.Read:output_type -> yubin.storage.v1.ReadResponse
+	39, // 86: yubin.storage.v1.StorageService.Search:output_type -> yubin.storage.v1.SearchResponse
+	40, // 87: yubin.storage.v1.StorageService.SearchStream:output_type -> yubin.storage.v1.SearchStreamResponse
+	42, // 88: yubin.storage.v1.StorageService.StoreFlags:output_type -> yubin.storage.v1.StoreFlagsResponse
+	45, // 89: yubin.storage.v1.StorageService.Copy:output_type -> yubin.storage.v1.CopyResponse
+	47, // 90: yubin.storage.v1.StorageService.Move:output_type -> yubin.storage.v1.MoveResponse
+	49, // 91: yubin.storage.v1.StorageService.Expunge:output_type -> yubin.storage.v1.ExpungeResponse
+	51, // 92: yubin.storage.v1.StorageService.OpenMaildrop:output_type -> yubin.storage.v1.OpenMaildropResponse
+	53, // 93: yubin.storage.v1.StorageService.CommitMaildrop:output_type -> yubin.storage.v1.CommitMaildropResponse
+	70, // [70:94] is the sub-list for method output_type
+	46, // [46:70] is the sub-list for method input_type
+	46, // [46:46] is the sub-list for extension type_name
+	46, // [46:46] is the sub-list for extension extendee
+	0,  // [0:46] is the sub-list for field type_name
 }
 
 func init() { file_yubin_storage_v1_storage_proto_init() }
@@ -4104,14 +4670,15 @@ func file_yubin_storage_v1_storage_proto_init() {
 		(*GetMailboxRequest_Name)(nil),
 		(*GetMailboxRequest_MailboxId)(nil),
 	}
-	file_yubin_storage_v1_storage_proto_msgTypes[32].OneofWrappers = []any{}
+	file_yubin_storage_v1_storage_proto_msgTypes[37].OneofWrappers = []any{}
+	file_yubin_storage_v1_storage_proto_msgTypes[57].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_yubin_storage_v1_storage_proto_rawDesc), len(file_yubin_storage_v1_storage_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   53,
+			NumEnums:      4,
+			NumMessages:   61,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -31,11 +31,14 @@ const (
 	StorageService_RenameMailbox_FullMethodName  = "/yubin.storage.v1.StorageService/RenameMailbox"
 	StorageService_DeleteMailbox_FullMethodName  = "/yubin.storage.v1.StorageService/DeleteMailbox"
 	StorageService_SetSubscribed_FullMethodName  = "/yubin.storage.v1.StorageService/SetSubscribed"
+	StorageService_GetMetadata_FullMethodName    = "/yubin.storage.v1.StorageService/GetMetadata"
+	StorageService_SetMetadata_FullMethodName    = "/yubin.storage.v1.StorageService/SetMetadata"
 	StorageService_Sync_FullMethodName           = "/yubin.storage.v1.StorageService/Sync"
 	StorageService_Watch_FullMethodName          = "/yubin.storage.v1.StorageService/Watch"
 	StorageService_Fetch_FullMethodName          = "/yubin.storage.v1.StorageService/Fetch"
 	StorageService_Read_FullMethodName           = "/yubin.storage.v1.StorageService/Read"
 	StorageService_Search_FullMethodName         = "/yubin.storage.v1.StorageService/Search"
+	StorageService_SearchStream_FullMethodName   = "/yubin.storage.v1.StorageService/SearchStream"
 	StorageService_StoreFlags_FullMethodName     = "/yubin.storage.v1.StorageService/StoreFlags"
 	StorageService_Copy_FullMethodName           = "/yubin.storage.v1.StorageService/Copy"
 	StorageService_Move_FullMethodName           = "/yubin.storage.v1.StorageService/Move"
@@ -76,6 +79,13 @@ type StorageServiceClient interface {
 	DeleteMailbox(ctx context.Context, in *DeleteMailboxRequest, opts ...grpc.CallOption) (*DeleteMailboxResponse, error)
 	// SetSubscribed adds or removes a name; the mailbox need not exist (RFC 9051 section 6.3.7).
 	SetSubscribed(ctx context.Context, in *SetSubscribedRequest, opts ...grpc.CallOption) (*SetSubscribedResponse, error)
+	// GetMetadata answers annotations of a mailbox, of all, or of the account itself (RFC 5464): shared ones, and the account's private ones.
+	// Names compare without case. Errors: INVALID for what cannot be a name.
+	GetMetadata(ctx context.Context, in *GetMetadataRequest, opts ...grpc.CallOption) (*GetMetadataResponse, error)
+	// SetMetadata sets and removes annotations of a mailbox or of the account, all or none. A value has at most 64 KiB, a mailbox at most 100
+	// annotations, and so has the account itself; all of an account together have at most 1,000 and 1 MiB. A change takes a modseq of the mailbox; what
+	// is the account's own takes one of INBOX. The account itself has no shared ones. Errors: MESSAGE_TOO_LARGE, LIMIT.
+	SetMetadata(ctx context.Context, in *SetMetadataRequest, opts ...grpc.CallOption) (*SetMetadataResponse, error)
 	// Sync answers "what changed since modseq N", from one consistent snapshot: changed states in UID order, vanished UIDs, and last
 	// the mailbox itself. since 0: all states and no vanished.
 	Sync(ctx context.Context, in *SyncRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SyncResponse], error)
@@ -85,8 +95,11 @@ type StorageServiceClient interface {
 	Fetch(ctx context.Context, in *FetchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FetchResponse], error)
 	// Read answers octets of one message, in order. An offset at or past the end answers nothing.
 	Read(ctx context.Context, in *ReadRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadResponse], error)
-	// Search answers the UIDs that match, ascending.
+	// Search answers the UIDs that match, ascending. Errors: LIMIT if there is more to read than one search may.
 	Search(ctx context.Context, in *SearchRequest, opts ...grpc.CallOption) (*SearchResponse, error)
+	// SearchStream is Search that tells how far it is, now and then, while it has to read messages. The last answer has the result.
+	// Errors: LIMIT if there is more to read than one search may.
+	SearchStream(ctx context.Context, in *SearchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SearchStreamResponse], error)
 	// StoreFlags changes flags of messages; what does not change takes no new modseq.
 	StoreFlags(ctx context.Context, in *StoreFlagsRequest, opts ...grpc.CallOption) (*StoreFlagsResponse, error)
 	// Copy copies messages with flags and dates into another mailbox of the account, all or none. Errors: OVER_QUOTA.
@@ -220,6 +233,26 @@ func (c *storageServiceClient) SetSubscribed(ctx context.Context, in *SetSubscri
 	return out, nil
 }
 
+func (c *storageServiceClient) GetMetadata(ctx context.Context, in *GetMetadataRequest, opts ...grpc.CallOption) (*GetMetadataResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetMetadataResponse)
+	err := c.cc.Invoke(ctx, StorageService_GetMetadata_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *storageServiceClient) SetMetadata(ctx context.Context, in *SetMetadataRequest, opts ...grpc.CallOption) (*SetMetadataResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetMetadataResponse)
+	err := c.cc.Invoke(ctx, StorageService_SetMetadata_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *storageServiceClient) Sync(ctx context.Context, in *SyncRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SyncResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &StorageService_ServiceDesc.Streams[3], StorageService_Sync_FullMethodName, cOpts...)
@@ -300,6 +333,25 @@ func (c *storageServiceClient) Search(ctx context.Context, in *SearchRequest, op
 	return out, nil
 }
 
+func (c *storageServiceClient) SearchStream(ctx context.Context, in *SearchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SearchStreamResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &StorageService_ServiceDesc.Streams[7], StorageService_SearchStream_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[SearchRequest, SearchStreamResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type StorageService_SearchStreamClient = grpc.ServerStreamingClient[SearchStreamResponse]
+
 func (c *storageServiceClient) StoreFlags(ctx context.Context, in *StoreFlagsRequest, opts ...grpc.CallOption) (*StoreFlagsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(StoreFlagsResponse)
@@ -342,7 +394,7 @@ func (c *storageServiceClient) Expunge(ctx context.Context, in *ExpungeRequest, 
 
 func (c *storageServiceClient) OpenMaildrop(ctx context.Context, in *OpenMaildropRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[OpenMaildropResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &StorageService_ServiceDesc.Streams[7], StorageService_OpenMaildrop_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &StorageService_ServiceDesc.Streams[8], StorageService_OpenMaildrop_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -401,6 +453,13 @@ type StorageServiceServer interface {
 	DeleteMailbox(context.Context, *DeleteMailboxRequest) (*DeleteMailboxResponse, error)
 	// SetSubscribed adds or removes a name; the mailbox need not exist (RFC 9051 section 6.3.7).
 	SetSubscribed(context.Context, *SetSubscribedRequest) (*SetSubscribedResponse, error)
+	// GetMetadata answers annotations of a mailbox, of all, or of the account itself (RFC 5464): shared ones, and the account's private ones.
+	// Names compare without case. Errors: INVALID for what cannot be a name.
+	GetMetadata(context.Context, *GetMetadataRequest) (*GetMetadataResponse, error)
+	// SetMetadata sets and removes annotations of a mailbox or of the account, all or none. A value has at most 64 KiB, a mailbox at most 100
+	// annotations, and so has the account itself; all of an account together have at most 1,000 and 1 MiB. A change takes a modseq of the mailbox; what
+	// is the account's own takes one of INBOX. The account itself has no shared ones. Errors: MESSAGE_TOO_LARGE, LIMIT.
+	SetMetadata(context.Context, *SetMetadataRequest) (*SetMetadataResponse, error)
 	// Sync answers "what changed since modseq N", from one consistent snapshot: changed states in UID order, vanished UIDs, and last
 	// the mailbox itself. since 0: all states and no vanished.
 	Sync(*SyncRequest, grpc.ServerStreamingServer[SyncResponse]) error
@@ -410,8 +469,11 @@ type StorageServiceServer interface {
 	Fetch(*FetchRequest, grpc.ServerStreamingServer[FetchResponse]) error
 	// Read answers octets of one message, in order. An offset at or past the end answers nothing.
 	Read(*ReadRequest, grpc.ServerStreamingServer[ReadResponse]) error
-	// Search answers the UIDs that match, ascending.
+	// Search answers the UIDs that match, ascending. Errors: LIMIT if there is more to read than one search may.
 	Search(context.Context, *SearchRequest) (*SearchResponse, error)
+	// SearchStream is Search that tells how far it is, now and then, while it has to read messages. The last answer has the result.
+	// Errors: LIMIT if there is more to read than one search may.
+	SearchStream(*SearchRequest, grpc.ServerStreamingServer[SearchStreamResponse]) error
 	// StoreFlags changes flags of messages; what does not change takes no new modseq.
 	StoreFlags(context.Context, *StoreFlagsRequest) (*StoreFlagsResponse, error)
 	// Copy copies messages with flags and dates into another mailbox of the account, all or none. Errors: OVER_QUOTA.
@@ -466,6 +528,12 @@ func (UnimplementedStorageServiceServer) DeleteMailbox(context.Context, *DeleteM
 func (UnimplementedStorageServiceServer) SetSubscribed(context.Context, *SetSubscribedRequest) (*SetSubscribedResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetSubscribed not implemented")
 }
+func (UnimplementedStorageServiceServer) GetMetadata(context.Context, *GetMetadataRequest) (*GetMetadataResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetMetadata not implemented")
+}
+func (UnimplementedStorageServiceServer) SetMetadata(context.Context, *SetMetadataRequest) (*SetMetadataResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetMetadata not implemented")
+}
 func (UnimplementedStorageServiceServer) Sync(*SyncRequest, grpc.ServerStreamingServer[SyncResponse]) error {
 	return status.Error(codes.Unimplemented, "method Sync not implemented")
 }
@@ -480,6 +548,9 @@ func (UnimplementedStorageServiceServer) Read(*ReadRequest, grpc.ServerStreaming
 }
 func (UnimplementedStorageServiceServer) Search(context.Context, *SearchRequest) (*SearchResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Search not implemented")
+}
+func (UnimplementedStorageServiceServer) SearchStream(*SearchRequest, grpc.ServerStreamingServer[SearchStreamResponse]) error {
+	return status.Error(codes.Unimplemented, "method SearchStream not implemented")
 }
 func (UnimplementedStorageServiceServer) StoreFlags(context.Context, *StoreFlagsRequest) (*StoreFlagsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method StoreFlags not implemented")
@@ -667,6 +738,42 @@ func _StorageService_SetSubscribed_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _StorageService_GetMetadata_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetMetadataRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StorageServiceServer).GetMetadata(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: StorageService_GetMetadata_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StorageServiceServer).GetMetadata(ctx, req.(*GetMetadataRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _StorageService_SetMetadata_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetMetadataRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StorageServiceServer).SetMetadata(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: StorageService_SetMetadata_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StorageServiceServer).SetMetadata(ctx, req.(*SetMetadataRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _StorageService_Sync_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(SyncRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -724,6 +831,17 @@ func _StorageService_Search_Handler(srv interface{}, ctx context.Context, dec fu
 	}
 	return interceptor(ctx, in, info, handler)
 }
+
+func _StorageService_SearchStream_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(SearchRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(StorageServiceServer).SearchStream(m, &grpc.GenericServerStream[SearchRequest, SearchStreamResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type StorageService_SearchStreamServer = grpc.ServerStreamingServer[SearchStreamResponse]
 
 func _StorageService_StoreFlags_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(StoreFlagsRequest)
@@ -862,6 +980,14 @@ var StorageService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _StorageService_SetSubscribed_Handler,
 		},
 		{
+			MethodName: "GetMetadata",
+			Handler:    _StorageService_GetMetadata_Handler,
+		},
+		{
+			MethodName: "SetMetadata",
+			Handler:    _StorageService_SetMetadata_Handler,
+		},
+		{
 			MethodName: "Search",
 			Handler:    _StorageService_Search_Handler,
 		},
@@ -921,6 +1047,11 @@ var StorageService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Read",
 			Handler:       _StorageService_Read_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "SearchStream",
+			Handler:       _StorageService_SearchStream_Handler,
 			ServerStreams: true,
 		},
 		{

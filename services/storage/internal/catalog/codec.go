@@ -135,6 +135,11 @@ func checkAccount(a *storagev1.CatalogAccount) error {
 	if !taken[names.Inbox] {
 		return corrupt("an account without INBOX")
 	}
+	for _, m := range a.GetMetadata() {
+		if _, err := names.ParseEntry(m.GetName()); err != nil || m.GetMailboxId() != 0 && !ids[m.GetMailboxId()] || len(m.GetViewer()) > maxAccountID {
+			return corrupt("annotation %q", m.GetName())
+		}
+	}
 	for _, list := range [][]string{a.GetSubscriptions(), a.GetKeywords()} {
 		for _, s := range list {
 			if s == "" || len(s) > maxText {

@@ -12,10 +12,17 @@ import (
 
 func account(mailboxes ...string) *storagev1.CatalogRecord {
 	a := &storagev1.CatalogAccount{NextMailboxId: 100, NextUidValidity: 7, Subscriptions: []string{"INBOX", "Lists"}, Keywords: []string{"$Work"}}
+	a.Metadata = []*storagev1.CatalogAccount_Metadata{{Viewer: "a", Name: "/private/Comment", Value: []byte("x")}, {MailboxId: 1, Name: "/shared/comment"}}
 	for i, name := range mailboxes {
 		a.Mailboxes = append(a.Mailboxes, &storagev1.CatalogAccount_Mailbox{MailboxId: uint64(i + 1), Name: name, UidValidity: 5, UidNext: 9, HighestModseq: 3})
 	}
 	return &storagev1.CatalogRecord{Record: &storagev1.CatalogRecord_Account{Account: a}}
+}
+
+func annotated(m *storagev1.CatalogAccount_Metadata) *storagev1.CatalogRecord {
+	r := account("INBOX")
+	r.GetAccount().Metadata = []*storagev1.CatalogAccount_Metadata{m}
+	return r
 }
 
 func messages(m ...*storagev1.CatalogMessage) *storagev1.CatalogRecord {
@@ -88,6 +95,8 @@ func TestWhatNobodyWritesIsRefused(t *testing.T) {
 		"no INBOX":                {account("Lists"), end(0)},
 		"a name twice":            {account("INBOX", "Lists", "Lists"), end(0)},
 		"a name not in form":      {account("INBOX", "/Lists"), end(0)},
+		"an annotation of none":   {annotated(&storagev1.CatalogAccount_Metadata{MailboxId: 9, Name: "/private/x"}), end(0)},
+		"a bad annotation":        {annotated(&storagev1.CatalogAccount_Metadata{MailboxId: 1, Name: "x"}), end(0)},
 		"wrong count":             {account("INBOX"), messages(message(1)), end(2)},
 		"more after the end":      {account("INBOX"), end(0), end(0)},
 		"no UID":                  {account("INBOX"), bad(func(m *storagev1.CatalogMessage) { m.Uid = 0 }), end(1)},

@@ -267,7 +267,15 @@ func (e *snapshotter) head() (*storagev1.CatalogAccount, error) {
 	for _, name := range head.GetSubscriptions() {
 		e.marks.subscribe(name)
 	}
-	return head, e.rows(text(&head.Keywords), `SELECT name FROM keywords WHERE account_id = ?`, e.account)
+	if err := e.rows(text(&head.Keywords), `SELECT name FROM keywords WHERE account_id = ?`, e.account); err != nil {
+		return nil, err
+	}
+	return head, e.rows(func(rows *sqldb.Rows) error {
+		a := &storagev1.CatalogAccount_Metadata{}
+		err := rows.Scan(&a.MailboxId, &a.Viewer, &a.Name, &a.Value)
+		head.Metadata = append(head.Metadata, a)
+		return err
+	}, `SELECT mailbox_id, viewer, name, value FROM metadata_entries WHERE account_id = ?`, e.account)
 }
 
 const (

@@ -39,6 +39,9 @@ func (s *Store) DeleteMailbox(ctx context.Context, account, name string) error {
 		if err := t.later(`DELETE FROM mailboxes WHERE account_id = ? AND mailbox_id = ?`, account, m.GetMailboxId()); err != nil {
 			return err
 		}
+		if err := t.dropAnnotations(account, m.GetMailboxId()); err != nil {
+			return err
+		}
 		if err := t.later(`UPDATE accounts SET mailboxes = mailboxes - 1 WHERE account_id = ?`, account); err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/yubin-mail/yubin/pkg/sqldb"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
+	"github.com/yubin-mail/yubin/services/storage/internal/names"
 	"github.com/yubin-mail/yubin/services/storage/internal/uidset"
 )
 
@@ -150,7 +151,22 @@ func (r *restoration) finish() error {
 			return err
 		}
 	}
+	for _, a := range r.head.GetMetadata() {
+		if err := r.annotate(a); err != nil {
+			return err
+		}
+	}
 	return r.countReferences(r.account)
+}
+
+// annotate writes an annotation.
+func (r *restoration) annotate(a *storagev1.CatalogAccount_Metadata) error {
+	e, err := names.ParseEntry(a.GetName())
+	if err != nil {
+		return err
+	}
+	return r.later(`INSERT INTO metadata_entries (account_id, mailbox_id, viewer, folded, name, value) VALUES (?, ?, ?, ?, ?, ?)
+		ON CONFLICT (account_id, mailbox_id, viewer, folded) DO NOTHING`, r.account, a.GetMailboxId(), a.GetViewer(), string(e), a.GetName(), nonNil(a.GetValue()))
 }
 
 // mailboxRow writes a mailbox, its messages' modseqs and its tombstones.

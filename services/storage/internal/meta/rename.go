@@ -60,6 +60,9 @@ func (t *tx) renameInbox(account string, inbox *storagev1.Mailbox, to string) er
 	if err != nil {
 		return err
 	}
+	if err := t.copyAnnotations(account, inbox.GetMailboxId(), target.GetMailboxId()); err != nil { // RFC 5464 section 4.1
+		return err
+	}
 	all, err := t.choose(account, inbox, uidset.All, false, 0)
 	if err != nil {
 		return err

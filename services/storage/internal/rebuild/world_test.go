@@ -22,6 +22,7 @@ import (
 	"github.com/yubin-mail/yubin/services/storage/internal/delivery"
 	"github.com/yubin-mail/yubin/services/storage/internal/meta"
 	"github.com/yubin-mail/yubin/services/storage/internal/meta/metatest"
+	"github.com/yubin-mail/yubin/services/storage/internal/names"
 	"github.com/yubin-mail/yubin/services/storage/internal/object"
 	"github.com/yubin-mail/yubin/services/storage/internal/quotatest"
 	"github.com/yubin-mail/yubin/services/storage/internal/rebuild"
@@ -216,6 +217,12 @@ func (w *world) step() {
 		}
 	case n < 98:
 		_, err = w.store.Restore(ctx, account, meta.RestoreFilter{}, meta.Reserved{Bytes: 1 << 40, Messages: 1 << 20})
+	case n < 99:
+		w.count++
+		mailbox := []string{"", m.GetName()}[w.rand.IntN(2)]
+		err = w.store.SetAnnotations(ctx, account, mailbox, []meta.AnnotationChange{
+			{Entry: "/private/comment", Name: "/private/Comment", Value: fmt.Append(nil, w.count)}, {Entry: "/private/x", Name: "/private/x", Value: []byte{}},
+		})
 	default:
 		w.count++
 		err = w.store.SetSubscribed(ctx, account, fmt.Sprintf("Folder %d", w.count), w.rand.IntN(2) == 0)
@@ -255,6 +262,7 @@ type mailboxState struct {
 type accountState struct {
 	mailboxes      map[uint64]mailboxState
 	subscribedOnly string
+	annotations    string
 	deleted        map[string]string
 }
 
@@ -269,6 +277,11 @@ func (w *world) state() map[string]accountState {
 		}
 		w.ok(err)
 		a := accountState{mailboxes: map[uint64]mailboxState{}, subscribedOnly: fmt.Sprint(only), deleted: map[string]string{}}
+		for _, all := range []bool{false, true} {
+			annotations, err := w.store.Annotations(w.Context(), account, meta.AnnotationScope{All: all}, func(names.Entry) bool { return true })
+			w.ok(err)
+			a.annotations += fmt.Sprint(annotations)
+		}
 		for _, m := range list {
 			s := mailboxState{m.GetName(), m.GetMailboxId(), m.GetUidValidity(), m.GetSubscribed(), map[uint32]string{}}
 			for after, more := uint32(0), true; more; {
@@ -319,6 +332,9 @@ func (w *world) compare(got, want map[string]accountState) {
 		g, k := got[account], want[account]
 		if g.subscribedOnly != k.subscribedOnly {
 			w.Errorf("%s: subscribed without mailbox: got %s, want %s", account, g.subscribedOnly, k.subscribedOnly)
+		}
+		if g.annotations != k.annotations {
+			w.Errorf("%s: annotations: got %s, want %s", account, g.annotations, k.annotations)
 		}
 		if !maps.Equal(g.deleted, k.deleted) {
 			w.Errorf("%s: restorable: got %d, want %d\n got %v\nwant %v", account, len(g.deleted), len(k.deleted), g.deleted, k.deleted)

@@ -60,7 +60,11 @@ var invariants = map[string]string{
 			SELECT account_id FROM accounts UNION SELECT account_id FROM mailboxes UNION SELECT account_id FROM subscriptions
 			UNION SELECT account_id FROM messages UNION SELECT account_id FROM deleted_messages UNION SELECT account_id FROM contents
 			UNION SELECT account_id FROM threads UNION SELECT account_id FROM keywords UNION SELECT account_id FROM tombstones
-			UNION SELECT account_id FROM events UNION SELECT account_id FROM deliveries UNION SELECT account_id FROM closing_mailboxes)`,
+			UNION SELECT account_id FROM events UNION SELECT account_id FROM deliveries UNION SELECT account_id FROM closing_mailboxes
+			UNION SELECT account_id FROM metadata_entries)`,
+	"annotation of a mailbox that is not there": `
+		SELECT a.account_id || '/' || a.name FROM metadata_entries a LEFT JOIN mailboxes b ON b.account_id = a.account_id AND b.mailbox_id = a.mailbox_id
+		WHERE a.mailbox_id <> 0 AND b.mailbox_id IS NULL`,
 	"message without its content, or of another size": `
 		SELECT m.account_id FROM messages m LEFT JOIN contents c ON c.account_id = m.account_id AND c.content_id = m.content_id
 		WHERE c.content_id IS NULL OR m.size <> c.raw_size + LENGTH(m.prefix)`,

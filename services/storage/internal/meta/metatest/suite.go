@@ -57,6 +57,8 @@ func Run(t *testing.T, open func(*testing.T) *sqldb.DB) {
 		"Replace":           testReplace,
 		"ReplaceAgain":      testReplaceAgain,
 		"ConcurrentReplace": testConcurrentReplace,
+		"Metadata":          testMetadata,
+		"MetadataLimits":    testMetadataLimits,
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := &fixture{T: t, ctx: t.Context(), db: open(t), now: time.Unix(1_800_000_000, 0)}
