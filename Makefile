@@ -62,6 +62,7 @@ lint-go:
 	@mkdir -p .cache && cd tools && GOWORK=off go build -o ../.cache/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 	.cache/golangci-lint run $(PACKAGES)
 	cd tools/dashboards && GOWORK=off ../../.cache/golangci-lint run ./...
+	cd tools/kube && GOWORK=off ../../.cache/golangci-lint run ./...
 
 .PHONY: lint-proto
 lint-proto: .cache/buf

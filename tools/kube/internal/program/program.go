@@ -47,12 +47,12 @@ func ask(t *testing.T, service string, args ...string) map[string]bool {
 	}
 	// go build does nothing if the binary is up to date.
 	binary := filepath.Join(root, "bin", "test", service)
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", binary, "./services/"+service)
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", binary, "./services/"+service) // #nosec G204 -- a service of ours
 	build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0", "GOWORK=")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build %s: %v\n%s", service, err, out)
 	}
-	help, err := exec.CommandContext(t.Context(), binary, args...).CombinedOutput()
+	help, err := exec.CommandContext(t.Context(), binary, args...).CombinedOutput() // #nosec G204 -- a service of ours
 	if err != nil {
 		t.Fatalf("%s: %v\n%s", key, err, help)
 	}
