@@ -101,6 +101,10 @@ lint-chart: .cache/helm .cache/kube-score ## Check the chart with several sets o
 	done
 	cd tools/kube && HELM=$(CURDIR)/.cache/helm GOWORK=off go test -count=1 ./...
 
+.PHONY: generate-metrics
+generate-metrics: ## Write docs/metrics.md from what a running system tells
+	go test ./tests/metrics -run TestMetrics -update
+
 .PHONY: generate-chart
 generate-chart: ## Write the schema and the table of the chart's values
 	cd tools/kube && GOWORK=off go run ./values -chart ../../charts/yubin
