@@ -37,6 +37,8 @@ func init() {
 }
 
 func runAppend(ctx context.Context, s *session) (reply, error) {
+	ctx, cancel := context.WithCancel(ctx) // also ends what CATENATE has opened
+	defer cancel()
 	a := &appending{session: s, mailbox: canonical(s.dec.AppendMailbox())}
 	start, literal, err := a.next(ctx)
 	if err != nil {
@@ -62,6 +64,8 @@ type appending struct {
 	mailbox string
 	// messages and bytes were announced so far.
 	messages, bytes int64
+	// catenated: the message that is read is put together, and has no size until it is.
+	catenated bool
 }
 
 // next reads what stands before a message and accepts its octets.
@@ -74,12 +78,19 @@ func (a *appending) next(ctx context.Context) (*storagev1.AppendRequest_Message,
 	if err != nil {
 		return nil, nil, err
 	}
+	if a.catenated = message.Catenate; a.catenated {
+		message.Size = 1 // at least
+	}
 	if err := a.mayAppend(ctx, message.Size); err != nil {
 		return nil, nil, err
 	}
 	start := &storagev1.AppendRequest_Message{Flags: bits, Keywords: keywords, SizeHint: uint64(message.Size)}
 	if !message.Date.IsZero() {
 		start.InternalUnix = message.Date.Unix()
+	}
+	if a.catenated {
+		start.SizeHint = 0
+		return start, &catenation{appending: a, ctx: ctx}, nil
 	}
 	literal, err := a.dec.Literal()
 	if err != nil {
@@ -159,7 +170,7 @@ func (a *appending) store(ctx context.Context, start *storagev1.AppendRequest_Me
 // ends tells whether another message follows the one that was read. If none does it reads the end of the command, which must be whole,
 // too: a client that vanishes before it did not ask for anything.
 func (a *appending) ends(size int64, start *storagev1.AppendRequest_Message) (more bool, err error) {
-	if uint64(size) != start.GetSizeHint() {
+	if !a.catenated && uint64(size) != start.GetSizeHint() {
 		return false, &brokenError{io.ErrUnexpectedEOF}
 	}
 	if a.dec.AppendMore() {

@@ -32,6 +32,8 @@ func (n need) or(o need) need {
 type fetched struct {
 	seq   uint32
 	state view.Message
+	// mailbox is its mailbox's id; 0: the selected one.
+	mailbox uint64
 	// info is nil if no item needs anything of storage.
 	info *storagev1.Message
 

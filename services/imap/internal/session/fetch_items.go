@@ -152,8 +152,12 @@ func (s *session) openExtent(ctx context.Context, m *fetched, label []byte, exte
 	if uint64(len(prefix)+len(whole)) == m.state.Size && extent.Offset+extent.Size <= m.state.Size {
 		return &part{label: label, size: extent.Size, body: wire.NewMemory(extent.Offset, extent.Size, prefix, whole)}, nil
 	}
+	mailbox := m.mailbox
+	if mailbox == 0 {
+		mailbox = s.box.id
+	}
 	r := octets.NewReader(ctx, s.Storage, &storagev1.ReadRequest{
-		AccountId: s.accountID(), MailboxId: s.box.id, Uid: m.state.UID, Offset: extent.Offset, Length: extent.Size,
+		AccountId: s.accountID(), MailboxId: mailbox, Uid: m.state.UID, Offset: extent.Offset, Length: extent.Size,
 	}, s.Limits.RPC)
 	if err := r.Fill(); err != nil {
 		r.Close()

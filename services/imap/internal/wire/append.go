@@ -13,6 +13,8 @@ type AppendMessage struct {
 	Binary bool
 	// UTF8: the message is sent as UTF8 data (RFC 6855 section 4).
 	UTF8 bool
+	// Catenate: the message is put together of what CatenatePart gives; there is no literal yet.
+	Catenate bool
 	// Sync: the client waits for leave to send. Refused, it sends nothing.
 	Sync bool
 }
@@ -35,6 +37,15 @@ func (d *Decoder) AppendMessage() (AppendMessage, error) {
 	if d.Peek() == '"' {
 		m.Date = d.DateTime()
 		d.SP()
+	}
+	if c := d.Peek(); c == 'C' || c == 'c' {
+		if d.Keyword() != "CATENATE" {
+			d.Fail("unknown APPEND data")
+		}
+		d.SP()
+		d.Special('(')
+		m.Catenate, d.parts = true, 0
+		return m, d.err
 	}
 	if c := d.Peek(); c == 'U' || c == 'u' {
 		if d.Keyword() != "UTF8" {

@@ -43,6 +43,7 @@ type Decoder struct {
 	tail     [literalTail]byte // the last octets of the line, at line % literalTail
 	lit      literal
 	utf8Data bool // a ")" must follow the literal that streams
+	parts    int  // of the message that CATENATE puts together so far
 	scratch  []byte
 	charset  charset // of the SEARCH being read
 	nodes    int     // search keys so far
