@@ -17,7 +17,7 @@ import (
 // row is a metric in docs/metrics.md.
 type row struct {
 	kind, labels, help string
-	// rare: its series exist only once something has happened that a run does not do for sure.
+	// rare: its series exist only where something is configured, or once something has happened that a run does not do for sure.
 	rare bool
 }
 
@@ -30,7 +30,7 @@ var sections = []struct{ prefix, title string }{
 	{"yubin_directory_", "Directory"}, {"grpc_", "gRPC"}, {"yubin_", "Every service"},
 }
 
-const rareTitle = "Only once it has happened"
+const rareTitle = "Only where it is configured, or once it has happened"
 
 func docs(tb testing.TB) string {
 	tb.Helper()
