@@ -29,7 +29,9 @@ type memory struct {
 	boxes      map[uint64]*memoryBox
 	subscribed map[string]bool
 	watchers   map[*memoryWatch]bool
-	down       bool
+	// metadata are the annotations by mailbox (0: the account itself) and name.
+	metadata map[uint64]map[string][]byte
+	down     bool
 	// beforeRead is called without the lock before a body is read.
 	beforeRead func(uid uint32)
 }

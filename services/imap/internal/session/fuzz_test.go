@@ -87,6 +87,7 @@ func FuzzSession(f *testing.F) {
 		"a STORE 1 +FLAGS (\\Deleted a)\r\nb EXPUNGE\r\nc UID EXPUNGE 1:*\r\nd CLOSE\r\n",
 		"a SEARCH RETURN (SAVE MIN) OR 1 NOT (SUBJECT x UID $) SINCE 1-Jan-2020\r\nb UID COPY $ Sent\r\nc MOVE 1 Sent\r\n",
 		"a APPEND INBOX (\\Seen) {5+}\r\nhello\r\nb APPEND x {3}\r\nc APPEND INBOX ~{3+}\r\na\x00b\r\n",
+		"a SETMETADATA INBOX (/private/comment {5+}\r\nhello /shared/x ~{3+}\r\na\x00b)\r\nb GETMETADATA (MAXSIZE 3 DEPTH infinity) INBOX /private\r\nc GETMETADATA INBOX (/shared/x /none)\r\nd LIST \"\" * RETURN (METADATA (/private/comment))\r\n",
 		"a REPLACE * INBOX (\\Draft) {5+}\r\nhello\r\nb UID REPLACE 1 Sent UTF8 (~{5+}\r\nhello)\r\nc REPLACE 1 INBOX {1+}\r\na {1+}\r\nb\r\nd REPLACE 1 INBOX {3}\r\n",
 		"a LIST (SUBSCRIBED RECURSIVEMATCH) \"\" (* %) RETURN (STATUS (MESSAGES) CHILDREN)\r\nb LSUB \"\" *\r\n",
 		"a CREATE x (USE (\\Sent))\r\nb RENAME x y\r\nc DELETE y\r\nd SUBSCRIBE z\r\ne STATUS INBOX (SIZE UNSEEN)\r\n",

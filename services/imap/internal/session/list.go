@@ -142,6 +142,10 @@ func runList(ctx context.Context, s *session) (reply, error) {
 	}
 	matches := matcher(args.Reference, args.Patterns)
 	statusItems, _ := wire.Arg[[]wire.Item](args.Return, "STATUS")
+	annotations, err := s.listAnnotations(ctx, args.Return)
+	if err != nil {
+		return reply{}, err
+	}
 	sel := newSelection(args, all)
 	for _, f := range all {
 		own, below := sel.selects(f), sel.below[f.name]
@@ -153,8 +157,11 @@ func runList(ctx context.Context, s *session) (reply, error) {
 		if own && len(statusItems) > 0 && f.mailbox != nil {
 			s.sendStatus(statusItems, f.mailbox)
 		}
+		if own && f.mailbox != nil {
+			annotations.sendOf(s, f.mailbox)
+		}
 	}
-	return reply{}, nil
+	return annotations.reply(), nil
 }
 
 // selection is what LIST's selection options ask for (RFC 9051 section 6.3.9.1).

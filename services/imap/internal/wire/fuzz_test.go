@@ -87,6 +87,10 @@ func runCommand(d *Decoder, name string) (err error) {
 		}
 	case "APPEND":
 		err = runAppend(d)
+	case "GETMETADATA":
+		_, _, err = d.GetMetadataArgs()
+	case "SETMETADATA":
+		_, _, err = d.SetMetadataArgs()
 	case "REPLACE":
 		err = runReplace(d)
 	default:
@@ -135,6 +139,7 @@ func FuzzCommands(f *testing.F) {
 		"a FETCH 1:* (FLAGS BODY.PEEK[1.HEADER.FIELDS (A B)]<0.9> BINARY.SIZE[1])\r\nb LOGOUT\r\n",
 		"a APPEND x (\\Seen) \"17-Jul-1996 02:44:25 -0700\" {5+}\r\nhello ~{2}\r\nhi UTF8 (~{1+}\r\nx)\r\n",
 		"a SORT RETURN (MIN) (REVERSE DATE SUBJECT) UTF-8 SINCE 1-Feb-1994\r\nb UID THREAD ORDEREDSUBJECT US-ASCII ALL (SEEN)\r\n",
+		"a GETMETADATA (DEPTH infinity MAXSIZE 9) \"\" (/private /shared/x)\r\nb GETMETADATA x (DEPTH 1) /private\r\nc SETMETADATA x (/private/a ~{3+}\r\na\x00b /private/b NIL)\r\n",
 		"a REPLACE * x (\\Draft) {5+}\r\nhello\r\nb UID REPLACE 4 x UTF8 (~{5+}\r\nhello)\r\nc REPLACE 1 x {1+}\r\na {1+}\r\nb\r\n",
 		"a LIST (SUBSCRIBED) \"\" (\"%\" {1+}\r\n*) RETURN (STATUS (MESSAGES))\r\n",
 		"a UID SEARCH RETURN (MIN) CHARSET UTF-8 OR (1:* NOT SEEN) $ HEADER x {1+}\r\ny\r\n",

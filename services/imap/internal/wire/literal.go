@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"math"
@@ -47,37 +48,48 @@ func (d *Decoder) accept() error {
 // literalString reads a literal into memory.
 func (d *Decoder) literalString() string {
 	d.announcement()
+	octets := d.announcedOctets()
+	d.checkNUL(octets)
 	if d.err != nil {
 		return ""
 	}
+	return string(octets)
+}
+
+// checkNUL refuses what only a literal8 may hold (RFC 9051 section 4.3).
+func (d *Decoder) checkNUL(octets []byte) {
+	if bytes.IndexByte(octets, 0) >= 0 {
+		d.Fail("NUL in literal")
+	}
+}
+
+// announcedOctets reads the literal that was announced into memory; not nil unless it fails.
+func (d *Decoder) announcedOctets() []byte {
+	if d.err != nil {
+		return nil
+	}
 	if d.lit.left > int64(d.lim.Literal) || d.lit.left > int64(d.lim.Command-d.command) {
 		d.fail(&SyntaxError{Code: "TOOBIG", Text: errBigString})
-		return ""
+		return nil
 	}
 	if err := d.accept(); err != nil {
 		d.fail(err)
-		return ""
+		return nil
 	}
 	d.command += int(d.lit.left)
 	// Grows with what arrives, not with what was announced.
-	var buf []byte
+	buf := []byte{}
 	chunk := make([]byte, min(d.lit.left, readBuffer))
 	for d.lit.left > 0 {
 		n, err := d.readLiteral(chunk)
 		buf = append(buf, chunk[:n]...)
 		if err != nil {
 			d.fail(err)
-			return ""
+			return nil
 		}
 	}
 	d.lit = literal{}
-	for _, c := range buf {
-		if c == 0 {
-			d.Fail("NUL in literal") // RFC 9051 section 4.3: only literal8 may hold it
-			return ""
-		}
-	}
-	return string(buf)
+	return buf
 }
 
 // readLiteral reads octets of an accepted literal.
