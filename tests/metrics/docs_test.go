@@ -101,7 +101,7 @@ sampled, exemplars of times have its ` + "`trace_id`" + `. No label holds an add
 every replica: take the ` + "`max`" + `, not the ` + "`sum`" + `.
 `)
 	placed := map[string]bool{}
-	put := func(title string, wanted func(name string, r row) bool) {
+	section := func(title string, wanted func(name string, r row) bool) string {
 		var rows []string
 		for _, name := range slices.Sorted(maps.Keys(t)) {
 			if r := t[name]; !placed[name] && wanted(name, r) {
@@ -109,20 +109,17 @@ every replica: take the ` + "`max`" + `, not the ` + "`sum`" + `.
 				rows = append(rows, fmt.Sprintf("| `%s` | %s | %s | %s |\n", name, r.kind, r.labels, strings.ReplaceAll(r.help, "|", `\|`)))
 			}
 		}
-		if len(rows) > 0 {
-			fmt.Fprintf(&b, "\n## %s\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n%s", title, strings.Join(rows, ""))
+		if len(rows) == 0 {
+			return ""
 		}
+		return "\n## " + title + "\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n" + strings.Join(rows, "")
 	}
-	put(rareTitle, func(_ string, r row) bool { return r.rare })
-	last := b.String()[strings.Index(b.String(), "\n## "):]
-	text := strings.TrimSuffix(b.String(), last)
-	b.Reset()
-	b.WriteString(text)
+	last := section(rareTitle, func(_ string, r row) bool { return r.rare })
 	for _, s := range sections {
-		put(s.title, func(name string, _ row) bool { return strings.HasPrefix(name, s.prefix) })
+		b.WriteString(section(s.title, func(name string, _ row) bool { return strings.HasPrefix(name, s.prefix) }))
 	}
 	b.WriteString(last)
-	if err := os.WriteFile(docs(tb), []byte(b.String()), 0o644); err != nil { //nolint:gosec // a page
+	if err := os.WriteFile(docs(tb), []byte(b.String()), 0o644); err != nil {
 		tb.Fatal(err)
 	}
 }
