@@ -41,6 +41,7 @@ type Config struct {
 	quotaPatience    time.Duration
 	upkeep           upkeepConfig
 	catalog          catalogConfig
+	index            indexConfig
 	feed             feed.Config
 }
 
@@ -66,6 +67,7 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 	c.s3.Flags(fs)
 	c.upkeep.flags(fs)
 	c.catalog.flags(fs)
+	c.index.flags(fs)
 	c.feed.Flags(fs)
 }
 
@@ -78,6 +80,7 @@ func (c *Config) Validate() []error {
 	errs = append(errs, c.s3.Validate()...)
 	errs = append(errs, c.upkeep.validate()...)
 	errs = append(errs, c.catalog.validate()...)
+	errs = append(errs, c.index.validate()...)
 	if c.retention < 0 {
 		errs = append(errs, config.Errorf("storage-retention", "%v: must not be negative", c.retention))
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,6 +23,7 @@ import (
 	"github.com/yubin-mail/yubin/services/storage/internal/capacity"
 	"github.com/yubin-mail/yubin/services/storage/internal/delivery"
 	"github.com/yubin-mail/yubin/services/storage/internal/feed"
+	"github.com/yubin-mail/yubin/services/storage/internal/indexer"
 	"github.com/yubin-mail/yubin/services/storage/internal/maildrop"
 	"github.com/yubin-mail/yubin/services/storage/internal/meta"
 	"github.com/yubin-mail/yubin/services/storage/internal/object"
@@ -58,6 +60,7 @@ type Server struct {
 	leases   *maildrop.Keeper
 	*upkeep
 	catalog  []lifecycle.Component
+	indexer  *indexer.Indexer // nil: there is no index
 	service  *api.Service
 	replicas *feed.Replicas // nil: the embedded database has one
 }
@@ -101,6 +104,7 @@ func (s *Server) assemble(ctx context.Context, cfg Config, deps Deps) error {
 		Committed: func(c meta.Commit) {
 			bus.Publish(c.Changes)
 			s.settler.Wake(c.Events...)
+			s.indexer.Note(c.Changes)
 		},
 	})
 	if err != nil {
@@ -158,9 +162,11 @@ func (s *Server) assemble(ctx context.Context, cfg Config, deps Deps) error {
 	s.leases = maildrop.New(store, deps.Log)
 	s.upkeep = cfg.upkeep.assemble(store, s.objects, guard, s.writer.Busy, deps)
 	s.catalog = cfg.catalog.components(store, s.objects, spools, s.jobs, deps)
+	s.indexer = cfg.index.assemble(store, bodies, s, deps)
 	s.service = api.New(api.Deps{
 		Meta: store, Bodies: bodies, Writer: s.writer, Capacity: s.capacity, Space: guard, Feed: bus, Leases: s.leases,
 		Auditor: s.auditor, Compactor: s.compactor, Reclaimer: s.reclaimer, Log: deps.Log, Registerer: deps.Registerer, MaxRecipients: cfg.maxRecipients,
+		Index: s.indexer, SearchBytes: int64(cfg.index.searchBytes), SearchTime: cfg.index.searchTime,
 	})
 	return nil
 }
@@ -209,5 +215,5 @@ func (s *Server) Components() []lifecycle.Component {
 			s.capacity.Wait()
 			return err
 		}},
-	}, append(s.components(), s.catalog...)...)
+	}, slices.Concat(s.components(), s.catalog, s.indexing())...)
 }

@@ -4,7 +4,9 @@ package api
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/semaphore"
@@ -20,6 +22,7 @@ import (
 	"github.com/yubin-mail/yubin/services/storage/internal/compact"
 	"github.com/yubin-mail/yubin/services/storage/internal/delivery"
 	"github.com/yubin-mail/yubin/services/storage/internal/feed"
+	"github.com/yubin-mail/yubin/services/storage/internal/indexer"
 	"github.com/yubin-mail/yubin/services/storage/internal/maildrop"
 	"github.com/yubin-mail/yubin/services/storage/internal/meta"
 	"github.com/yubin-mail/yubin/services/storage/internal/reclaim"
@@ -41,6 +44,11 @@ type Deps struct {
 	Log           *slog.Logger
 	Registerer    prometheus.Registerer // may be nil
 	MaxRecipients int
+	// Index of texts; nil: there is none.
+	Index *indexer.Indexer
+	// SearchBytes and SearchTime bound what a search reads of bodies, in octets, and how long it takes; 0: nothing does.
+	SearchBytes int64
+	SearchTime  time.Duration
 }
 
 const (
@@ -63,13 +71,14 @@ type Service struct {
 	states     *semaphore.Weighted
 	search     *semaphore.Weighted
 	bodyErrors *prometheus.CounterVec
+	searches   searchMetrics
 }
 
 // New makes a Service.
 func New(deps Deps) *Service {
 	return &Service{
 		Deps: deps, states: semaphore.NewWeighted(statesInMemory), search: semaphore.NewWeighted(searchesAtOnce),
-		bodyErrors: newBodyErrors(deps.Registerer),
+		bodyErrors: newBodyErrors(deps.Registerer), searches: newSearchMetrics(deps.Registerer),
 	}
 }
 
@@ -77,6 +86,11 @@ func New(deps Deps) *Service {
 func (s *Service) Register(r grpc.ServiceRegistrar) {
 	storagev1.RegisterStorageServiceServer(r, s)
 	storagev1.RegisterStorageAdminServiceServer(r, &admin{s: s})
+}
+
+// OpenBody reads the body of a message of an account, wherever it is by then. Its errors are those of a read.
+func (s *Service) OpenBody(ctx context.Context, account string, m *meta.Message) io.ReaderAt {
+	return s.body(ctx, account, m)
 }
 
 func invalid(format string, args ...any) error {

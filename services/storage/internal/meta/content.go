@@ -104,6 +104,9 @@ func (t *tx) unref(contents map[string][]string) error {
 	}
 	for _, k := range keys {
 		if gone[k] {
+			if err := t.later(`DELETE FROM text_contents WHERE account_id = ? AND content_id = ?`, k.account, k.content); err != nil {
+				return err
+			}
 			continue
 		}
 		if err := t.later(`UPDATE contents SET refs = refs - ? WHERE account_id = ? AND content_id = ?`, counts[k], k.account, k.content); err != nil {

@@ -92,7 +92,7 @@ func (t *tx) closeAccount(account string) error {
 	if err != nil {
 		return err
 	}
-	for _, table := range []string{"mailboxes", "closing_mailboxes", "subscriptions", "metadata_entries", "leases", "events", "accounts"} {
+	for _, table := range []string{"mailboxes", "closing_mailboxes", "subscriptions", "metadata_entries", "leases", "events", "text_mailboxes", "text_queue", "accounts"} {
 		if err := t.later(`DELETE FROM `+table+` WHERE account_id = ?`, account); err != nil {
 			return err
 		}
@@ -120,6 +120,9 @@ func (t *tx) purgeSome(account string) (messages uint64, more bool, err error) {
 		{"keywords", "folded"},
 		{"tombstones", "mailbox_id, modseq, uid_start"},
 		{"deliveries", "delivery_id, target"},
+		{"text_contents", "content_id"},
+		{"text_segments", "segment_id, mailbox_id"},
+		{"text_postings", "mailbox_id, chunk, segment_id"},
 	} {
 		n, err := t.exec(`DELETE FROM `+table.name+` WHERE account_id = ? AND (`+table.key+`) IN (
 			SELECT `+table.key+` FROM `+table.name+` WHERE account_id = ?`+sqldb.Limit(purgeBatch)+`)`, account, account)

@@ -3,6 +3,7 @@ package textindex
 import (
 	"bytes"
 	"encoding/binary"
+	"maps"
 	"slices"
 )
 
@@ -16,18 +17,18 @@ type Docs struct {
 // DecodeDocs reads the header of a segment of n messages.
 func DecodeDocs(b []byte, n int) (*Docs, error) {
 	if n < 0 || n > SegmentDocs {
-		return nil, errSegment
+		return nil, ErrSegment
 	}
 	d := &Docs{UIDs: make([]uint32, n), Partial: newBits(n)}
 	uid := uint64(0)
 	for i := range n {
 		v, size := binary.Uvarint(b)
 		if size <= 0 {
-			return nil, errSegment
+			return nil, ErrSegment
 		}
 		b = b[size:]
 		if uid += v >> 1; v>>1 == 0 || uid > 1<<32-1 {
-			return nil, errSegment
+			return nil, ErrSegment
 		}
 		d.UIDs[i] = uint32(uid)
 		if v&1 != 0 {
@@ -35,58 +36,130 @@ func DecodeDocs(b []byte, n int) (*Docs, error) {
 		}
 	}
 	if len(b) > 0 {
-		return nil, errSegment
+		return nil, ErrSegment
 	}
 	return d, nil
 }
 
-// ChunksOf gives the chunks that have the terms of queries, in order.
-func ChunksOf(queries []Query) []int {
-	var out []int
-	for _, q := range queries {
-		for _, t := range slices.Concat(q.All, q.Any) {
-			out = append(out, chunkOf([]byte(t)))
-		}
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
+// maxTermsOf a needle are looked up: more rule out hardly anything else.
+const maxTermsOf = 24
+
+// Lookup asks the segments of a mailbox several queries: first it is told the segments, then the chunks that it names.
+type Lookup struct {
+	queries  []Query
+	byChunk  map[int][]asked
+	segments map[int64]*looked
+	order    []int64
 }
 
-// Resolve gives the messages of a segment that have what a query asks for, and those that may have it, which include them. chunk gives a chunk of the
-// segment, nil if it has none.
-func (q Query) Resolve(d *Docs, chunk func(int) []byte) (yes, may Bits, err error) {
-	n := len(d.UIDs)
-	yes, may = newBits(n), newBits(n)
-	for i := range may {
-		may[i] = ^uint64(0)
+// asked is a term of a query.
+type asked struct {
+	query int
+	term  string
+	any   bool
+}
+
+// looked is what is known of a segment.
+type looked struct {
+	docs     *Docs
+	yes, may []Bits // by query
+	terms    []int  // of All that were found, by query
+}
+
+// NewLookup makes a Lookup.
+func NewLookup(queries []Query) *Lookup {
+	l := &Lookup{byChunk: map[int][]asked{}, segments: map[int64]*looked{}}
+	for i, q := range queries {
+		q.All = thinned(q.All)
+		l.queries = append(l.queries, q)
+		for _, t := range q.All {
+			c := chunkOf([]byte(t))
+			l.byChunk[c] = append(l.byChunk[c], asked{query: i, term: t})
+		}
+		for _, t := range q.Any {
+			c := chunkOf([]byte(t))
+			l.byChunk[c] = append(l.byChunk[c], asked{query: i, term: t, any: true})
+		}
+	}
+	return l
+}
+
+// thinned gives some of many terms, from all over.
+func thinned(terms []string) []string {
+	if len(terms) <= maxTermsOf {
+		return terms
+	}
+	out := make([]string, maxTermsOf)
+	for i := range out {
+		out[i] = terms[i*len(terms)/maxTermsOf]
+	}
+	return out
+}
+
+// Chunks are those that have terms of the queries, in order.
+func (l *Lookup) Chunks() []int { return slices.Sorted(maps.Keys(l.byChunk)) }
+
+// Segment tells of a segment of n messages, in the order of their UIDs.
+func (l *Lookup) Segment(id int64, header []byte, n int) error {
+	docs, err := DecodeDocs(header, n)
+	if err != nil {
+		return err
+	}
+	s := &looked{docs: docs, terms: make([]int, len(l.queries))}
+	for range l.queries {
+		s.yes, s.may = append(s.yes, newBits(n)), append(s.may, allBits(n))
+	}
+	l.segments[id] = s
+	l.order = append(l.order, id)
+	return nil
+}
+
+// Chunk tells of a chunk of a segment. The bytes are not kept. One of an unknown segment is of no interest.
+func (l *Lookup) Chunk(chunk int, id int64, postings []byte) error {
+	s := l.segments[id]
+	if s == nil {
+		return nil
+	}
+	for _, a := range l.byChunk[chunk] {
+		have, err := find(postings, a.term, len(s.docs.UIDs))
+		switch {
+		case err != nil:
+			return err
+		case a.any:
+			s.yes[a.query].or(have)
+		default:
+			s.may[a.query].and(have)
+			s.terms[a.query]++
+		}
+	}
+	return nil
+}
+
+// Each gives, by UID, whether a message has the needle of a query, and whether it may have it.
+func (l *Lookup) Each(query int, do func(uid uint32, yes, may bool)) {
+	q := l.queries[query]
+	for _, id := range l.order {
+		s := l.segments[id]
+		yes, may := s.yes[query], s.may[query]
+		if s.terms[query] < len(q.All) { // a chunk is missing, as it is empty
+			clear(may)
+		}
+		for i, uid := range s.docs.UIDs {
+			sure := yes.Has(i) || q.Exact && may.Has(i)
+			do(uid, sure, sure || may.Has(i) || s.docs.Partial.Has(i))
+		}
+	}
+}
+
+func allBits(n int) Bits {
+	b := newBits(n)
+	for i := range b {
+		b[i] = ^uint64(0)
 	}
 	if n%64 != 0 {
-		may[len(may)-1] = 1<<(n%64) - 1
+		b[len(b)-1] = 1<<(n%64) - 1
 	}
-	for _, t := range q.All {
-		have, err := find(chunk(chunkOf([]byte(t))), t, n)
-		if err != nil {
-			return nil, nil, err
-		}
-		may.and(have)
-		if may.count() == 0 {
-			break
-		}
-	}
-	if q.Exact {
-		copy(yes, may)
-	} else if may.count() > 0 {
-		for _, t := range q.Any {
-			have, err := find(chunk(chunkOf([]byte(t))), t, n)
-			if err != nil {
-				return nil, nil, err
-			}
-			yes.or(have)
-		}
-	}
-	may.or(yes)
-	may.or(d.Partial)
-	return yes, may, nil
+	return b
 }
 
 // find gives the messages of a term.
@@ -97,17 +170,17 @@ func find(chunk []byte, term string, docs int) (Bits, error) {
 	for len(chunk) > 0 {
 		shared, a := binary.Uvarint(chunk)
 		if a <= 0 || shared > uint64(len(last)) {
-			return nil, errSegment
+			return nil, ErrSegment
 		}
 		own, b := binary.Uvarint(chunk[a:])
 		if b <= 0 || own > uint64(len(chunk)-a-b) {
-			return nil, errSegment
+			return nil, ErrSegment
 		}
 		chunk = chunk[a+b:]
 		last = append(last[:shared], chunk[:own]...)
 		count, c := binary.Uvarint(chunk[own:])
 		if c <= 0 {
-			return nil, errSegment
+			return nil, ErrSegment
 		}
 		chunk = chunk[own+uint64(c):]
 		order := bytes.Compare(last, wanted)
@@ -116,7 +189,7 @@ func find(chunk []byte, term string, docs int) (Bits, error) {
 		}
 		switch {
 		case count&1 != 0 && len(chunk) < bitmap:
-			return nil, errSegment
+			return nil, ErrSegment
 		case count&1 != 0:
 			if order == 0 {
 				for i, v := range chunk[:bitmap] {
@@ -131,12 +204,12 @@ func find(chunk []byte, term string, docs int) (Bits, error) {
 		for range count >> 1 {
 			v, n := binary.Uvarint(chunk)
 			if n <= 0 {
-				return nil, errSegment
+				return nil, ErrSegment
 			}
 			chunk = chunk[n:]
 			if order == 0 {
 				if place += v; place >= uint64(docs) {
-					return nil, errSegment
+					return nil, ErrSegment
 				}
 				out.set(int(place))
 			}
@@ -151,7 +224,7 @@ func find(chunk []byte, term string, docs int) (Bits, error) {
 // trim fails if a set has messages that there are not.
 func trim(b Bits, docs int) error {
 	if docs%64 != 0 && b[len(b)-1]>>(docs%64) != 0 {
-		return errSegment
+		return ErrSegment
 	}
 	return nil
 }

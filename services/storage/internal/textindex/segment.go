@@ -4,15 +4,14 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"math/bits"
 	"slices"
 	"strings"
 
 	"github.com/yubin-mail/yubin/services/storage/internal/search"
 )
 
-// errSegment says that a segment is not as it was written.
-var errSegment = errors.New("segment of the text index is damaged")
+// ErrSegment says that a segment is not as it was written.
+var ErrSegment = errors.New("segment of the text index is damaged")
 
 // Bits is a set of messages of a segment, by their places in it.
 type Bits []uint64
@@ -270,13 +269,4 @@ func (s *gramSet) grow() {
 			s.add(slot.g)
 		}
 	}
-}
-
-// count is the number of messages in a set.
-func (b Bits) count() int {
-	n := 0
-	for _, w := range b {
-		n += bits.OnesCount64(w)
-	}
-	return n
 }

@@ -3,7 +3,6 @@ package textindex
 import (
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"testing"
 
@@ -38,24 +37,23 @@ func randomText(r *rand.Rand) *search.Text {
 	return t
 }
 
-// resolve asks a segment.
-func resolve(t *testing.T, s *Segment, n search.Needle) (yes, may Bits, q Query) {
+// resolve asks a segment whether its messages have a needle, and whether they may have it.
+func resolve(t *testing.T, s *Segment, n search.Needle) (yes, may []bool, q Query) {
 	t.Helper()
-	d, err := DecodeDocs(s.Header, s.Docs)
-	if err != nil {
-		t.Fatal(err)
-	}
 	q = QueryOf(n)
-	wanted := ChunksOf([]Query{q})
-	yes, may, err = q.Resolve(d, func(c int) []byte {
-		if !slices.Contains(wanted, c) {
-			t.Errorf("chunk %d of %q was not announced", c, n.Text)
-		}
-		return s.Chunks[c]
-	})
-	if err != nil {
+	l := NewLookup([]Query{QueryOf(search.Needle{Text: "else", Zone: search.ZoneText}), q})
+	if err := l.Segment(7, s.Header, s.Docs); err != nil {
 		t.Fatal(err)
 	}
+	for _, c := range l.Chunks() {
+		if s.Chunks[c] == nil {
+			continue
+		}
+		if err := l.Chunk(c, 7, s.Chunks[c]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.Each(1, func(_ uint32, y, m bool) { yes, may = append(yes, y), append(may, m) })
 	return yes, may, q
 }
 
@@ -89,15 +87,15 @@ func TestIndexAgreesWithTexts(t *testing.T) {
 			for i, text := range texts {
 				has := text.Contains(n)
 				switch {
-				case yes.Has(i) && !has:
-					t.Fatalf("seed %d: %q is not in %q", seed, n.Text, text)
-				case !may.Has(i) && (has || text.Partial):
-					t.Fatalf("seed %d: %q is or may be in %q", seed, n.Text, text)
-				case q.Exact && !text.Partial && yes.Has(i) != may.Has(i):
+				case yes[i] && !has:
+					t.Fatalf("seed %d: %q is not in %v", seed, n.Text, text)
+				case !may[i] && (has || text.Partial):
+					t.Fatalf("seed %d: %q is or may be in %v", seed, n.Text, text)
+				case q.Exact && !text.Partial && yes[i] != may[i]:
 					t.Fatalf("seed %d: %q is said to be exact but is not", seed, n.Text)
-				case yes.Has(i):
+				case yes[i]:
 					certain++
-				case !may.Has(i):
+				case !may[i]:
 					ruledOut++
 				}
 			}
