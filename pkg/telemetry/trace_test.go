@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"strings"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -107,14 +108,10 @@ func TestExemplars(t *testing.T) {
 	}
 }
 
-// onlyErrors is a handler for errors.
-type onlyErrors struct{ slog.Handler }
-
-func (onlyErrors) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelError }
-
 func TestCounted(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	log := Counted(slog.New(onlyErrors{slog.DiscardHandler}), reg).With("a", 1).WithGroup("g")
+	var written strings.Builder
+	log := Counted(slog.New(slog.NewTextHandler(&written, &slog.HandlerOptions{Level: slog.LevelError})), reg).With("a", 1).WithGroup("g")
 	log.Info("one")
 	log.Warn("not logged at this level, and not counted")
 	log.Error("one")
@@ -125,6 +122,9 @@ func TestCounted(t *testing.T) {
 	got := map[string]float64{}
 	for _, m := range families[0].GetMetric() {
 		got[m.GetLabel()[0].GetValue()] = m.GetCounter().GetValue()
+	}
+	if text := written.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "msg=one a=1") {
+		t.Errorf("written is %s", text)
 	}
 	if got["error"] != 1 || got["warn"] != 0 || len(got) != 2 {
 		t.Errorf("counted %v", got)
