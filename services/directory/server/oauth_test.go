@@ -166,6 +166,18 @@ func TestTokensAreThrottled(t *testing.T) {
 	s.expect("without a name", s.reason(s.client(newBearer("", s.token(nil)), true, "imap")), throttled)
 }
 
+// Tokens without names that are tried from everywhere slow down nobody elsewhere.
+func TestNamelessGuessesHarmNobodyElse(t *testing.T) {
+	s := startOAuth(t, "--directory-throttle-account-failures=10")
+	for i := range 40 {
+		begin := from(fmt.Sprintf("198.51.%d.7", i), "imap")
+		begin.Mechanism, begin.InitialResponse = "OAUTHBEARER", fmt.Appendf(nil, "n,,\x01auth=Bearer guess%d\x01\x01", i)
+		account, err := sasl.Authenticate(t.Context(), s.gateway, begin, func([]byte) ([]byte, error) { return []byte{1}, nil })
+		s.expect("guess", s.reason(account, err), failed)
+	}
+	s.expect("elsewhere", s.reason(s.client(newBearer("", s.token(nil)), true, "imap")), ok)
+}
+
 func TestIssuerIsDown(t *testing.T) {
 	s := startOAuth(t)
 	s.issuer.Answer(oidc.DiscoveryPath, http.NotFound)

@@ -2,7 +2,9 @@ package login
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"net/netip"
 
 	"google.golang.org/grpc/codes"
 
@@ -10,6 +12,7 @@ import (
 	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 	"github.com/yubin-mail/yubin/services/directory/internal/oauth"
 	"github.com/yubin-mail/yubin/services/directory/internal/store"
+	"github.com/yubin-mail/yubin/services/directory/internal/throttle"
 )
 
 // Tokens checks access tokens; nil if logins by them are not possible.
@@ -37,6 +40,9 @@ func (l *Login) Token(ctx context.Context, client Client, name, token string) (s
 	if err != nil {
 		return store.Account{}, err
 	}
+	if name == "" {
+		said.key = nameless(client.IP)
+	}
 	if err := l.allow(said); err != nil {
 		return store.Account{}, err
 	}
@@ -61,6 +67,17 @@ func (l *Login) Token(ctx context.Context, client Client, name, token string) (s
 		return store.Account{}, l.refused(said, token, oauth.InvalidToken)
 	}
 	return l.admit(s)
+}
+
+// nameless stands for the account where there is none yet. Each host (IPv4 address, IPv6 /64) has its own: if all had one, failures elsewhere would slow
+// down everybody who gives no name.
+func nameless(ip netip.Addr) throttle.Account {
+	bits := 32
+	if ip = ip.Unmap(); ip.Is6() {
+		bits = 64
+	}
+	host, _ := ip.Prefix(bits) // the zero value if the address is not known
+	return sha256.Sum256([]byte("no name\x00" + host.String()))
 }
 
 // refused counts a token that opens nothing, once: the same again is no guess, but comes from a program that has not noticed that it is too old.
