@@ -33,6 +33,8 @@ func init() {
 }
 
 func runReplace(ctx context.Context, s *session, uid bool) (reply, error) {
+	ctx, cancel := context.WithCancel(ctx) // also ends what CATENATE has opened
+	defer cancel()
 	number, name := s.dec.ReplaceTarget()
 	announced, err := s.dec.AppendMessage()
 	if err != nil {
@@ -69,6 +71,8 @@ type replacing struct {
 	old     view.Message
 	start   *storagev1.AppendRequest_Message
 	source  *replay.Source
+	// catenated: the message is put together (RFC 8508 section 4.2), and has no size until it is.
+	catenated bool
 }
 
 // find looks for the message that is to be replaced; 0 is the last one.
@@ -107,8 +111,9 @@ func (r *replacing) begin(ctx context.Context, announced wire.AppendMessage) err
 	if err != nil {
 		return err
 	}
+	r.catenated = announced.Catenate
 	switch {
-	case announced.Size == 0:
+	case announced.Size == 0 && !r.catenated:
 		return no("", "an empty message is none")
 	case announced.Size > r.Limits.MessageSize:
 		return no("TOOBIG", "message is larger than "+itoa(uint64(r.Limits.MessageSize))+" octets")
@@ -131,15 +136,23 @@ func (r *replacing) begin(ctx context.Context, announced wire.AppendMessage) err
 	if !announced.Date.IsZero() {
 		r.start.InternalUnix = announced.Date.Unix()
 	}
-	literal, err := r.dec.Literal()
-	if err != nil {
-		return err
+	octets, err := r.octets(ctx, announced)
+	if err == nil {
+		r.source = replay.New(octets, nil)
 	}
-	if announced.Binary {
+	return err
+}
+
+// octets accepts those of the message.
+func (r *replacing) octets(ctx context.Context, announced wire.AppendMessage) (io.Reader, error) {
+	if r.catenated {
+		return &catenation{appending: &appending{session: r.session}, ctx: ctx}, nil
+	}
+	literal, err := r.dec.Literal()
+	if err == nil && announced.Binary {
 		literal = &nulFinder{r: literal}
 	}
-	r.source = replay.New(literal, nil)
-	return nil
+	return literal, err
 }
 
 // store streams the message to storage, again under the same id if its replica of storage was lost and the message is small.
@@ -166,7 +179,7 @@ func (r *replacing) store(ctx context.Context) (*storagev1.ReplaceResponse, erro
 
 // ends reads the end of the command, which must be whole: a client that vanishes before it did not ask for anything.
 func (r *replacing) ends() error {
-	if uint64(r.source.Size()) != r.start.GetSizeHint() {
+	if !r.catenated && uint64(r.source.Size()) != r.start.GetSizeHint() {
 		return &brokenError{io.ErrUnexpectedEOF}
 	}
 	return r.dec.ReplaceEnd()

@@ -103,6 +103,21 @@ func TestReplaceElsewhere(t *testing.T) {
 	other.until("* 1 EXISTS")
 }
 
+// TestReplaceByWhatIsThere: a message is put together of the one that it replaces (RFC 8508 section 4.2).
+func TestReplaceByWhatIsThere(t *testing.T) {
+	g := newGateway(t)
+	g.storage.deliver("INBOX", draft)
+	k := g.selected("INBOX")
+	url := fmt.Sprintf("/INBOX;UIDVALIDITY=%d/;UID=1/;SECTION=HEADER", g.uidValidity("INBOX"))
+	k.ok("UID REPLACE 1 INBOX (\\Draft) CATENATE (URL \"%s\" TEXT {8+}\r\nnew text)", url)
+	header, _, _ := strings.Cut(draft, "preamble")
+	k.expect("FETCH 1 (UID RFC822.SIZE)", fmt.Sprintf("* 1 FETCH (UID 2 RFC822.SIZE %d)", len(header)+8), "OK")
+	k.expect("REPLACE 1 INBOX CATENATE (URL \"/INBOX/;UID=9\")", "NO [BADURL ")
+	k.expect("REPLACE 1 INBOX CATENATE (TEXT {0+}\r\n)", "NO an empty message is none")
+	k.expect("REPLACE 1 INBOX CATENATE (TEXT {2+}\r\nxx) {3+}\r\nabc", "BAD only one message")
+	k.expect("STATUS INBOX (MESSAGES UIDNEXT)", "* STATUS INBOX (MESSAGES 1 UIDNEXT 3)", "OK")
+}
+
 // TestReplaceInQRESYNC: the old message is treated as by UID EXPUNGE (RFC 8508 section 4.5).
 func TestReplaceInQRESYNC(t *testing.T) {
 	g := newGateway(t)
