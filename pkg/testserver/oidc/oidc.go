@@ -32,7 +32,7 @@ const (
 // Credentials that introspection asks for.
 const (
 	ClientID     = "yubin"
-	ClientSecret = "not a secret: %&+"
+	ClientSecret = "not a secret: %&+" // #nosec G101 -- of tests
 )
 
 // Claims of a token.

@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -66,8 +67,8 @@ type bearer struct {
 
 func (c *bearer) Next(challenge []byte) ([]byte, error) {
 	_, err := c.Client.Next(challenge)
-	told, ok := err.(*gosasl.OAuthBearerError)
-	if !ok {
+	told, refused := errors.AsType[*gosasl.OAuthBearerError](err)
+	if !refused {
 		return nil, err
 	}
 	c.told = told

@@ -81,7 +81,7 @@ func (i *issuer) verifySignature(ctx context.Context, token string) ([]byte, err
 	for n, name := range algorithms {
 		signed[n] = jose.SignatureAlgorithm(name)
 	}
-	jws, err := jose.ParseSigned(token, signed)
+	jws, err := jose.ParseSignedCompact(token, signed)
 	if err != nil {
 		return nil, refuse("%v", err)
 	}

@@ -232,8 +232,12 @@ func TestWithdrawnKeyEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-asked
-	v.issuer.fetching.Lock() // until the answer is there
+	v.issuer.fetching.Lock() // waits until the answer is there
+	renewed := v.issuer.got.Equal(clock.now())
 	v.issuer.fetching.Unlock()
+	if !renewed {
+		t.Fatal("the keys were not renewed")
+	}
 	expect(t, v, "after", token, InvalidToken)
 }
 
