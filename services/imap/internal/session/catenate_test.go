@@ -24,7 +24,7 @@ func TestCatenate(t *testing.T) {
 	validity := g.uidValidity("Drafts")
 	url := fmt.Sprintf(`URL "/Drafts;UIDVALIDITY=%d/;UID=`, validity)
 	const boundary = "\r\n--------------030308070208000400050907\r\n"
-	k.send("%s", `A003 APPEND Drafts (\Seen \Draft $MDNSent) CATENATE (` + url + `1/;section=HEADER" TEXT {42}` + "\r\n")
+	k.send("%s", `A003 APPEND Drafts (\Seen \Draft $MDNSent) CATENATE (`+url+`1/;section=HEADER" TEXT {42}`+"\r\n")
 	for _, next := range []string{
 		boundary + " " + url + `1/;section=1.MIME" ` + url + `1/;section=1" TEXT {42}` + "\r\n",
 		boundary + " " + url + `2" TEXT {44}` + "\r\n",

@@ -32,6 +32,7 @@ type memory struct {
 	// metadata are the annotations by mailbox (0: the account itself) and name.
 	metadata map[uint64]map[string][]byte
 	down     bool
+	refused  chan struct{} // gets a signal when a call finds it down
 	// beforeRead is called without the lock before a body is read.
 	beforeRead func(uid uint32)
 }
@@ -56,7 +57,7 @@ type memoryWatch struct {
 }
 
 func newMemory() *memory {
-	s := &memory{boxes: map[uint64]*memoryBox{}, subscribed: map[string]bool{}, watchers: map[*memoryWatch]bool{}}
+	s := &memory{boxes: map[uint64]*memoryBox{}, subscribed: map[string]bool{}, refused: make(chan struct{}, 1), watchers: map[*memoryWatch]bool{}}
 	for name, use := range map[string]storagev1.SpecialUse{
 		"INBOX": storagev1.SpecialUse_SPECIAL_USE_INBOX, "Sent": storagev1.SpecialUse_SPECIAL_USE_SENT,
 		"Trash": storagev1.SpecialUse_SPECIAL_USE_TRASH,
@@ -86,6 +87,10 @@ func (s *memory) enter() (leave func(), err error) {
 	s.mu.Lock()
 	if s.down {
 		s.mu.Unlock()
+		select {
+		case s.refused <- struct{}{}:
+		default:
+		}
 		return nil, errDown
 	}
 	return s.mu.Unlock, nil

@@ -18,14 +18,17 @@ type idleLine struct {
 	err  error
 }
 
-func runIdle(_ context.Context, s *session) (reply, error) {
+func runIdle(ctx context.Context, s *session) (reply, error) {
 	if err := s.dec.End(); err != nil {
 		return reply{}, err
 	}
 	s.metrics.idle.Inc()
 	defer s.metrics.idle.Dec()
 	s.enc.Continue("idling")
-	var changed <-chan struct{}
+	var changed, others <-chan struct{}
+	if s.notify != nil {
+		others = s.notify.follow.Changed()
+	}
 	if s.box != nil {
 		changed = s.box.view.Changed()
 		if err := s.tell(true, false); err != nil {
@@ -54,8 +57,17 @@ func runIdle(_ context.Context, s *session) (reply, error) {
 				return reply{}, bad("DONE was expected")
 			}
 			return reply{}, nil
+		case <-others:
+			if s.look(ctx); s.notify == nil {
+				others = nil
+			}
+			if err := s.enc.Flush(); err != nil {
+				s.conn.interrupt()
+				<-lines
+				return reply{}, &brokenError{err}
+			}
 		case <-changed:
-			err := s.tell(true, false)
+			err := s.tellWith(ctx, true, false)
 			if flushErr := s.enc.Flush(); err == nil && flushErr != nil {
 				err = &brokenError{flushErr}
 			}

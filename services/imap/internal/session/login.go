@@ -127,6 +127,7 @@ func (s *session) loggedIn(account *directoryv1.Account, err error) (reply, erro
 // loggedOut undoes a login, and what was enabled since. Failures stay counted.
 func (s *session) loggedOut() {
 	s.unselect()
+	s.unnotify()
 	s.release(s.account.GetAccountId())
 	s.account = nil
 	s.rev2, s.utf8, s.condstore, s.qresync, s.uidOnly = false, false, false, false, false

@@ -53,6 +53,9 @@ func (s *session) tell(expunge, uid bool) error {
 		s.enc.Star().Num(uint64(u.Exists)).Raw(" EXISTS").CRLF()
 	}
 	for _, c := range u.Changed {
+		if s.quiet() {
+			break
+		}
 		s.sendFlags(c.Seq, c.Message, uid)
 	}
 	return nil

@@ -85,6 +85,7 @@ func runCreate(ctx context.Context, s *session) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	s.Views.TouchAccount(s.accountID())
 	if s.rev2 && answer.GetMailbox().GetName() != name {
 		// RFC 9051 section 6.3.4: the client learns what became of its name.
 		s.sendList(listLine{attrs: specialUseAttrs(answer.GetMailbox()), name: answer.GetMailbox().GetName(), oldName: name})
@@ -114,6 +115,7 @@ func runDelete(ctx context.Context, s *session) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	s.Views.TouchAccount(s.accountID())
 	if own {
 		s.Views.Touch(s.accountID(), s.box.id)
 		s.unselect()
@@ -132,6 +134,7 @@ func runRename(ctx context.Context, s *session) (reply, error) {
 	_, err = s.Storage.RenameMailbox(call, &storagev1.RenameMailboxRequest{
 		AccountId: s.accountID(), From: canonical(from), To: strings.TrimSuffix(canonical(to), "/"),
 	})
+	s.Views.TouchAccount(s.accountID())
 	if err == nil && s.box != nil {
 		s.refresh(ctx) // renaming INBOX moves its messages away (RFC 9051 section 6.3.6)
 	}
@@ -146,5 +149,6 @@ func setSubscribed(ctx context.Context, s *session, subscribed bool) (reply, err
 	ctx, cancel := s.rpc(ctx)
 	defer cancel()
 	_, err = s.Storage.SetSubscribed(ctx, &storagev1.SetSubscribedRequest{AccountId: s.accountID(), Name: canonical(name), Subscribed: subscribed})
+	s.Views.TouchAccount(s.accountID())
 	return reply{}, err
 }

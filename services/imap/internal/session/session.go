@@ -38,7 +38,8 @@ type session struct {
 	utf8               bool // UTF8=ACCEPT was enabled
 	uidOnly            bool // UIDONLY was enabled
 	account            *directoryv1.Account
-	box                *mailbox // in selectedState
+	box                *mailbox      // in selectedState
+	notify             *notification // NOTIFY is on
 	loginBy            time.Time
 	failures           int // logins refused
 	bads               int // BAD in a row
@@ -175,6 +176,7 @@ func (s *session) end(err error) {
 	}
 	_ = s.enc.Flush() // the client may have gone
 	s.unselect()
+	s.unnotify()
 	if s.account != nil {
 		s.release(s.account.GetAccountId())
 	}
@@ -203,7 +205,7 @@ func (s *session) loop(ctx context.Context) error {
 
 // next waits for one command and runs it. An error ends the session.
 func (s *session) next(ctx context.Context) error {
-	if err := s.wait(); err != nil {
+	if err := s.wait(ctx); err != nil {
 		return err
 	}
 	begun := s.Now()
@@ -225,7 +227,7 @@ func (s *session) next(ctx context.Context) error {
 			r, ctx, err = s.traced(ctx, c)
 		}
 	}
-	result, err := s.finish(c, name, r, err)
+	result, err := s.finish(ctx, c, name, r, err)
 	s.timed(ctx, label, result, s.Now().Sub(begun))
 	return err
 }
@@ -252,7 +254,7 @@ func (s *session) commandEnd(begun time.Time) time.Time {
 }
 
 // wait blocks until a command begins to arrive.
-func (s *session) wait() error {
+func (s *session) wait(ctx context.Context) error {
 	if reason, ok := s.leaving(); ok {
 		return &byeError{"", reason}
 	}
@@ -266,6 +268,9 @@ func (s *session) wait() error {
 		until = s.Now().Add(s.Limits.Idle)
 	}
 	s.conn.await(until)
+	if s.notify != nil && s.dec.Buffered() == 0 {
+		return s.waitNotified(ctx)
+	}
 	return s.waited(s.dec.Wait())
 }
 
@@ -306,7 +311,7 @@ func (s *session) lookup(name string) (*command, error) {
 }
 
 // finish skips what is left of the command, tells of changes in the mailbox, and sends the tagged response.
-func (s *session) finish(c *command, name string, r reply, err error) (result string, fatalErr error) {
+func (s *session) finish(ctx context.Context, c *command, name string, r reply, err error) (result string, fatalErr error) {
 	if errors.Is(err, errLogout) {
 		s.enc.Tagged(s.tag, wire.StatusOK, "", "LOGOUT completed")
 		return "ok", errLogout
@@ -325,7 +330,7 @@ func (s *session) finish(c *command, name string, r reply, err error) (result st
 		return "bye", &brokenError{discardErr}
 	}
 	if s.box != nil {
-		if tellErr := s.tell(c == nil || !c.numbered, c != nil && isUID(c.name)); tellErr != nil {
+		if tellErr := s.tellWith(ctx, c == nil || !c.numbered, c != nil && isUID(c.name)); tellErr != nil {
 			return "bye", tellErr
 		}
 	}

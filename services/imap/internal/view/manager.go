@@ -69,7 +69,8 @@ type Manager struct {
 	closed  bool
 	work    sync.WaitGroup
 	boxes   map[key]*mailbox
-	shelf   shelf        // snapshots of mailboxes that are not in boxes
+	shelf   shelf // snapshots of mailboxes that are not in boxes
+	follows map[string]map[*Follow]struct{}
 	pending map[key]bool // true: subscribe, false: unsubscribe
 	polled  time.Time    // when all views were synced last
 }
@@ -95,6 +96,7 @@ func NewManager(storage Storage, opts Options) *Manager {
 		wake:    make(chan struct{}, 1),
 		boxes:   map[key]*mailbox{},
 		shelf:   newShelf(opts.Keep),
+		follows: map[string]map[*Follow]struct{}{},
 		pending: map[key]bool{},
 		metrics: metrics{
 			views: telemetry.Register(opts.Registerer, prometheus.NewGauge(prometheus.GaugeOpts{
@@ -235,7 +237,7 @@ func (m *Manager) forgetLocked(b *mailbox) {
 	if m.boxes[b.key] == b {
 		delete(m.boxes, b.key)
 		m.metrics.views.Dec()
-		m.subscribeLocked(b.key, false)
+		m.unsubscribeLocked(b.key)
 	}
 }
 
@@ -287,4 +289,5 @@ func (m *Manager) syncAll() {
 	for _, b := range boxes {
 		m.syncSoon(b, 0)
 	}
+	m.signalFollows(false)
 }

@@ -73,6 +73,8 @@ func (m *Manager) watch(ctx context.Context) error {
 	go func() { received <- m.receive(stream) }()
 	poll := time.NewTicker(10 * m.opts.PollInterval)
 	defer poll.Stop()
+	names := time.NewTicker(m.opts.PollInterval)
+	defer names.Stop()
 	for {
 		select {
 		case <-m.wake:
@@ -82,6 +84,8 @@ func (m *Manager) watch(ctx context.Context) error {
 			}
 		case <-poll.C:
 			m.poll()
+		case <-names.C:
+			m.signalFollows(true)
 		case err := <-received:
 			return err
 		case <-ctx.Done():
@@ -97,6 +101,13 @@ func (m *Manager) subscribeAll() {
 	clear(m.pending)
 	for k := range m.boxes {
 		m.pending[k] = true
+	}
+	for account, some := range m.follows {
+		for f := range some {
+			for id := range f.known {
+				m.pending[key{account, id}] = true
+			}
+		}
 	}
 	select {
 	case m.wake <- struct{}{}:
@@ -143,8 +154,10 @@ func (m *Manager) receive(stream watchStream) error {
 			m.syncAll()
 		}
 		for _, change := range notice.GetChanges() {
+			k := key{change.GetAccountId(), change.GetMailboxId()}
+			m.noticed(k, change.GetModseq(), change.GetDeleted())
 			m.mu.Lock()
-			b := m.boxes[key{change.GetAccountId(), change.GetMailboxId()}]
+			b := m.boxes[k]
 			m.mu.Unlock()
 			switch {
 			case b == nil: // released meanwhile

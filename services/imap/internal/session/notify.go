@@ -1,0 +1,308 @@
+package session
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
+	"github.com/yubin-mail/yubin/services/imap/internal/view"
+	"github.com/yubin-mail/yubin/services/imap/internal/wire"
+)
+
+// NOTIFY: RFC 5465. A session hears of other mailboxes, too, and while no command is in progress.
+func init() {
+	register(extension{
+		capabilities: []capability{{name: "NOTIFY", when: whenLoggedIn}},
+		commands:     []command{{name: "NOTIFY", states: loggedIn, run: runNotify}},
+	})
+}
+
+const (
+	// maxNotified is how many mailboxes one session may hear of.
+	maxNotified = 1000
+	// notifyPause is between two looks at the mailboxes of an account: what happens meanwhile is told at once.
+	notifyPause = 200 * time.Millisecond
+	// notifyRetry is until the next look when storage could not be asked.
+	notifyRetry = time.Second
+)
+
+// The events, in the spelling of RFC 5465 section 5.
+const (
+	eventNew          = "MESSAGENEW"
+	eventExpunge      = "MESSAGEEXPUNGE"
+	eventFlags        = "FLAGCHANGE"
+	eventName         = "MAILBOXNAME"
+	eventSubscription = "SUBSCRIPTIONCHANGE"
+)
+
+var (
+	errBadEvent = no("BADEVENT (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange)", "these are the events that can be told")
+	errOverflow = no("NOTIFICATIONOVERFLOW", "these are too many mailboxes")
+)
+
+// notification is what a session wants to hear of.
+type notification struct {
+	selected *wire.NotifyGroup // nil: nothing of the selected mailbox, until a command ends
+	others   []wire.NotifyGroup
+	follow   *view.Follow
+	// known are the mailboxes as the client knows them.
+	known map[uint64]*storagev1.Mailbox
+	next  time.Time // of the next look, at the earliest
+}
+
+func runNotify(ctx context.Context, s *session) (reply, error) {
+	args, err := s.dec.NotifyArgs()
+	if err != nil {
+		return reply{}, err
+	}
+	if args.Groups == nil {
+		s.unnotify()
+		return reply{}, nil
+	}
+	n, err := newNotification(args.Groups)
+	if err != nil {
+		return reply{}, err
+	}
+	all, err := s.folders(ctx)
+	if err != nil {
+		return reply{}, err
+	}
+	if s.followed(n, all) > maxNotified {
+		return reply{}, errOverflow
+	}
+	s.unnotify()
+	s.notify = n
+	n.follow = s.Views.Follow(s.accountID(), n.names())
+	s.remember(all)
+	for _, f := range all {
+		if g := s.groupOf(n, f); args.Status && f.mailbox != nil && hasEvent(g, eventNew) {
+			s.sendChanged(f.mailbox)
+		}
+	}
+	return reply{}, nil
+}
+
+// newNotification checks what a client asks for (RFC 5465 section 5 and section 6).
+func newNotification(groups []wire.NotifyGroup) (*notification, error) {
+	n := &notification{}
+	for i, g := range groups {
+		ofSelected := g.Mailboxes.Kind == "selected" || g.Mailboxes.Kind == "selected-delayed"
+		if err := checkEvents(g, ofSelected); err != nil {
+			return nil, err
+		}
+		switch {
+		case ofSelected && n.selected != nil:
+			return nil, bad("the selected mailbox comes once")
+		case ofSelected:
+			n.selected = &groups[i]
+		default:
+			n.others = append(n.others, g)
+		}
+	}
+	return n, nil
+}
+
+func checkEvents(g wire.NotifyGroup, ofSelected bool) error {
+	for _, e := range g.Events {
+		switch e.Name {
+		case eventNew, eventExpunge, eventFlags:
+		case eventName, eventSubscription:
+			if ofSelected {
+				return bad("the selected mailbox has message events only")
+			}
+		default:
+			return errBadEvent
+		}
+		if e.Fetch != nil && !ofSelected {
+			return bad("items are fetched of the selected mailbox only")
+		}
+	}
+	switch {
+	case hasEvent(&g, eventNew) != hasEvent(&g, eventExpunge):
+		return bad("MessageNew and MessageExpunge go together")
+	case hasEvent(&g, eventFlags) && !hasEvent(&g, eventNew):
+		return bad("FlagChange needs MessageNew and MessageExpunge")
+	}
+	return nil
+}
+
+func hasEvent(g *wire.NotifyGroup, name string) bool {
+	return g != nil && slices.ContainsFunc(g.Events, func(e wire.NotifyEvent) bool { return e.Name == name })
+}
+
+func (n *notification) names() bool {
+	return slices.ContainsFunc(n.others, func(g wire.NotifyGroup) bool { return hasEvent(&g, eventName) || hasEvent(&g, eventSubscription) })
+}
+
+// unnotify ends NOTIFY.
+func (s *session) unnotify() {
+	if s.notify != nil {
+		s.notify.follow.Close()
+		s.notify = nil
+	}
+}
+
+// groupOf gives the first group that a mailbox is in; nil: none.
+func (s *session) groupOf(n *notification, f *folder) *wire.NotifyGroup {
+	for i, g := range n.others {
+		if s.matchesFilter(g.Mailboxes, f) {
+			return &n.others[i]
+		}
+	}
+	return nil
+}
+
+// followed counts the mailboxes of whose messages the client wants to hear.
+func (s *session) followed(n *notification, all []*folder) (total int) {
+	for _, f := range all {
+		if f.mailbox != nil && hasEvent(s.groupOf(n, f), eventNew) {
+			total++
+		}
+	}
+	return total
+}
+
+// remember notes how the mailboxes are, and follows those that are wanted.
+func (s *session) remember(all []*folder) {
+	n := s.notify
+	n.known = map[uint64]*storagev1.Mailbox{}
+	modseqs := map[uint64]uint64{}
+	for _, f := range all {
+		if f.mailbox == nil {
+			continue
+		}
+		n.known[f.mailbox.GetMailboxId()] = f.mailbox
+		if hasEvent(s.groupOf(n, f), eventNew) {
+			modseqs[f.mailbox.GetMailboxId()] = f.mailbox.GetHighestModseq()
+		}
+	}
+	n.follow.Set(modseqs)
+}
+
+// look tells what has changed outside the selected mailbox.
+func (s *session) look(ctx context.Context) {
+	n := s.notify
+	now := s.Now()
+	if now.Before(n.next) {
+		n.follow.Later(n.next.Sub(now))
+		return
+	}
+	n.next = now.Add(notifyPause)
+	all, err := s.folders(ctx)
+	if err != nil {
+		s.Log.Warn("changes are told later", "session", s.id, "error", err)
+		n.follow.Later(notifyRetry)
+		return
+	}
+	if s.followed(n, all) > maxNotified {
+		s.unnotify()
+		s.enc.Untagged(wire.StatusOK, "NOTIFICATIONOVERFLOW", errOverflow.Error())
+		return
+	}
+	there := map[uint64]bool{}
+	for _, f := range all {
+		if f.mailbox != nil {
+			there[f.mailbox.GetMailboxId()] = true
+			s.tellFolder(f, n.known[f.mailbox.GetMailboxId()])
+		}
+	}
+	for id, m := range n.known {
+		if gone := (&folder{name: m.GetName(), mailbox: m, subscribed: m.GetSubscribed()}); !there[id] && hasEvent(s.groupOf(n, gone), eventName) {
+			s.sendList(listLine{attrs: []string{`\NonExistent`}, name: m.GetName()}) // RFC 5465 section 5.4
+		}
+	}
+	s.remember(all)
+}
+
+// tellFolder tells what has changed in a mailbox that was as old, or is new.
+func (s *session) tellFolder(f *folder, old *storagev1.Mailbox) {
+	g := s.groupOf(s.notify, f)
+	now := f.mailbox
+	renamed := old != nil && old.GetName() != now.GetName()
+	subscribed := old != nil && old.GetSubscribed() != now.GetSubscribed()
+	if hasEvent(g, eventName) && (old == nil || renamed) || hasEvent(g, eventSubscription) && subscribed {
+		line := selection{showSubscribed: hasEvent(g, eventSubscription)}.line(f, false)
+		if renamed {
+			line.oldName = old.GetName()
+		}
+		s.sendList(line)
+	}
+	same := old.GetHighestModseq() == now.GetHighestModseq() || old == nil && now.GetUidNext() == 1
+	if same || s.box != nil && s.box.id == now.GetMailboxId() {
+		return
+	}
+	flagsOnly := old.GetUidNext() == now.GetUidNext() && old.GetMessages() == now.GetMessages()
+	if hasEvent(g, eventFlags) || hasEvent(g, eventNew) && !flagsOnly {
+		s.sendChanged(now)
+	}
+}
+
+// sendChanged tells how a mailbox is that is not selected (RFC 5465 section 5.1 to 5.3).
+func (s *session) sendChanged(m *storagev1.Mailbox) {
+	items := []wire.Item{{Name: "MESSAGES"}, {Name: "UIDNEXT"}, {Name: "UIDVALIDITY"}, {Name: "UNSEEN"}}
+	if s.condstore {
+		items = append(items, wire.Item{Name: "HIGHESTMODSEQ"})
+	}
+	s.sendStatus(items, m)
+}
+
+// quiet tells whether changes of flags are not to be told.
+func (s *session) quiet() bool {
+	return s.notify != nil && s.notify.selected != nil && !hasEvent(s.notify.selected, eventFlags)
+}
+
+// tellWith is tell, and then what the client wants to know of each new message.
+func (s *session) tellWith(ctx context.Context, expunge, uid bool) error {
+	last := s.box.told.LastUID()
+	if err := s.tell(expunge, uid); err != nil || s.notify == nil || s.notify.selected == nil {
+		return err
+	}
+	first, end := s.box.told.Seek(last+1), s.box.told.Len()
+	for _, e := range s.notify.selected.Events {
+		if e.Fetch == nil || first == end {
+			continue
+		}
+		f := newFetcher(s, e.Fetch, false)
+		f.seen = false // nobody has read it
+		if err := f.run(ctx, []span{{first, end}}); err != nil {
+			if fatal(err) {
+				return err
+			}
+			s.Log.Warn("new messages are told without what was asked for", "session", s.id, "error", err)
+		}
+	}
+	return nil
+}
+
+// waitNotified waits for a command as Decoder.Wait does, and tells meanwhile what happens.
+func (s *session) waitNotified(ctx context.Context) error {
+	arrived := make(chan error, 1)
+	go func() { arrived <- s.dec.Wait() }()
+	var selected <-chan struct{}
+	if s.box != nil && s.notify.selected != nil && s.notify.selected.Events != nil {
+		selected = s.box.view.Changed()
+	}
+	changed := s.notify.follow.Changed()
+	for {
+		var err error
+		select {
+		case err := <-arrived:
+			return s.waited(err)
+		case <-selected:
+			err = s.tellWith(ctx, s.notify.selected.Mailboxes.Kind == "selected", false)
+		case <-changed:
+			if s.look(ctx); s.notify == nil { // it was too much
+				selected, changed = nil, nil
+			}
+		}
+		if flushErr := s.enc.Flush(); err == nil && flushErr != nil {
+			err = &brokenError{flushErr}
+		}
+		if err != nil {
+			s.conn.interrupt()
+			<-arrived // the decoder has one user at a time
+			return err
+		}
+	}
+}

@@ -1,0 +1,123 @@
+package view
+
+import "time"
+
+// Follow tells that something has changed in mailboxes of an account of which nothing else is known here. It costs a gateway a few words
+// for each mailbox, where a view has all its messages.
+type Follow struct {
+	manager *Manager
+	account string
+	changed chan struct{}
+	// The rest is guarded by manager.mu.
+	known map[uint64]uint64 // modseq by mailbox
+	names bool              // mailboxes that come, go or are renamed count, too
+}
+
+// Follow begins to follow an account; Set says which mailboxes. With names, Changed gets a signal each PollInterval, too: storage has no notice for
+// what happens to names, which is seen at once only if it happens through this gateway (TouchAccount).
+func (m *Manager) Follow(accountID string, names bool) *Follow {
+	f := &Follow{manager: m, account: accountID, changed: make(chan struct{}, 1), known: map[uint64]uint64{}, names: names}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.follows[accountID] == nil {
+		m.follows[accountID] = map[*Follow]struct{}{}
+	}
+	m.follows[accountID][f] = struct{}{}
+	return f
+}
+
+// Set follows exactly these mailboxes, of which the caller knows these modseqs.
+func (f *Follow) Set(modseqs map[uint64]uint64) {
+	m := f.manager
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	old := f.known
+	f.known = modseqs
+	for id := range modseqs {
+		if _, ok := old[id]; !ok {
+			m.subscribeLocked(key{f.account, id}, true)
+		}
+	}
+	for id := range old {
+		if _, ok := modseqs[id]; !ok {
+			m.unsubscribeLocked(key{f.account, id})
+		}
+	}
+}
+
+// Changed gets a signal when one of the mailboxes has changed. Signals that are not received collapse into one; some may be for nothing.
+func (f *Follow) Changed() <-chan struct{} { return f.changed }
+
+// Later has Changed get a signal after some time.
+func (f *Follow) Later(d time.Duration) { time.AfterFunc(d, f.signal) }
+
+// Close ends it.
+func (f *Follow) Close() {
+	f.Set(nil)
+	m := f.manager
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.follows[f.account], f)
+	if len(m.follows[f.account]) == 0 {
+		delete(m.follows, f.account)
+	}
+}
+
+func (f *Follow) signal() {
+	select {
+	case f.changed <- struct{}{}:
+	default: // it has not looked at the last signal yet
+	}
+}
+
+// TouchAccount tells those who follow the names of an account's mailboxes that something has happened to them.
+func (m *Manager) TouchAccount(accountID string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for f := range m.follows[accountID] {
+		if f.names {
+			f.signal()
+		}
+	}
+}
+
+// followedLocked tells whether somebody follows a mailbox.
+func (m *Manager) followedLocked(k key) bool {
+	for f := range m.follows[k.account] {
+		if _, ok := f.known[k.mailbox]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// unsubscribeLocked ends the notices for a mailbox, if nobody wants them any more.
+func (m *Manager) unsubscribeLocked(k key) {
+	if m.boxes[k] == nil && !m.followedLocked(k) {
+		m.subscribeLocked(k, false)
+	}
+}
+
+// noticed passes a notice on to those who follow the mailbox.
+func (m *Manager) noticed(k key, modseq uint64, deleted bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for f := range m.follows[k.account] {
+		if known, ok := f.known[k.mailbox]; ok && (deleted || modseq > known) {
+			f.signal()
+		}
+	}
+}
+
+// signalFollows has everybody look, or only those who follow names.
+func (m *Manager) signalFollows(names bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, some := range m.follows {
+		for f := range some {
+			if f.names || !names {
+				f.signal()
+			}
+		}
+	}
+}
