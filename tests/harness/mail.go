@@ -181,15 +181,21 @@ func (s *System) DialPOP3As(tb testing.TB, name, password string) (*POP3, error)
 	}
 	tb.Cleanup(func() { _ = conn.Close() })
 	p := &POP3{tb: tb, conn: conn, r: bufio.NewReader(conn)}
-	if _, err := p.answer(); err != nil {
+	if err := p.login(name, password); err != nil {
+		p.Drop()
 		return nil, err
 	}
+	return p, nil
+}
+
+func (p *POP3) login(name, password string) error {
+	_, err := p.answer()
 	for _, line := range []string{"USER " + Address(name), "PASS " + password} {
-		if _, err := p.Try(line); err != nil {
-			return nil, err
+		if err == nil {
+			_, err = p.Try(line)
 		}
 	}
-	return p, nil
+	return err
 }
 
 // Try sends a command and gives the text after +OK, or the text after -ERR as an error.

@@ -52,7 +52,7 @@ func TestEveryQueryHasAnAnswer(t *testing.T) {
 	w.production.Stores.MinIO.Kill(t)
 	w.answers(t, broken)
 	w.production.Stores.MinIO.Restart(t)
-	w.answers(t, []query{{"Mail flows again", `sum(rate(yubin_smtp_recipients_total{job="yubin-smtp", outcome="stored"}[5s])) > 0`}})
+	w.answers(t, []query{{"Mail flows again", `sum(rate(yubin_smtp_recipients_total{job="yubin-smtp", outcome="stored"}[10s])) > 0`}})
 	if *pictures != "" && !t.Failed() {
 		w.draw(t)
 	}

@@ -17,14 +17,14 @@ import (
 
 var (
 	pictures = flag.String("pictures", "", "write pictures of the dashboards to this folder, with the data of the test")
-	drawn    = []string{"yubin-overview", "yubin-storage", "yubin-scaling"}
+	drawn    = []string{"yubin-overview", "yubin-smtp", "yubin-scaling"}
 )
 
 const (
 	// shown is the time that the pictures show.
 	shown = 4 * time.Minute
 	// points is how many values of a line are drawn.
-	points = 80
+	points = 60
 )
 
 // draw writes the pictures for the README. The load goes on until there is enough to see.

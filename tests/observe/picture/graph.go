@@ -35,20 +35,25 @@ func (c *canvas) graph(p Panel, lines []Line, b box, data Data) {
 		c.text(x, plot.y+plot.h+12, `font-size="10" fill="#6e7781" text-anchor="`+anchor+`"`, t.UTC().Format("15:04:05"))
 	}
 	for i, l := range lines {
-		c.printf(`<path fill="none" stroke="%s" stroke-width="1.5" d="`, palette[i%len(palette)])
-		pen := byte('M')
-		for _, s := range l.Samples {
-			if math.IsNaN(s.Value) || math.IsInf(s.Value, 0) {
-				pen = 'M'
-				continue
-			}
-			x, y := at(s.Time, s.Value)
-			c.printf("%c%.0f %.1f", pen, x, y)
-			pen = 'L'
-		}
-		c.printf(`"/>`)
+		c.line(l, palette[i%len(palette)], at)
 	}
 	c.legend(lines, box{b.x, plot.y + plot.h + 28, b.w, 14 * float64(legendRows)})
+}
+
+// line draws a series, with a gap where it has no number.
+func (c *canvas) line(l Line, color string, at func(time.Time, float64) (x, y float64)) {
+	c.printf(`<path fill="none" stroke="%s" stroke-width="1.5" d="`, color)
+	pen := byte('M')
+	for _, s := range l.Samples {
+		if math.IsNaN(s.Value) || math.IsInf(s.Value, 0) {
+			pen = 'M'
+			continue
+		}
+		x, y := at(s.Time, s.Value)
+		c.printf("%c%.0f %.1f", pen, x, y)
+		pen = 'L'
+	}
+	c.printf(`"/>`)
 }
 
 func (c *canvas) legend(lines []Line, b box) {
