@@ -15,7 +15,7 @@ import (
 type textsOf int
 
 const (
-	textsNone  textsOf = iota // there is none, and the message was read from the database with all that is wanted
+	textsNone  textsOf = iota // there is none: the message was read from the database with all that is wanted
 	textsLater                // there is one: it is read if need be
 	textsKnown                // it was read
 )
@@ -106,6 +106,9 @@ func structureOf(m *meta.Message) *mailv1.Structure {
 }
 
 func (c *candidate) Open() (io.ReaderAt, error) {
+	if err := c.load(); err != nil {
+		return nil, err
+	}
 	c.searches.messages.WithLabelValues("body").Inc()
 	return &metered{
 		ReaderAt: &prefixed{prefix: c.message.Prefix, body: c.body(c.ctx, c.request.GetAccountId(), c.message)}, search: c.searching,

@@ -124,13 +124,27 @@ func (w *searching) search(ctx context.Context) error {
 		kept = w.index.kept
 	}
 	w.total.Store(int64(min(set.Len(), math.MaxInt32)))
-	if w.program.Needs() < search.NeedsBody {
-		return w.pages(ctx, set, meta.Wanted{Header: w.program.Needs() >= search.NeedsHeader}, w.matchStates)
+	few := w.messages(meta.Wanted{Header: w.program.NeedsFields()})
+	if !w.program.NeedsFields() && !w.program.NeedsContent() {
+		few = w.Meta.States
 	}
-	if err := w.pages(ctx, set.Intersect(kept), meta.Wanted{Header: w.program.NeedsFields()}, w.matchTexts); err != nil {
+	if w.program.Needs() < search.NeedsBody {
+		return w.pages(ctx, set, few, w.matchStates)
+	}
+	if err := w.pages(ctx, set.Intersect(kept), few, w.matchTexts); err != nil {
 		return err
 	}
-	return w.pages(ctx, set.Intersect(complement(kept)), meta.Wanted{Header: true, Summary: true, Root: true}, w.matchBodies)
+	return w.pages(ctx, set.Intersect(complement(kept)), w.messages(meta.Wanted{Header: true, Summary: true, Root: true}), w.matchBodies)
+}
+
+// reader reads a page of messages of a set after a UID; more says that others may follow.
+type reader func(ctx context.Context, account string, mailbox uint64, set uidset.Set, after uint32) (page []*meta.Message, more bool, err error)
+
+// messages reads messages with what is wanted of them.
+func (w *searching) messages(want meta.Wanted) reader {
+	return func(ctx context.Context, account string, mailbox uint64, set uidset.Set, after uint32) ([]*meta.Message, bool, error) {
+		return w.Meta.Messages(ctx, account, mailbox, set, after, want)
+	}
 }
 
 // complement gives the UIDs that are not in a set.
@@ -151,11 +165,11 @@ func complement(set uidset.Set) (out uidset.Set) {
 type matcher func(ctx context.Context, page []*meta.Message, matches []bool) error
 
 // pages matches the messages of a set, page by page.
-func (w *searching) pages(ctx context.Context, set uidset.Set, want meta.Wanted, match matcher) error {
+func (w *searching) pages(ctx context.Context, set uidset.Set, read reader, match matcher) error {
 	for after, more := uint32(0), len(set) > 0; more; {
 		var page []*meta.Message
 		var err error
-		page, more, err = w.Meta.Messages(ctx, w.request.GetAccountId(), w.request.GetMailboxId(), set, after, want)
+		page, more, err = read(ctx, w.request.GetAccountId(), w.request.GetMailboxId(), set, after)
 		if err != nil {
 			return err
 		}

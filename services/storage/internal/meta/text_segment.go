@@ -50,6 +50,30 @@ func (s *Store) TextsOf(ctx context.Context, key MailboxKey, set uidset.Set, tak
 	})
 }
 
+// statesPage bounds a page of States.
+const statesPage = 5000
+
+// States gives one page of the messages of a set with a UID above after, in UID order, with nothing but their states. more says that others may follow.
+func (s *Store) States(ctx context.Context, account string, mailbox uint64, set uidset.Set, after uint32) (page []*Message, more bool, err error) {
+	if after == math.MaxUint32 {
+		return nil, false, nil
+	}
+	err = s.read(ctx, "search_states", func(t *tx) error {
+		box, err := t.mailbox(account, mailbox)
+		if err != nil {
+			return err
+		}
+		states, err := t.states(account, box, set.Intersect(uidset.Set{{Start: after + 1, Stop: math.MaxUint32}}), statesPage)
+		page = make([]*Message, len(states))
+		for i, state := range states {
+			page[i] = &Message{State: state}
+		}
+		more = len(states) >= statesPage
+		return err
+	})
+	return page, more, err
+}
+
 // TextGap is a range of UIDs with kept texts but no segment, and how many messages it has.
 type TextGap struct {
 	uidset.Range

@@ -128,15 +128,30 @@ func (p *Program) Needles() []Needle { return p.needles }
 func (p *Program) NeedsFields() bool { return needsFields(p.root) }
 
 func needsFields(k key) bool {
-	switch k := k.(type) {
-	case header:
+	_, is := k.(header)
+	return is || anyPart(k, needsFields)
+}
+
+// NeedsContent tells whether Match may want what is the same for all recipients: ids, and the date that the message was sent.
+func (p *Program) NeedsContent() bool { return needsContent(p.root) }
+
+func needsContent(k key) bool {
+	switch k.(type) {
+	case ids, sentDate:
 		return true
+	}
+	return anyPart(k, needsContent)
+}
+
+// anyPart tells whether something holds for a part of a key.
+func anyPart(k key, holds func(key) bool) bool {
+	switch k := k.(type) {
 	case allOf:
-		return slices.ContainsFunc(k, needsFields)
+		return slices.ContainsFunc(k, holds)
 	case anyOf:
-		return slices.ContainsFunc(k, needsFields)
+		return slices.ContainsFunc(k, holds)
 	case not:
-		return needsFields(k.key)
+		return holds(k.key)
 	}
 	return false
 }
@@ -232,6 +247,13 @@ func (cheap) needs() Needs { return NeedsState }
 
 func (c cheap) match(e *evaluation) (bool, error) { return c(e.candidate), nil }
 
+// ids is a key that the ids of a message decide.
+type ids func(m Candidate) bool
+
+func (ids) needs() Needs { return NeedsState }
+
+func (i ids) match(e *evaluation) (bool, error) { return i(e.candidate), nil }
+
 // compiler counts what the limits bound, and gathers the texts, so that a message is scanned once for all.
 type compiler struct {
 	nodes   int
@@ -294,9 +316,9 @@ func stateKey(criteria *storagev1.SearchCriteria) (key, error) {
 	case *storagev1.SearchCriteria_Modseq:
 		return cheap(func(m Candidate) bool { return m.State().GetModseq() >= k.Modseq }), nil
 	case *storagev1.SearchCriteria_EmailId:
-		return cheap(func(m Candidate) bool { return m.EmailID() == k.EmailId }), nil
+		return ids(func(m Candidate) bool { return m.EmailID() == k.EmailId }), nil
 	case *storagev1.SearchCriteria_ThreadId:
-		return cheap(func(m Candidate) bool { return m.ThreadID() == k.ThreadId }), nil
+		return ids(func(m Candidate) bool { return m.ThreadID() == k.ThreadId }), nil
 	}
 	return nil, fault.New(codes.InvalidArgument, rpcv1.Reason_REASON_INVALID, "unknown search key")
 }

@@ -57,6 +57,17 @@ func TestStorageIsVerifiedScrubbedAndCompacted(t *testing.T) {
 	}
 }
 
+func TestStorageIsIndexedAnew(t *testing.T) {
+	w := newWorld(t)
+	w.accounts()
+	w.ok("import mbox %s --to alice@example.test --state %s", writeMbox(t, 3), filepath.Join(w.state, "s"))
+	if v := jsonLines[reindexView](w, "storage reindex")[0]; v.Messages != 3 || v.Mailboxes < 2 {
+		t.Errorf("indexed %+v", v)
+	}
+	want(t, w.ok("storage reindex --account alice@example.test"), "Indexed 3 messages in ")
+	w.fails(exitFailed, "", "storage reindex --account nobody@example.test")
+}
+
 func TestStorageTroubleIsFoundAndFailsTheCommand(t *testing.T) {
 	w := newWorld(t)
 	w.accounts()
