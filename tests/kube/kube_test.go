@@ -123,6 +123,13 @@ func (r *release) useStores(t *testing.T) {
 		"--set", "objectStore.s3.endpoint=http://"+endpoint, "--set", "objectStore.s3.bucket="+objects.Bucket(t), "--set", "objectStore.s3.region=us-east-1",
 		"--set", "networkPolicy.external.databasePorts[0]="+databasePort, "--set", "networkPolicy.external.objectStorePorts[0]="+objectPort,
 		"--set", "defaults.replicas=2")
+	// The previous release lets calls wait for 2 seconds until another replica is found, which is little where a whole cluster shares a machine.
+	for _, service := range []string{"smtp", "imap", "pop3", "storage", "quota"} {
+		r.values = append(r.values, "--set", service+".settings.rpc-wait=20s")
+	}
+	for _, gateway := range []string{"smtp", "imap", "pop3"} {
+		r.values = append(r.values, "--set", gateway+".settings."+gateway+"-call-timeout=40s")
+	}
 }
 
 // restartsIMAP replaces the IMAP gateway's one pod, and sees sessions in IDLE leave one after the other and come back on the new one.
