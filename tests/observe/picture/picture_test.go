@@ -3,7 +3,6 @@ package picture
 import (
 	"encoding/json"
 	"encoding/xml"
-	"errors"
 	"io"
 	"math"
 	"strings"
@@ -62,7 +61,7 @@ func TestAPictureIsXMLWhateverTheDataAre(t *testing.T) {
 	svg := string(Draw(d, data, "a note"))
 	for decoder := xml.NewDecoder(strings.NewReader(svg)); ; {
 		if _, err := decoder.Token(); err != nil {
-			require.True(t, errors.Is(err, io.EOF), "%v", err)
+			require.ErrorIs(t, err, io.EOF)
 			break
 		}
 	}

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	. "github.com/yubin-mail/yubin/tools/dashboards/grafana" //nolint:revive,staticcheck // its words are the language of this package
+	. "github.com/yubin-mail/yubin/tools/dashboards/grafana" //nolint:staticcheck // its words are the language of this package
 )
 
 // All gives the dashboards, in the order in which an operator looks at them.
@@ -13,16 +13,16 @@ func All() []Board {
 	return []Board{Overview(), SMTP(), POP3(), IMAP(), Storage(), Quota(), Logins(), Mesh(), Scaling()}
 }
 
-// quantiles draws the median, 95 % and 99 % of a histogram. more are matchers besides those of the variables.
-func quantiles(title, description, histogram string, more ...string) Panel {
+// quantiles draws the median, 95 % and 99 % of a histogram.
+func quantiles(title, description, histogram string) Panel {
 	var queries []Query
 	for _, q := range []struct{ of, legend string }{{"0.5", "median"}, {"0.95", "95 %"}, {"0.99", "99 %"}} {
-		queries = append(queries, Q(quantile(q.of, histogram, "", more...), q.legend))
+		queries = append(queries, Q(quantile(q.of, histogram, ""), q.legend))
 	}
 	return Graph(title, description, "s", queries...).From0(0).Exemplars()
 }
 
-// quantile is the expression of a quantile, by labels, as "code, method".
+// quantile is the expression of a quantile, by labels, as "code, method". more are matchers besides those of the variables.
 func quantile(of, histogram, by string, more ...string) string {
 	if by != "" {
 		by = ", " + by

@@ -156,7 +156,7 @@ func TestCountersAreRatesOverTheIntervalOfThePanel(t *testing.T) {
 // selected gives the metric that a selector is for: its name, or the pattern of names.
 func selected(matchers []*labels.Matcher) string {
 	for _, m := range matchers {
-		if m.Name == labels.MetricName {
+		if m.Name == "__name__" {
 			return m.Value
 		}
 	}

@@ -1,6 +1,6 @@
 package boards
 
-import . "github.com/yubin-mail/yubin/tools/dashboards/grafana" //nolint:revive,staticcheck // its words are the language of this package
+import . "github.com/yubin-mail/yubin/tools/dashboards/grafana" //nolint:staticcheck // its words are the language of this package
 
 // Logins is about who comes in, and who tries to.
 func Logins() Board {

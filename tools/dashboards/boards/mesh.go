@@ -1,6 +1,6 @@
 package boards
 
-import . "github.com/yubin-mail/yubin/tools/dashboards/grafana" //nolint:revive,staticcheck // its words are the language of this package
+import . "github.com/yubin-mail/yubin/tools/dashboards/grafana" //nolint:staticcheck // its words are the language of this package
 
 // Streams that stay open as long as the client likes say nothing by their time.
 const calls = `grpc_type!="bidi_stream", grpc_method!="Watch"`

@@ -1,6 +1,6 @@
 package boards
 
-import . "github.com/yubin-mail/yubin/tools/dashboards/grafana" //nolint:revive,staticcheck // its words are the language of this package
+import . "github.com/yubin-mail/yubin/tools/dashboards/grafana" //nolint:staticcheck // its words are the language of this package
 
 // Overview is the one page that tells whether mail flows, what is full, what will be full, and which service to scale.
 func Overview() Board {

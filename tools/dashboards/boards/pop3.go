@@ -1,6 +1,6 @@
 package boards
 
-import . "github.com/yubin-mail/yubin/tools/dashboards/grafana" //nolint:revive,staticcheck // its words are the language of this package
+import . "github.com/yubin-mail/yubin/tools/dashboards/grafana" //nolint:staticcheck // its words are the language of this package
 
 // POP3 is about mail that is downloaded.
 func POP3() Board {

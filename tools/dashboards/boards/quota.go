@@ -1,6 +1,6 @@
 package boards
 
-import . "github.com/yubin-mail/yubin/tools/dashboards/grafana" //nolint:revive,staticcheck // its words are the language of this package
+import . "github.com/yubin-mail/yubin/tools/dashboards/grafana" //nolint:staticcheck // its words are the language of this package
 
 // Quota is about capacity: what is granted, used, reserved and refused, when it is full, and whether the ledger is right.
 func Quota() Board {

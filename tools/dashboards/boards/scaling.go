@@ -3,7 +3,7 @@ package boards
 import (
 	"fmt"
 
-	. "github.com/yubin-mail/yubin/tools/dashboards/grafana" //nolint:revive,staticcheck // its words are the language of this package
+	. "github.com/yubin-mail/yubin/tools/dashboards/grafana" //nolint:staticcheck // its words are the language of this package
 )
 
 // Scaling is about how many replicas each service needs, and what Kubernetes does about it.
