@@ -100,7 +100,7 @@ func TestGatewayStaysReady(t *testing.T) {
 // listenAddress gives an address that nobody else takes while nothing listens on it: one of many of the loopback network.
 func listenAddress(t *testing.T) string {
 	t.Helper()
-	host := net.IPv4(127, byte(rand.N(255)), byte(rand.N(255)), byte(1+rand.N(250))).String() //nolint:gosec // G404: no secret
+	host := net.IPv4(127, byte(rand.N(255)), byte(rand.N(255)), byte(1+rand.N(250))).String()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		t.Fatal(err)
