@@ -14,6 +14,7 @@ import (
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 	"github.com/yubin-mail/yubin/services/storage/internal/body"
 	"github.com/yubin-mail/yubin/services/storage/internal/meta"
+	"github.com/yubin-mail/yubin/services/storage/internal/textindex"
 	"github.com/yubin-mail/yubin/services/storage/internal/uidset"
 )
 
@@ -40,6 +41,10 @@ var filling = []string{
 	`INSERT INTO deleted_messages SELECT $1, 3, n, 'box 3', 1, 0, '', 100, 0, 0, 0, md5($1 || n), '', 1, 9000000000 FROM generate_series(1, CAST($2 AS INT) / 10) n`,
 	`INSERT INTO keywords SELECT $1, 'k' || n, 'K' || n FROM generate_series(1, 20) n`,
 	`INSERT INTO subscriptions SELECT $1, name FROM mailboxes WHERE account_id = $1`,
+	`INSERT INTO text_mailboxes SELECT $1, 1, $2 - 18, 0, 100, 1`,
+	`INSERT INTO text_contents SELECT $1, md5($1 || n), sha256(CAST($1 || n AS BYTEA)) FROM generate_series(1, CAST($2 AS INT)) n`,
+	`INSERT INTO text_segments SELECT $1, 1, n, n * 1000 - 999, n * 1000 - 100, 1, '\x04' FROM generate_series(1, CAST($2 AS INT) / 1000) n`,
+	`INSERT INTO text_postings SELECT $1, 1, chunk, n, '' FROM generate_series(0, 255) chunk, generate_series(1, CAST($2 AS INT) / 1000) n`,
 }
 
 // company is other accounts: a table of one page is rightly scanned.
@@ -48,6 +53,9 @@ var company = []string{
 	`INSERT INTO mailboxes SELECT account_id, m, 'box ' || m, m, 1, 1, 0, 0, 0, 0, 0, 0 FROM accounts, generate_series(1, 6) m WHERE account_id LIKE 'other%'`,
 	`INSERT INTO subscriptions SELECT account_id, name FROM mailboxes WHERE account_id LIKE 'other%'`,
 	`INSERT INTO keywords SELECT account_id, 'k' || m, 'K' || m FROM accounts, generate_series(1, 6) m WHERE account_id LIKE 'other%'`,
+	`INSERT INTO text_mailboxes SELECT account_id, m, 1, 0, 1, 1 FROM accounts, generate_series(1, 6) m WHERE account_id LIKE 'other%'`,
+	`INSERT INTO text_segments SELECT account_id, 1, 1, 1, 1, 1, '\x04' FROM accounts WHERE account_id LIKE 'other%'`,
+	`INSERT INTO text_queue SELECT account_id, m, 1, 1, 'h', 9000000000 FROM accounts, generate_series(1, 6) m WHERE account_id LIKE 'other%'`,
 	`INSERT INTO packs SELECT 'packs/' || n, 1, 1, 1, 1 FROM generate_series(1, 5000) n`,
 }
 
@@ -65,7 +73,8 @@ func TestCostDoesNotGrowWithTheMailbox(t *testing.T) {
 	for _, statement := range company {
 		execute(t, filled, statement)
 	}
-	for _, table := range []string{"accounts", "mailboxes", "contents", "messages", "tombstones", "deliveries", "threads", "deleted_messages", "keywords", "subscriptions", "packs"} {
+	for _, table := range []string{"accounts", "mailboxes", "contents", "messages", "tombstones", "deliveries", "threads", "deleted_messages", "keywords", "subscriptions", "packs",
+		"text_mailboxes", "text_contents", "text_segments", "text_postings", "text_queue"} {
 		execute(t, filled, "ANALYZE "+table)
 	}
 	t.Logf("%d messages were made in %v", *largeMailbox, time.Since(begun))
@@ -103,6 +112,12 @@ func TestCostDoesNotGrowWithTheMailbox(t *testing.T) {
 			small, large := cost[0], cost[1]
 			if small.statements == 0 || large.statements > small.statements+10 {
 				t.Errorf("%d statements in the large mailbox, %d in the small one", large.statements, small.statements)
+			}
+			if most := bounded(op.name); most > 0 {
+				if large.rows > most {
+					t.Errorf("%.0f rows are read, want at most %.0f", large.rows, most)
+				}
+				return
 			}
 			if large.blocks > 2*small.blocks+50 || large.rows > 1.2*small.rows+10 {
 				t.Errorf("the large mailbox costs %d blocks and %.0f rows, the small one %d and %.0f", large.blocks, large.rows, small.blocks, small.rows)
@@ -266,11 +281,65 @@ var operations = []struct {
 		}
 		return u.Err
 	}},
+	{"mark of the text index", func(t *testing.T, s *meta.Store, account string, size, _ uint32) error {
+		m, err := s.TextMark(t.Context(), inbox(account))
+		if err == nil && m.Next != size-18 {
+			err = fmt.Errorf("the mark is %+v", m)
+		}
+		return err
+	}},
+	{"messages that are not indexed", func(t *testing.T, s *meta.Store, account string, size, _ uint32) error {
+		_, last, err := s.Textless(t.Context(), inbox(account), meta.TextMark{Next: size - 18})
+		if err == nil && last < size {
+			err = fmt.Errorf("the last is %d", last)
+		}
+		return err
+	}},
+	{"keep texts", func(t *testing.T, s *meta.Store, account string, size, _ uint32) error {
+		_, err := s.KeepTexts(t.Context(), inbox(account), meta.TextMark{Next: size - 18}, size-18, map[string][]byte{"new": {1}})
+		return err
+	}},
+	{"texts of 100 messages", func(t *testing.T, s *meta.Store, account string, _, at uint32) error {
+		return s.TextsOf(t.Context(), inbox(account), uidset.Set{{Start: at, Stop: at + 99}}, func(meta.KeptText) bool { return true })
+	}},
+	{textBehind, func(t *testing.T, s *meta.Store, account string, _, _ uint32) error {
+		_, _, _, err := s.FindTextBehind(t.Context(), inbox(account))
+		return err
+	}},
+	{"queue of mailboxes to index", func(t *testing.T, s *meta.Store, _ string, _, _ uint32) error {
+		_, _, err := s.ClaimText(t.Context(), "h", time.Minute)
+		return err
+	}},
+	{textLookup, func(t *testing.T, s *meta.Store, account string, size, _ uint32) error {
+		_, covered, _, err := s.TextLookup(t.Context(), inbox(account), []textindex.Query{{All: []string{"abc", "bcd"}}})
+		if err == nil && len(covered) != int(size/1000) {
+			err = fmt.Errorf("%d segments", len(covered))
+		}
+		return err
+	}},
 	{"pending events", func(t *testing.T, s *meta.Store, _ string, _, _ uint32) error {
 		_, err := s.PendingEvents(t.Context(), "", 100)
 		return err
 	}},
 }
+
+// Operations that read more rows of a larger mailbox, but no more than so many in the rounds of the test.
+const (
+	textLookup = "look up texts"
+	textBehind = "mailboxes that are behind"
+)
+
+func bounded(op string) float64 {
+	switch op {
+	case textLookup: // a row of each segment, and one for each term
+		return float64(8 * 4 * max(*largeMailbox/1000, 1))
+	case textBehind: // a page of mailboxes
+		return 8 * 2 * 1000
+	}
+	return 0
+}
+
+func inbox(account string) meta.MailboxKey { return meta.MailboxKey{AccountID: account, MailboxID: 1} }
 
 func mark(m meta.Mark) func(*testing.T, *meta.Store, string, uint32, uint32) error {
 	return func(t *testing.T, s *meta.Store, account string, _, _ uint32) error {

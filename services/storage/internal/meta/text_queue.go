@@ -89,7 +89,7 @@ func (s *Store) ClaimText(ctx context.Context, holder string, lease time.Duratio
 		return t.rows(func(*sqldb.Rows) error {
 			ok = true
 			return nil
-		}, `SELECT 1 FROM text_queue WHERE claimed_until <= ?`+sqldb.Limit(1), t.now)
+		}, `SELECT 1 FROM text_queue WHERE claimed_until <= ? ORDER BY claimed_until`+sqldb.Limit(1), t.now)
 	})
 	if err != nil || !ok {
 		return key, false, err
