@@ -47,6 +47,8 @@ func run(ctx context.Context, s *service.Service, cfg *config) error {
 		Directory: directoryv1.NewDirectoryServiceClient(directory),
 		Quota:     quotav1.NewQuotaServiceClient(quota),
 		Storage:   storagev1.NewStorageServiceClient(storage),
+
+		QuotaAdmin: quotav1.NewQuotaAdminServiceClient(quota),
 	})
 	if err != nil {
 		return fmt.Errorf("start imap: %w", err)

@@ -2,10 +2,12 @@
 package server
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/spf13/pflag"
 
+	"github.com/yubin-mail/yubin/pkg/address"
 	"github.com/yubin-mail/yubin/pkg/config"
 	"github.com/yubin-mail/yubin/pkg/gateway"
 )
@@ -22,6 +24,7 @@ type Config struct {
 	MaxAuthFailures       int
 	MaxBadCommands        int
 	MessageLimit          int
+	Operators             []string
 
 	LoginTimeout   time.Duration
 	IdleTimeout    time.Duration
@@ -49,6 +52,7 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 	fs.IntVar(&c.MaxAuthFailures, "imap-max-auth-failures", 3, "failed logins after which a connection is closed")
 	fs.IntVar(&c.MaxBadCommands, "imap-max-bad-commands", 20, "malformed commands in a row after which a connection is closed")
 	fs.IntVar(&c.MessageLimit, "imap-message-limit", 0, "messages that one command takes, also told as MESSAGELIMIT; 0: any number")
+	fs.StringSliceVar(&c.Operators, "imap-operators", nil, "addresses of accounts that may see and set the quota of all by GETQUOTA and SETQUOTA; empty: nobody")
 	fs.DurationVar(&c.LoginTimeout, "imap-login-timeout", 2*time.Minute, "how long a client may take to log in")
 	fs.DurationVar(&c.IdleTimeout, "imap-idle-timeout", 31*time.Minute, "how long a client may be silent, also in IDLE")
 	fs.DurationVar(&c.CommandTimeout, "imap-command-timeout", 5*time.Minute, "how long one command may take to arrive, the messages of APPEND not counted")
@@ -57,6 +61,17 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 	fs.DurationVar(&c.CallTimeout, "imap-call-timeout", 30*time.Second, "how long other services may take to answer")
 	fs.DurationVar(&c.BulkTimeout, "imap-bulk-timeout", 5*time.Minute, "how long a search may take, or a change of many messages")
 	fs.DurationVar(&c.PollInterval, "imap-poll-interval", 30*time.Second, "how often selected mailboxes are looked at while change notices do not come")
+}
+
+// operators gives the addresses as the directory has them.
+func (c *Config) operators() []string {
+	out := make([]string, 0, len(c.Operators))
+	for _, operator := range c.Operators {
+		if a, err := address.Parse(operator); err == nil { // as Validate has seen
+			out = append(out, a.String())
+		}
+	}
+	return out
 }
 
 // Validate tells all that is wrong.
@@ -68,6 +83,11 @@ func (c *Config) Validate() []error {
 	errs = config.AtLeast(errs, "imap-max-bad-commands", c.MaxBadCommands, 1)
 	if c.MessageLimit != 0 { // RFC 9738 section 3: at least 1,000
 		errs = config.AtLeast(errs, "imap-message-limit", c.MessageLimit, 1000)
+	}
+	for _, operator := range c.Operators {
+		if _, err := address.Parse(operator); err != nil {
+			errs = append(errs, fmt.Errorf("imap-operators: %q: %w", operator, err))
+		}
 	}
 	errs = config.Positive(errs, "imap-login-timeout", c.LoginTimeout)
 	errs = config.Positive(errs, "imap-idle-timeout", c.IdleTimeout)

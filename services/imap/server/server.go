@@ -30,6 +30,8 @@ type Deps struct {
 	Directory directoryv1.DirectoryServiceClient
 	Quota     quotav1.QuotaServiceClient
 	Storage   storagev1.StorageServiceClient
+	// QuotaAdmin sets limits for operators.
+	QuotaAdmin quotav1.QuotaAdminServiceClient
 }
 
 // Server is the IMAP gateway with its listeners open.
@@ -51,7 +53,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Server, error) {
 	views := view.NewManager(deps.Storage, view.Options{Log: deps.Log, Registerer: deps.Registerer, PollInterval: cfg.PollInterval})
 	sessions := session.New(session.Options{
 		Log: deps.Log, Registerer: deps.Registerer, Tracer: deps.Tracer, Now: deps.Now,
-		Storage: deps.Storage, Directory: deps.Directory, Quota: deps.Quota,
+		Storage: deps.Storage, Directory: deps.Directory, Quota: deps.Quota, QuotaAdmin: deps.QuotaAdmin, Operators: cfg.operators(),
 		Views: views, Sessions: g.Sessions,
 		TLS: g.TLS, InsecureAuth: cfg.InsecureAuth, Hostname: cfg.Hostname, Version: deps.Version,
 		Limits: session.Limits{

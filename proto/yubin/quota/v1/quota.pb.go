@@ -1638,10 +1638,11 @@ const file_yubin_quota_v1_quota_proto_rawDesc = "" +
 	"\x04pop3\n" +
 	"\x04imap\n" +
 	"\astorage\n" +
-	"\x05admin\x90\x02\x012\x88\x04\n" +
-	"\x11QuotaAdminService\x12]\n" +
-	"\bSetLimit\x12\x1f.yubin.quota.v1.SetLimitRequest\x1a .yubin.quota.v1.SetLimitResponse\"\x0e\x8a\xb5\x18\a\n" +
-	"\x05admin\x90\x02\x02\x12c\n" +
+	"\x05admin\x90\x02\x012\x8e\x04\n" +
+	"\x11QuotaAdminService\x12c\n" +
+	"\bSetLimit\x12\x1f.yubin.quota.v1.SetLimitRequest\x1a .yubin.quota.v1.SetLimitResponse\"\x14\x8a\xb5\x18\r\n" +
+	"\x05admin\n" +
+	"\x04imap\x90\x02\x02\x12c\n" +
 	"\n" +
 	"ListLimits\x12!.yubin.quota.v1.ListLimitsRequest\x1a\".yubin.quota.v1.ListLimitsResponse\"\x0e\x8a\xb5\x18\a\n" +
 	"\x05admin\x90\x02\x01\x12`\n" +

@@ -298,6 +298,7 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 type QuotaAdminServiceClient interface {
+	// SetLimit also comes from IMAP: by SETQUOTA of an operator (RFC 9208).
 	SetLimit(ctx context.Context, in *SetLimitRequest, opts ...grpc.CallOption) (*SetLimitResponse, error)
 	ListLimits(ctx context.Context, in *ListLimitsRequest, opts ...grpc.CallOption) (*ListLimitsResponse, error)
 	// ListUsage in order of account id, a page at a time.
@@ -379,6 +380,7 @@ func (c *quotaAdminServiceClient) ForgetAccount(ctx context.Context, in *ForgetA
 // All implementations must embed UnimplementedQuotaAdminServiceServer
 // for forward compatibility.
 type QuotaAdminServiceServer interface {
+	// SetLimit also comes from IMAP: by SETQUOTA of an operator (RFC 9208).
 	SetLimit(context.Context, *SetLimitRequest) (*SetLimitResponse, error)
 	ListLimits(context.Context, *ListLimitsRequest) (*ListLimitsResponse, error)
 	// ListUsage in order of account id, a page at a time.

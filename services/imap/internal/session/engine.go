@@ -50,6 +50,7 @@ type Options struct {
 	Storage    storagev1.StorageServiceClient
 	Directory  directoryv1.DirectoryServiceClient
 	Quota      quotav1.QuotaServiceClient
+	QuotaAdmin quotav1.QuotaAdminServiceClient
 	Views      *view.Manager
 	// Sessions is the register by which they are drained.
 	Sessions *listen.Sessions
@@ -60,7 +61,9 @@ type Options struct {
 	// Hostname is told in the greeting, Version by ID.
 	Hostname string
 	Version  string
-	Limits   Limits
+	// Operators are the addresses of accounts that may set the limits of all.
+	Operators []string
+	Limits    Limits
 }
 
 // Engine has what all sessions share.

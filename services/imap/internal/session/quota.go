@@ -12,7 +12,7 @@ const quotaRoot = "User quota"
 // quotaUnit of STORAGE is 1,024 octets (RFC 9208 section 5.1).
 const quotaUnit = 1024
 
-// QUOTA: RFC 9208. Limits are set by the operator.
+// QUOTA: RFC 9208. Limits are set by the operator: quotaset.go.
 func init() {
 	register(extension{
 		capabilities: []capability{
@@ -23,7 +23,6 @@ func init() {
 		commands: []command{
 			{name: "GETQUOTA", states: loggedIn, run: runGetQuota},
 			{name: "GETQUOTAROOT", states: loggedIn, run: runGetQuotaRoot},
-			{name: "SETQUOTA", states: loggedIn, run: runSetQuota},
 		},
 	})
 }
@@ -33,14 +32,18 @@ func runGetQuota(ctx context.Context, s *session) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	usage, err := s.usage(ctx)
+	account, err := s.quotaAccount(ctx, root)
 	if err != nil {
 		return reply{}, err
 	}
-	if root != quotaRoot || !limited(usage) {
-		return reply{}, no("NONEXISTENT", "no such quota root")
+	usage, err := s.usage(ctx, account)
+	if err != nil {
+		return reply{}, err
 	}
-	s.sendQuota(usage)
+	if !limited(usage) {
+		return reply{}, errNoQuotaRoot
+	}
+	s.sendQuota(root, usage)
 	return reply{}, nil
 }
 
@@ -55,7 +58,7 @@ func runGetQuotaRoot(ctx context.Context, s *session) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	usage, err := s.usage(call)
+	usage, err := s.usage(call, s.accountID())
 	if err != nil {
 		return reply{}, err
 	}
@@ -65,21 +68,16 @@ func runGetQuotaRoot(ctx context.Context, s *session) (reply, error) {
 		return reply{}, nil
 	}
 	s.enc.SP().String(quotaRoot).CRLF()
-	s.sendQuota(usage)
+	s.sendQuota(quotaRoot, usage)
 	return reply{}, nil
 }
 
-func runSetQuota(_ context.Context, s *session) (reply, error) {
-	if _, err := s.dec.SetQuotaArgs(); err != nil {
-		return reply{}, err
-	}
-	return reply{}, no("NOPERM", "quota is set by the operator")
-}
+var errNoQuotaRoot = no("NONEXISTENT", "no such quota root")
 
-func (s *session) usage(ctx context.Context) (*quotav1.Usage, error) {
+func (s *session) usage(ctx context.Context, account string) (*quotav1.Usage, error) {
 	ctx, cancel := s.rpc(ctx)
 	defer cancel()
-	answer, err := s.Quota.GetUsage(ctx, &quotav1.GetUsageRequest{AccountId: s.accountID()})
+	answer, err := s.Quota.GetUsage(ctx, &quotav1.GetUsageRequest{AccountId: account})
 	return answer.GetUsage(), err
 }
 
@@ -90,8 +88,8 @@ func limited(usage *quotav1.Usage) bool {
 
 // sendQuota shows the resources that have a limit. Usage is rounded up and the limit down, so
 // that what a client computes as free does fit.
-func (s *session) sendQuota(usage *quotav1.Usage) {
-	s.enc.Star().Raw("QUOTA ").String(quotaRoot).SP().Open()
+func (s *session) sendQuota(root string, usage *quotav1.Usage) {
+	s.enc.Star().Raw("QUOTA ").String(root).SP().Open()
 	bytes := usage.GetLimitBytes() >= 0
 	if bytes {
 		s.enc.Raw("STORAGE ").Num(kib(usage.GetUsedBytes() + quotaUnit - 1)).SP().Num(kib(usage.GetLimitBytes()))

@@ -134,7 +134,9 @@ func newGateways(ctx context.Context, s *service.Service, cfg *config, in *rpc.I
 		Log: s.Log, Registerer: s.Registry, Tracer: s.Tracer, Now: time.Now, Version: s.Version,
 		Directory: directoryv1.NewDirectoryServiceClient(asIMAP),
 		Quota:     quotav1.NewQuotaServiceClient(asIMAP),
-		Storage:   storagev1.NewStorageServiceClient(asIMAP),
+
+		QuotaAdmin: quotav1.NewQuotaAdminServiceClient(asIMAP),
+		Storage:    storagev1.NewStorageServiceClient(asIMAP),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start imap: %w", err)
