@@ -293,3 +293,20 @@ func TestDeflater(t *testing.T) {
 		t.Errorf("%d octets for 100 lines of %d", sent.Len(), len(line))
 	}
 }
+
+// FuzzInflater: whatever a client sends as compressed, it is read or refused, and little does not become much.
+func FuzzInflater(f *testing.F) {
+	for _, c := range zlibCommands {
+		raw, err := hex.DecodeString(strings.Join(c.commands, ""))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(raw)
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		n, err := io.Copy(io.Discard, newInflater(bytes.NewReader(raw), 1000))
+		if limit := int64(1000+inflateSpare+inflateRatio*len(raw)) + 64<<10; n > limit {
+			t.Errorf("%d octets of %d, %v", n, len(raw), err)
+		}
+	})
+}

@@ -100,6 +100,11 @@ func FuzzSession(f *testing.F) {
 		"a APPEND INBOX {5+}\r\nhello (\\Seen) UTF8 (~{5+}\r\nhello) {3+}\r\nabc\r\nb ENABLE UTF8=ACCEPT\r\nc SEARCH CHARSET UTF-8 ALL\r\nd UNAUTHENTICATE\r\ne LOGIN alice secret\r\n",
 		"a SORT (REVERSE DATE SUBJECT DISPLAYFROM) UTF-8 ALL\r\nb UID SORT RETURN (MIN MAX COUNT ALL SAVE) (SIZE ARRIVAL CC TO FROM DISPLAYTO) US-ASCII 1:* SEEN\r\nc THREAD ORDEREDSUBJECT UTF-8 ALL\r\nd FETCH $ UID\r\n",
 		"a SEARCH RETURN (PARTIAL -1:-5 SAVE) ALL\r\nb UID FETCH 1:* FLAGS (PARTIAL 2:4294967295)\r\nc UID SORT RETURN (PARTIAL 9:1 MIN) (SIZE) UTF-8 ALL\r\nd FETCH $ UID\r\n",
+		"a THREAD REFERENCES UTF-8 ALL\r\nb ENABLE UIDONLY\r\nc UID FETCH 1:* (UID FLAGS)\r\nd UID STORE 1 +FLAGS (\\Deleted)\r\ne EXPUNGE\r\nf UID SEARCH UIDBEFORE 3 UIDAFTER 1\r\n",
+		"a NOTIFY SET STATUS (selected (MessageNew (UID FLAGS) MessageExpunge)) (personal (MailboxName MessageNew MessageExpunge FlagChange))\r\nb CREATE x\r\nc APPEND INBOX {5+}\r\nhello\r\nd IDLE\r\nDONE\r\ne NOTIFY NONE\r\n",
+		"a ESEARCH IN (personal subtree INBOX) RETURN (ALL COUNT PARTIAL 1:2) UID 1:*\r\nb ESEARCH RETURN (SAVE) 1\r\nc ESEARCH IN (mailboxes (Sent Nope)) TEXT one\r\n",
+		"a APPEND INBOX CATENATE (URL \"/INBOX/;UID=1/;SECTION=1.MIME/;PARTIAL=0.5\" TEXT {5+}\r\nhello URL \"/Nope/;UID=1\") CATENATE (TEXT {1+}\r\na)\r\n",
+		"a COMPRESS DEFLATE\r\n",
 	} {
 		f.Add([]byte(seed))
 	}

@@ -73,6 +73,10 @@ func runCommand(d *Decoder, name string) (err error) {
 		_, err = d.StoreArgs()
 	case "SEARCH":
 		_, err = d.SearchArgs()
+	case "ESEARCH":
+		_, err = d.ESearchArgs()
+	case "NOTIFY":
+		_, err = d.NotifyArgs()
 	case "SORT":
 		_, err = d.SortArgs()
 	case "THREAD":
@@ -109,15 +113,40 @@ func runAppend(d *Decoder) error {
 		if m.Size > 1000 {
 			return &RefusedError{Code: "TOOBIG"}
 		}
-		r, err := d.Literal()
-		if err != nil {
-			return err
+		if m.Catenate {
+			err = runCatenate(d)
+		} else {
+			err = readHalf(d, m.Size)
 		}
-		if _, err := io.CopyN(io.Discard, r, m.Size/2); err != nil {
+		if err != nil {
 			return err
 		}
 		if !d.AppendMore() {
 			return d.End()
+		}
+	}
+}
+
+func readHalf(d *Decoder, size int64) error {
+	r, err := d.Literal()
+	if err != nil {
+		return err
+	}
+	_, err = io.CopyN(io.Discard, r, size/2)
+	return err
+}
+
+func runCatenate(d *Decoder) error {
+	for {
+		part, more, err := d.CatenatePart()
+		if err != nil || !more {
+			return err
+		}
+		if part.URL == "" {
+			err = readHalf(d, part.Size)
+		}
+		if err != nil {
+			return err
 		}
 	}
 }
@@ -141,6 +170,9 @@ func FuzzCommands(f *testing.F) {
 		"a SORT RETURN (MIN) (REVERSE DATE SUBJECT) UTF-8 SINCE 1-Feb-1994\r\nb UID THREAD ORDEREDSUBJECT US-ASCII ALL (SEEN)\r\n",
 		"a GETMETADATA (DEPTH infinity MAXSIZE 9) \"\" (/private /shared/x)\r\nb GETMETADATA x (DEPTH 1) /private\r\nc SETMETADATA x (/private/a ~{3+}\r\na\x00b /private/b NIL)\r\n",
 		"a REPLACE * x (\\Draft) {5+}\r\nhello\r\nb UID REPLACE 4 x UTF8 (~{5+}\r\nhello)\r\nc REPLACE 1 x {1+}\r\na {1+}\r\nb\r\n",
+		"a APPEND x CATENATE (URL \"/INBOX/;UID=1\" TEXT {5+}\r\nhello URL {2+}\r\n/x TEXT {0+}\r\n) (\\Seen) {1+}\r\na\r\n",
+		"a ESEARCH IN (selected mailboxes (a \"b\") subtree-one c) RETURN (COUNT) OR SEEN 1:*\r\nb ESEARCH ALL\r\n",
+		"a NOTIFY SET STATUS (selected (MessageNew (UID BODY.PEEK[1]) MessageExpunge)) (subtree (a b) NONE)\r\nb NOTIFY NONE\r\n",
 		"a LIST (SUBSCRIBED) \"\" (\"%\" {1+}\r\n*) RETURN (STATUS (MESSAGES))\r\n",
 		"a UID SEARCH RETURN (MIN) CHARSET UTF-8 OR (1:* NOT SEEN) $ HEADER x {1+}\r\ny\r\n",
 		"a STORE 1 +FLAGS.SILENT (\\Deleted)\r\na SETQUOTA \"\" (STORAGE 1)\r\na ID (\"a\" NIL)\r\n",
