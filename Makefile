@@ -101,6 +101,10 @@ lint-chart: .cache/helm .cache/kube-score ## Check the chart with several sets o
 	done
 	cd tools/kube && HELM=$(CURDIR)/.cache/helm GOWORK=off go test -count=1 ./...
 
+.PHONY: pictures
+pictures: test-setup ## Draw the dashboards for the README, with the data of a run of their test
+	go test -count=1 -timeout 20m -run '^TestEveryQueryHasAnAnswer$$' ./tests/observe -args -pictures $(CURDIR)/docs/images
+
 .PHONY: generate-metrics
 generate-metrics: ## Write docs/metrics.md from what a running system tells
 	go test ./tests/metrics -run TestMetrics -update

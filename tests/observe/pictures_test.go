@@ -54,6 +54,6 @@ func (w *world) draw(t *testing.T) {
 			}
 		}
 		svg := picture.Draw(d, data, "drawn by tests/observe with the data of its own run")
-		require.NoError(t, os.WriteFile(filepath.Join(*pictures, d.UID+".svg"), svg, 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(*pictures, d.UID+".svg"), svg, 0o644))
 	}
 }
