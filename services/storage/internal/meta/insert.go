@@ -216,7 +216,7 @@ func (in *insertion) admit(u *Unit) error {
 	if missing && u.AllOrNone || len(entries) == 0 {
 		return nil
 	}
-	if u.Err = in.takeReplaced(u, entries); u.Err != nil {
+	if !in.takeReplaced(u, entries) {
 		return nil
 	}
 	for _, e := range entries {

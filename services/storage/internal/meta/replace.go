@@ -85,23 +85,24 @@ func (in *insertion) readReplaced(b *queue, u *Unit) {
 	}, `SELECT flags, size FROM messages WHERE account_id = ? AND mailbox_id = ? AND uid = ?`, r.AccountID, r.MailboxID, r.UID)
 }
 
-// takeReplaced decides that the message which a unit replaces goes, or why the unit is left out. What only repeats another unit of the group
-// replaces nothing.
-func (in *insertion) takeReplaced(u *Unit, entries []*entry) error {
+// takeReplaced decides that the message which a unit replaces goes, or sets the error of the unit, which is then left out. What only repeats
+// another unit of the group replaces nothing.
+func (in *insertion) takeReplaced(u *Unit, entries []*entry) bool {
 	found := in.found[u]
 	if found == nil || !slices.ContainsFunc(entries, func(e *entry) bool { return e.DeliveryID == "" || in.fresh[e.Key()] == nil }) {
-		return nil
+		return true
 	}
 	key := messageKey{mailboxKey{u.Replaces.AccountID, u.Replaces.MailboxID}, u.Replaces.UID}
 	switch {
 	case found.mailbox == nil:
-		return ErrMailboxNotFound
+		u.Err = ErrMailboxNotFound
 	case len(found.list) == 0 || in.taken[key]:
-		return ErrMessageNotFound
+		u.Err = ErrMessageNotFound
+	default:
+		in.taken[key] = true
+		in.gone = append(in.gone, found)
 	}
-	in.taken[key] = true
-	in.gone = append(in.gone, found)
-	return nil
+	return u.Err == nil
 }
 
 // expungeReplaced removes the messages that gave way. The rows that take their place are there already.

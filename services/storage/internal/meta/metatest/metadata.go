@@ -2,6 +2,7 @@ package metatest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
@@ -13,11 +14,12 @@ import (
 func (f *fixture) annotate(mailbox string, pairs ...string) error {
 	f.Helper()
 	var changes []meta.AnnotationChange
-	for i := 0; i < len(pairs); i += 2 {
-		e, err := names.ParseEntry(pairs[i])
+	for pair := range slices.Chunk(pairs, 2) {
+		name, value := pair[0], pair[len(pair)-1]
+		e, err := names.ParseEntry(name)
 		f.ok(err)
-		c := meta.AnnotationChange{Entry: e, Name: pairs[i], Value: []byte(pairs[i+1])}
-		if pairs[i+1] == "-" {
+		c := meta.AnnotationChange{Entry: e, Name: name, Value: []byte(value)}
+		if value == "-" {
 			c.Value = nil
 		}
 		changes = append(changes, c)
