@@ -22,7 +22,7 @@ var (
 
 const (
 	// shown is the time that the pictures show.
-	shown = 4 * time.Minute
+	shown = 3 * time.Minute
 	// points is how many values of a line are drawn.
 	points = 60
 )
