@@ -99,14 +99,20 @@ func rules(tb testing.TB) []rule {
 	files, err := filepath.Glob(filepath.Join(harness.Root(tb), rulesDir, "*.yaml"))
 	require.NoError(tb, err)
 	var all []rule
+	groups := map[string]bool{}
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		require.NoError(tb, err)
 		var parsed struct {
-			Groups []struct{ Rules []rule }
+			Groups []struct {
+				Name  string
+				Rules []rule
+			}
 		}
 		require.NoError(tb, yaml.Unmarshal(text, &parsed), file)
 		for _, g := range parsed.Groups {
+			require.False(tb, groups[g.Name], "two groups %s: the chart puts all into one PrometheusRule, in which names are unique", g.Name)
+			groups[g.Name] = true
 			all = append(all, g.Rules...)
 		}
 	}
