@@ -277,8 +277,8 @@ func (s *session) tellWith(ctx context.Context, expunge, uid bool) error {
 
 // waitNotified waits for a command as Decoder.Wait does, and tells meanwhile what happens.
 func (s *session) waitNotified(ctx context.Context) error {
-	arrived := make(chan error, 1)
-	go func() { arrived <- s.dec.Wait() }()
+	arrived := make(chan idleLine, 1)
+	go func() { arrived <- idleLine{err: s.dec.Wait()} }()
 	var selected <-chan struct{}
 	if s.box != nil && s.notify.selected != nil && s.notify.selected.Events != nil {
 		selected = s.box.view.Changed()
@@ -287,8 +287,8 @@ func (s *session) waitNotified(ctx context.Context) error {
 	for {
 		var err error
 		select {
-		case err := <-arrived:
-			return s.waited(err)
+		case l := <-arrived:
+			return s.waited(l.err)
 		case <-selected:
 			err = s.tellWith(ctx, s.notify.selected.Mailboxes.Kind == "selected", false)
 		case <-changed:
