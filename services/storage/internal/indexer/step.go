@@ -174,10 +174,10 @@ func (s *source) Open() (io.ReaderAt, error) {
 
 // pace waits until n messages may be indexed.
 func (x *Indexer) pace(ctx context.Context, n int) error {
-	if x.Busy != nil {
-		tick := time.NewTicker(busyStep)
+	if x.Busy != nil && n > 0 {
+		tick := time.NewTicker(busyPause)
 		defer tick.Stop()
-		for waited := time.Duration(0); waited < busyPause && x.Busy(); waited += busyStep {
+		for waited := 0; waited < n && x.Busy(); waited++ {
 			select {
 			case <-ctx.Done():
 				return ctx.Err()
@@ -219,6 +219,8 @@ func (x *Indexer) seal(ctx context.Context, key meta.MailboxKey) error {
 
 // sealOne makes a segment of the first messages of a gap, and tells how many they were, 0 if another one was quicker.
 func (x *Indexer) sealOne(ctx context.Context, key meta.MailboxKey, gap uidset.Range) (docs int, last uint32, err error) {
+	x.sealing.Lock()
+	defer x.sealing.Unlock()
 	b := textindex.NewBuilder()
 	err = x.Meta.TextsOf(ctx, key, uidset.Set{gap}, func(k meta.KeptText) bool {
 		var t *search.Text
