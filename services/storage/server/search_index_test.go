@@ -415,9 +415,9 @@ func TestSearchBeyondTheIndexedText(t *testing.T) {
 func TestSearchStream(t *testing.T) {
 	h := start(t)
 	h.mustDeliver("bob", mail("number 7", "text"))
-	stream, err := h.imap.SearchStream(t.Context(), &storagev1.SearchRequest{
+	stream, err := h.imap.SearchStream(t.Context(), &storagev1.SearchStreamRequest{Search: &storagev1.SearchRequest{
 		AccountId: "bob", MailboxId: h.mailbox("bob", "INBOX").GetMailboxId(), Criteria: textKey("number 7"),
-	})
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -428,7 +428,7 @@ func TestSearchStream(t *testing.T) {
 	if fmt.Sprint(ranges(last.GetResult().GetUids())) != "[[1 1]]" || last.GetProgress().GetDone() != 1 {
 		t.Errorf("the last answer is %v", last)
 	}
-	stream, err = h.imap.SearchStream(t.Context(), &storagev1.SearchRequest{AccountId: "bob", MailboxId: 99, Criteria: textKey("x")})
+	stream, err = h.imap.SearchStream(t.Context(), &storagev1.SearchStreamRequest{Search: &storagev1.SearchRequest{AccountId: "bob", MailboxId: 99, Criteria: textKey("x")}})
 	if err != nil {
 		t.Fatal(err)
 	}

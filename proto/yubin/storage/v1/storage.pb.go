@@ -183,7 +183,7 @@ func (x StoreFlagsRequest_Operation) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use StoreFlagsRequest_Operation.Descriptor instead.
 func (StoreFlagsRequest_Operation) EnumDescriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{37, 0}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{38, 0}
 }
 
 type CommitMaildropRequest_Action int32
@@ -235,7 +235,7 @@ func (x CommitMaildropRequest_Action) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CommitMaildropRequest_Action.Descriptor instead.
 func (CommitMaildropRequest_Action) EnumDescriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{48, 0}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{49, 0}
 }
 
 type DeliverRequest struct {
@@ -2482,6 +2482,50 @@ func (x *SearchResponse) GetHighestModseq() uint64 {
 	return 0
 }
 
+type SearchStreamRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Search        *SearchRequest         `protobuf:"bytes,1,opt,name=search,proto3" json:"search,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SearchStreamRequest) Reset() {
+	*x = SearchStreamRequest{}
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SearchStreamRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SearchStreamRequest) ProtoMessage() {}
+
+func (x *SearchStreamRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SearchStreamRequest.ProtoReflect.Descriptor instead.
+func (*SearchStreamRequest) Descriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *SearchStreamRequest) GetSearch() *SearchRequest {
+	if x != nil {
+		return x.Search
+	}
+	return nil
+}
+
 type SearchStreamResponse struct {
 	state         protoimpl.MessageState         `protogen:"open.v1"`
 	Progress      *SearchStreamResponse_Progress `protobuf:"bytes,1,opt,name=progress,proto3" json:"progress,omitempty"`
@@ -2492,7 +2536,7 @@ type SearchStreamResponse struct {
 
 func (x *SearchStreamResponse) Reset() {
 	*x = SearchStreamResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[36]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2504,7 +2548,7 @@ func (x *SearchStreamResponse) String() string {
 func (*SearchStreamResponse) ProtoMessage() {}
 
 func (x *SearchStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[36]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2517,7 +2561,7 @@ func (x *SearchStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchStreamResponse.ProtoReflect.Descriptor instead.
 func (*SearchStreamResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{36}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *SearchStreamResponse) GetProgress() *SearchStreamResponse_Progress {
@@ -2550,7 +2594,7 @@ type StoreFlagsRequest struct {
 
 func (x *StoreFlagsRequest) Reset() {
 	*x = StoreFlagsRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[37]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2562,7 +2606,7 @@ func (x *StoreFlagsRequest) String() string {
 func (*StoreFlagsRequest) ProtoMessage() {}
 
 func (x *StoreFlagsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[37]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2575,7 +2619,7 @@ func (x *StoreFlagsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreFlagsRequest.ProtoReflect.Descriptor instead.
 func (*StoreFlagsRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{37}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *StoreFlagsRequest) GetAccountId() string {
@@ -2643,7 +2687,7 @@ type StoreFlagsResponse struct {
 
 func (x *StoreFlagsResponse) Reset() {
 	*x = StoreFlagsResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[38]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2655,7 +2699,7 @@ func (x *StoreFlagsResponse) String() string {
 func (*StoreFlagsResponse) ProtoMessage() {}
 
 func (x *StoreFlagsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[38]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2668,7 +2712,7 @@ func (x *StoreFlagsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreFlagsResponse.ProtoReflect.Descriptor instead.
 func (*StoreFlagsResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{38}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *StoreFlagsResponse) GetStates() []*MessageState {
@@ -2711,7 +2755,7 @@ type CopyRequest struct {
 
 func (x *CopyRequest) Reset() {
 	*x = CopyRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[39]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2723,7 +2767,7 @@ func (x *CopyRequest) String() string {
 func (*CopyRequest) ProtoMessage() {}
 
 func (x *CopyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[39]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2736,7 +2780,7 @@ func (x *CopyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyRequest.ProtoReflect.Descriptor instead.
 func (*CopyRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{39}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *CopyRequest) GetAccountId() string {
@@ -2780,7 +2824,7 @@ type UidMapping struct {
 
 func (x *UidMapping) Reset() {
 	*x = UidMapping{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[40]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2792,7 +2836,7 @@ func (x *UidMapping) String() string {
 func (*UidMapping) ProtoMessage() {}
 
 func (x *UidMapping) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[40]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2805,7 +2849,7 @@ func (x *UidMapping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UidMapping.ProtoReflect.Descriptor instead.
 func (*UidMapping) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{40}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *UidMapping) GetMailboxId() uint64 {
@@ -2845,7 +2889,7 @@ type CopyResponse struct {
 
 func (x *CopyResponse) Reset() {
 	*x = CopyResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[41]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2857,7 +2901,7 @@ func (x *CopyResponse) String() string {
 func (*CopyResponse) ProtoMessage() {}
 
 func (x *CopyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[41]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2870,7 +2914,7 @@ func (x *CopyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyResponse.ProtoReflect.Descriptor instead.
 func (*CopyResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{41}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *CopyResponse) GetMapping() *UidMapping {
@@ -2892,7 +2936,7 @@ type MoveRequest struct {
 
 func (x *MoveRequest) Reset() {
 	*x = MoveRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[42]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2904,7 +2948,7 @@ func (x *MoveRequest) String() string {
 func (*MoveRequest) ProtoMessage() {}
 
 func (x *MoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[42]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2917,7 +2961,7 @@ func (x *MoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveRequest.ProtoReflect.Descriptor instead.
 func (*MoveRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{42}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *MoveRequest) GetAccountId() string {
@@ -2961,7 +3005,7 @@ type MoveResponse struct {
 
 func (x *MoveResponse) Reset() {
 	*x = MoveResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[43]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2973,7 +3017,7 @@ func (x *MoveResponse) String() string {
 func (*MoveResponse) ProtoMessage() {}
 
 func (x *MoveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[43]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2986,7 +3030,7 @@ func (x *MoveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveResponse.ProtoReflect.Descriptor instead.
 func (*MoveResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{43}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *MoveResponse) GetMapping() *UidMapping {
@@ -3022,7 +3066,7 @@ type ExpungeRequest struct {
 
 func (x *ExpungeRequest) Reset() {
 	*x = ExpungeRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[44]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3034,7 +3078,7 @@ func (x *ExpungeRequest) String() string {
 func (*ExpungeRequest) ProtoMessage() {}
 
 func (x *ExpungeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[44]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3047,7 +3091,7 @@ func (x *ExpungeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpungeRequest.ProtoReflect.Descriptor instead.
 func (*ExpungeRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{44}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ExpungeRequest) GetAccountId() string {
@@ -3083,7 +3127,7 @@ type ExpungeResponse struct {
 
 func (x *ExpungeResponse) Reset() {
 	*x = ExpungeResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[45]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3095,7 +3139,7 @@ func (x *ExpungeResponse) String() string {
 func (*ExpungeResponse) ProtoMessage() {}
 
 func (x *ExpungeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[45]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3108,7 +3152,7 @@ func (x *ExpungeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpungeResponse.ProtoReflect.Descriptor instead.
 func (*ExpungeResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{45}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ExpungeResponse) GetExpunged() []*UidRange {
@@ -3143,7 +3187,7 @@ type OpenMaildropRequest struct {
 
 func (x *OpenMaildropRequest) Reset() {
 	*x = OpenMaildropRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[46]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3155,7 +3199,7 @@ func (x *OpenMaildropRequest) String() string {
 func (*OpenMaildropRequest) ProtoMessage() {}
 
 func (x *OpenMaildropRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[46]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3168,7 +3212,7 @@ func (x *OpenMaildropRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenMaildropRequest.ProtoReflect.Descriptor instead.
 func (*OpenMaildropRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{46}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *OpenMaildropRequest) GetAccountId() string {
@@ -3195,7 +3239,7 @@ type OpenMaildropResponse struct {
 
 func (x *OpenMaildropResponse) Reset() {
 	*x = OpenMaildropResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[47]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3207,7 +3251,7 @@ func (x *OpenMaildropResponse) String() string {
 func (*OpenMaildropResponse) ProtoMessage() {}
 
 func (x *OpenMaildropResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[47]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3220,7 +3264,7 @@ func (x *OpenMaildropResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenMaildropResponse.ProtoReflect.Descriptor instead.
 func (*OpenMaildropResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{47}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *OpenMaildropResponse) GetLeaseId() string {
@@ -3249,7 +3293,7 @@ type CommitMaildropRequest struct {
 
 func (x *CommitMaildropRequest) Reset() {
 	*x = CommitMaildropRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[48]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3261,7 +3305,7 @@ func (x *CommitMaildropRequest) String() string {
 func (*CommitMaildropRequest) ProtoMessage() {}
 
 func (x *CommitMaildropRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[48]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3274,7 +3318,7 @@ func (x *CommitMaildropRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitMaildropRequest.ProtoReflect.Descriptor instead.
 func (*CommitMaildropRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{48}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *CommitMaildropRequest) GetAccountId() string {
@@ -3313,7 +3357,7 @@ type CommitMaildropResponse struct {
 
 func (x *CommitMaildropResponse) Reset() {
 	*x = CommitMaildropResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[49]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3325,7 +3369,7 @@ func (x *CommitMaildropResponse) String() string {
 func (*CommitMaildropResponse) ProtoMessage() {}
 
 func (x *CommitMaildropResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[49]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3338,7 +3382,7 @@ func (x *CommitMaildropResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitMaildropResponse.ProtoReflect.Descriptor instead.
 func (*CommitMaildropResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{49}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{50}
 }
 
 type DeliverRequest_Header struct {
@@ -3356,7 +3400,7 @@ type DeliverRequest_Header struct {
 
 func (x *DeliverRequest_Header) Reset() {
 	*x = DeliverRequest_Header{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[50]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3368,7 +3412,7 @@ func (x *DeliverRequest_Header) String() string {
 func (*DeliverRequest_Header) ProtoMessage() {}
 
 func (x *DeliverRequest_Header) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[50]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3425,7 +3469,7 @@ type DeliverRequest_Recipient struct {
 
 func (x *DeliverRequest_Recipient) Reset() {
 	*x = DeliverRequest_Recipient{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[51]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3437,7 +3481,7 @@ func (x *DeliverRequest_Recipient) String() string {
 func (*DeliverRequest_Recipient) ProtoMessage() {}
 
 func (x *DeliverRequest_Recipient) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[51]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3486,7 +3530,7 @@ type DeliverResponse_Result struct {
 
 func (x *DeliverResponse_Result) Reset() {
 	*x = DeliverResponse_Result{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[52]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3498,7 +3542,7 @@ func (x *DeliverResponse_Result) String() string {
 func (*DeliverResponse_Result) ProtoMessage() {}
 
 func (x *DeliverResponse_Result) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[52]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3554,7 +3598,7 @@ type AppendRequest_Target struct {
 
 func (x *AppendRequest_Target) Reset() {
 	*x = AppendRequest_Target{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[53]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3566,7 +3610,7 @@ func (x *AppendRequest_Target) String() string {
 func (*AppendRequest_Target) ProtoMessage() {}
 
 func (x *AppendRequest_Target) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[53]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3617,7 +3661,7 @@ type AppendRequest_Message struct {
 
 func (x *AppendRequest_Message) Reset() {
 	*x = AppendRequest_Message{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[54]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3629,7 +3673,7 @@ func (x *AppendRequest_Message) String() string {
 func (*AppendRequest_Message) ProtoMessage() {}
 
 func (x *AppendRequest_Message) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[54]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3689,7 +3733,7 @@ type ReplaceRequest_Target struct {
 
 func (x *ReplaceRequest_Target) Reset() {
 	*x = ReplaceRequest_Target{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[55]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3701,7 +3745,7 @@ func (x *ReplaceRequest_Target) String() string {
 func (*ReplaceRequest_Target) ProtoMessage() {}
 
 func (x *ReplaceRequest_Target) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[55]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3765,7 +3809,7 @@ type GetMetadataResponse_Entry struct {
 
 func (x *GetMetadataResponse_Entry) Reset() {
 	*x = GetMetadataResponse_Entry{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[56]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3777,7 +3821,7 @@ func (x *GetMetadataResponse_Entry) String() string {
 func (*GetMetadataResponse_Entry) ProtoMessage() {}
 
 func (x *GetMetadataResponse_Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[56]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3825,7 +3869,7 @@ type SetMetadataRequest_Change struct {
 
 func (x *SetMetadataRequest_Change) Reset() {
 	*x = SetMetadataRequest_Change{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[57]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3837,7 +3881,7 @@ func (x *SetMetadataRequest_Change) String() string {
 func (*SetMetadataRequest_Change) ProtoMessage() {}
 
 func (x *SetMetadataRequest_Change) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[57]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3877,7 +3921,7 @@ type WatchRequest_Key struct {
 
 func (x *WatchRequest_Key) Reset() {
 	*x = WatchRequest_Key{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[58]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3889,7 +3933,7 @@ func (x *WatchRequest_Key) String() string {
 func (*WatchRequest_Key) ProtoMessage() {}
 
 func (x *WatchRequest_Key) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[58]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3933,7 +3977,7 @@ type WatchResponse_Change struct {
 
 func (x *WatchResponse_Change) Reset() {
 	*x = WatchResponse_Change{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[59]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3945,7 +3989,7 @@ func (x *WatchResponse_Change) String() string {
 func (*WatchResponse_Change) ProtoMessage() {}
 
 func (x *WatchResponse_Change) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[59]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4002,7 +4046,7 @@ type SearchStreamResponse_Progress struct {
 
 func (x *SearchStreamResponse_Progress) Reset() {
 	*x = SearchStreamResponse_Progress{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[60]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4014,7 +4058,7 @@ func (x *SearchStreamResponse_Progress) String() string {
 func (*SearchStreamResponse_Progress) ProtoMessage() {}
 
 func (x *SearchStreamResponse_Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[60]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4027,7 +4071,7 @@ func (x *SearchStreamResponse_Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchStreamResponse_Progress.ProtoReflect.Descriptor instead.
 func (*SearchStreamResponse_Progress) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{36, 0}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{37, 0}
 }
 
 func (x *SearchStreamResponse_Progress) GetDone() uint64 {
@@ -4285,7 +4329,9 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\bcriteria\x18\x03 \x01(\v2 .yubin.storage.v1.SearchCriteriaR\bcriteria\"g\n" +
 	"\x0eSearchResponse\x12.\n" +
 	"\x04uids\x18\x01 \x03(\v2\x1a.yubin.storage.v1.UidRangeR\x04uids\x12%\n" +
-	"\x0ehighest_modseq\x18\x02 \x01(\x04R\rhighestModseq\"\xf2\x01\n" +
+	"\x0ehighest_modseq\x18\x02 \x01(\x04R\rhighestModseq\"N\n" +
+	"\x13SearchStreamRequest\x127\n" +
+	"\x06search\x18\x01 \x01(\v2\x1f.yubin.storage.v1.SearchRequestR\x06search\"\xf2\x01\n" +
 	"\x14SearchStreamResponse\x12K\n" +
 	"\bprogress\x18\x01 \x01(\v2/.yubin.storage.v1.SearchStreamResponse.ProgressR\bprogress\x128\n" +
 	"\x06result\x18\x02 \x01(\v2 .yubin.storage.v1.SearchResponseR\x06result\x1aS\n" +
@@ -4378,7 +4424,7 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\x16DELIVERY_STATUS_STORED\x10\x01\x12\x1e\n" +
 	"\x1aDELIVERY_STATUS_OVER_QUOTA\x10\x02\x12\x1e\n" +
 	"\x1aDELIVERY_STATUS_NOT_STORED\x10\x03\x12\x1e\n" +
-	"\x1aDELIVERY_STATUS_NO_ACCOUNT\x10\x042\xd1\x13\n" +
+	"\x1aDELIVERY_STATUS_NO_ACCOUNT\x10\x042\xd7\x13\n" +
 	"\x0eStorageService\x12_\n" +
 	"\aDeliver\x12 .yubin.storage.v1.DeliverRequest\x1a!.yubin.storage.v1.DeliverResponse\"\r\x8a\xb5\x18\x06\n" +
 	"\x04smtp\x90\x02\x02(\x01\x12v\n" +
@@ -4431,8 +4477,8 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\x04pop3\n" +
 	"\x05admin\x90\x02\x010\x01\x12Z\n" +
 	"\x06Search\x12\x1f.yubin.storage.v1.SearchRequest\x1a .yubin.storage.v1.SearchResponse\"\r\x8a\xb5\x18\x06\n" +
-	"\x04imap\x90\x02\x01\x12e\n" +
-	"\fSearchStream\x12\x1f.yubin.storage.v1.SearchRequest\x1a&.yubin.storage.v1.SearchStreamResponse\"\n" +
+	"\x04imap\x90\x02\x01\x12k\n" +
+	"\fSearchStream\x12%.yubin.storage.v1.SearchStreamRequest\x1a&.yubin.storage.v1.SearchStreamResponse\"\n" +
 	"\x8a\xb5\x18\x06\n" +
 	"\x04imap0\x01\x12c\n" +
 	"\n" +
@@ -4465,7 +4511,7 @@ func file_yubin_storage_v1_storage_proto_rawDescGZIP() []byte {
 }
 
 var file_yubin_storage_v1_storage_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_yubin_storage_v1_storage_proto_msgTypes = make([]protoimpl.MessageInfo, 61)
+var file_yubin_storage_v1_storage_proto_msgTypes = make([]protoimpl.MessageInfo, 62)
 var file_yubin_storage_v1_storage_proto_goTypes = []any{
 	(DeliveryStatus)(0),                   // 0: yubin.storage.v1.DeliveryStatus
 	(GetMetadataRequest_Depth)(0),         // 1: yubin.storage.v1.GetMetadataRequest.Depth
@@ -4507,139 +4553,141 @@ var file_yubin_storage_v1_storage_proto_goTypes = []any{
 	(*ReadResponse)(nil),                  // 37: yubin.storage.v1.ReadResponse
 	(*SearchRequest)(nil),                 // 38: yubin.storage.v1.SearchRequest
 	(*SearchResponse)(nil),                // 39: yubin.storage.v1.SearchResponse
-	(*SearchStreamResponse)(nil),          // 40: yubin.storage.v1.SearchStreamResponse
-	(*StoreFlagsRequest)(nil),             // 41: yubin.storage.v1.StoreFlagsRequest
-	(*StoreFlagsResponse)(nil),            // 42: yubin.storage.v1.StoreFlagsResponse
-	(*CopyRequest)(nil),                   // 43: yubin.storage.v1.CopyRequest
-	(*UidMapping)(nil),                    // 44: yubin.storage.v1.UidMapping
-	(*CopyResponse)(nil),                  // 45: yubin.storage.v1.CopyResponse
-	(*MoveRequest)(nil),                   // 46: yubin.storage.v1.MoveRequest
-	(*MoveResponse)(nil),                  // 47: yubin.storage.v1.MoveResponse
-	(*ExpungeRequest)(nil),                // 48: yubin.storage.v1.ExpungeRequest
-	(*ExpungeResponse)(nil),               // 49: yubin.storage.v1.ExpungeResponse
-	(*OpenMaildropRequest)(nil),           // 50: yubin.storage.v1.OpenMaildropRequest
-	(*OpenMaildropResponse)(nil),          // 51: yubin.storage.v1.OpenMaildropResponse
-	(*CommitMaildropRequest)(nil),         // 52: yubin.storage.v1.CommitMaildropRequest
-	(*CommitMaildropResponse)(nil),        // 53: yubin.storage.v1.CommitMaildropResponse
-	(*DeliverRequest_Header)(nil),         // 54: yubin.storage.v1.DeliverRequest.Header
-	(*DeliverRequest_Recipient)(nil),      // 55: yubin.storage.v1.DeliverRequest.Recipient
-	(*DeliverResponse_Result)(nil),        // 56: yubin.storage.v1.DeliverResponse.Result
-	(*AppendRequest_Target)(nil),          // 57: yubin.storage.v1.AppendRequest.Target
-	(*AppendRequest_Message)(nil),         // 58: yubin.storage.v1.AppendRequest.Message
-	(*ReplaceRequest_Target)(nil),         // 59: yubin.storage.v1.ReplaceRequest.Target
-	(*GetMetadataResponse_Entry)(nil),     // 60: yubin.storage.v1.GetMetadataResponse.Entry
-	(*SetMetadataRequest_Change)(nil),     // 61: yubin.storage.v1.SetMetadataRequest.Change
-	(*WatchRequest_Key)(nil),              // 62: yubin.storage.v1.WatchRequest.Key
-	(*WatchResponse_Change)(nil),          // 63: yubin.storage.v1.WatchResponse.Change
-	(*SearchStreamResponse_Progress)(nil), // 64: yubin.storage.v1.SearchStreamResponse.Progress
-	(*Mailbox)(nil),                       // 65: yubin.storage.v1.Mailbox
-	(SpecialUse)(0),                       // 66: yubin.storage.v1.SpecialUse
-	(*MessageState)(nil),                  // 67: yubin.storage.v1.MessageState
-	(*UidRange)(nil),                      // 68: yubin.storage.v1.UidRange
-	(*v1.Part)(nil),                       // 69: yubin.mail.v1.Part
-	(*v1.Envelope)(nil),                   // 70: yubin.mail.v1.Envelope
-	(*SearchCriteria)(nil),                // 71: yubin.storage.v1.SearchCriteria
+	(*SearchStreamRequest)(nil),           // 40: yubin.storage.v1.SearchStreamRequest
+	(*SearchStreamResponse)(nil),          // 41: yubin.storage.v1.SearchStreamResponse
+	(*StoreFlagsRequest)(nil),             // 42: yubin.storage.v1.StoreFlagsRequest
+	(*StoreFlagsResponse)(nil),            // 43: yubin.storage.v1.StoreFlagsResponse
+	(*CopyRequest)(nil),                   // 44: yubin.storage.v1.CopyRequest
+	(*UidMapping)(nil),                    // 45: yubin.storage.v1.UidMapping
+	(*CopyResponse)(nil),                  // 46: yubin.storage.v1.CopyResponse
+	(*MoveRequest)(nil),                   // 47: yubin.storage.v1.MoveRequest
+	(*MoveResponse)(nil),                  // 48: yubin.storage.v1.MoveResponse
+	(*ExpungeRequest)(nil),                // 49: yubin.storage.v1.ExpungeRequest
+	(*ExpungeResponse)(nil),               // 50: yubin.storage.v1.ExpungeResponse
+	(*OpenMaildropRequest)(nil),           // 51: yubin.storage.v1.OpenMaildropRequest
+	(*OpenMaildropResponse)(nil),          // 52: yubin.storage.v1.OpenMaildropResponse
+	(*CommitMaildropRequest)(nil),         // 53: yubin.storage.v1.CommitMaildropRequest
+	(*CommitMaildropResponse)(nil),        // 54: yubin.storage.v1.CommitMaildropResponse
+	(*DeliverRequest_Header)(nil),         // 55: yubin.storage.v1.DeliverRequest.Header
+	(*DeliverRequest_Recipient)(nil),      // 56: yubin.storage.v1.DeliverRequest.Recipient
+	(*DeliverResponse_Result)(nil),        // 57: yubin.storage.v1.DeliverResponse.Result
+	(*AppendRequest_Target)(nil),          // 58: yubin.storage.v1.AppendRequest.Target
+	(*AppendRequest_Message)(nil),         // 59: yubin.storage.v1.AppendRequest.Message
+	(*ReplaceRequest_Target)(nil),         // 60: yubin.storage.v1.ReplaceRequest.Target
+	(*GetMetadataResponse_Entry)(nil),     // 61: yubin.storage.v1.GetMetadataResponse.Entry
+	(*SetMetadataRequest_Change)(nil),     // 62: yubin.storage.v1.SetMetadataRequest.Change
+	(*WatchRequest_Key)(nil),              // 63: yubin.storage.v1.WatchRequest.Key
+	(*WatchResponse_Change)(nil),          // 64: yubin.storage.v1.WatchResponse.Change
+	(*SearchStreamResponse_Progress)(nil), // 65: yubin.storage.v1.SearchStreamResponse.Progress
+	(*Mailbox)(nil),                       // 66: yubin.storage.v1.Mailbox
+	(SpecialUse)(0),                       // 67: yubin.storage.v1.SpecialUse
+	(*MessageState)(nil),                  // 68: yubin.storage.v1.MessageState
+	(*UidRange)(nil),                      // 69: yubin.storage.v1.UidRange
+	(*v1.Part)(nil),                       // 70: yubin.mail.v1.Part
+	(*v1.Envelope)(nil),                   // 71: yubin.mail.v1.Envelope
+	(*SearchCriteria)(nil),                // 72: yubin.storage.v1.SearchCriteria
 }
 var file_yubin_storage_v1_storage_proto_depIdxs = []int32{
-	54, // 0: yubin.storage.v1.DeliverRequest.header:type_name -> yubin.storage.v1.DeliverRequest.Header
+	55, // 0: yubin.storage.v1.DeliverRequest.header:type_name -> yubin.storage.v1.DeliverRequest.Header
 	5,  // 1: yubin.storage.v1.DeliverRequest.commit:type_name -> yubin.storage.v1.Commit
-	56, // 2: yubin.storage.v1.DeliverResponse.results:type_name -> yubin.storage.v1.DeliverResponse.Result
-	57, // 3: yubin.storage.v1.AppendRequest.target:type_name -> yubin.storage.v1.AppendRequest.Target
-	58, // 4: yubin.storage.v1.AppendRequest.start:type_name -> yubin.storage.v1.AppendRequest.Message
+	57, // 2: yubin.storage.v1.DeliverResponse.results:type_name -> yubin.storage.v1.DeliverResponse.Result
+	58, // 3: yubin.storage.v1.AppendRequest.target:type_name -> yubin.storage.v1.AppendRequest.Target
+	59, // 4: yubin.storage.v1.AppendRequest.start:type_name -> yubin.storage.v1.AppendRequest.Message
 	5,  // 5: yubin.storage.v1.AppendRequest.commit:type_name -> yubin.storage.v1.Commit
-	59, // 6: yubin.storage.v1.ReplaceRequest.target:type_name -> yubin.storage.v1.ReplaceRequest.Target
-	58, // 7: yubin.storage.v1.ReplaceRequest.start:type_name -> yubin.storage.v1.AppendRequest.Message
+	60, // 6: yubin.storage.v1.ReplaceRequest.target:type_name -> yubin.storage.v1.ReplaceRequest.Target
+	59, // 7: yubin.storage.v1.ReplaceRequest.start:type_name -> yubin.storage.v1.AppendRequest.Message
 	5,  // 8: yubin.storage.v1.ReplaceRequest.commit:type_name -> yubin.storage.v1.Commit
-	65, // 9: yubin.storage.v1.ListMailboxesResponse.mailboxes:type_name -> yubin.storage.v1.Mailbox
-	65, // 10: yubin.storage.v1.GetMailboxResponse.mailbox:type_name -> yubin.storage.v1.Mailbox
-	66, // 11: yubin.storage.v1.CreateMailboxRequest.special_use:type_name -> yubin.storage.v1.SpecialUse
-	65, // 12: yubin.storage.v1.CreateMailboxResponse.mailbox:type_name -> yubin.storage.v1.Mailbox
+	66, // 9: yubin.storage.v1.ListMailboxesResponse.mailboxes:type_name -> yubin.storage.v1.Mailbox
+	66, // 10: yubin.storage.v1.GetMailboxResponse.mailbox:type_name -> yubin.storage.v1.Mailbox
+	67, // 11: yubin.storage.v1.CreateMailboxRequest.special_use:type_name -> yubin.storage.v1.SpecialUse
+	66, // 12: yubin.storage.v1.CreateMailboxResponse.mailbox:type_name -> yubin.storage.v1.Mailbox
 	1,  // 13: yubin.storage.v1.GetMetadataRequest.depth:type_name -> yubin.storage.v1.GetMetadataRequest.Depth
-	60, // 14: yubin.storage.v1.GetMetadataResponse.entries:type_name -> yubin.storage.v1.GetMetadataResponse.Entry
-	61, // 15: yubin.storage.v1.SetMetadataRequest.changes:type_name -> yubin.storage.v1.SetMetadataRequest.Change
-	67, // 16: yubin.storage.v1.SyncResponse.changed:type_name -> yubin.storage.v1.MessageState
-	68, // 17: yubin.storage.v1.SyncResponse.vanished:type_name -> yubin.storage.v1.UidRange
-	65, // 18: yubin.storage.v1.SyncResponse.mailbox:type_name -> yubin.storage.v1.Mailbox
-	62, // 19: yubin.storage.v1.WatchRequest.subscribe:type_name -> yubin.storage.v1.WatchRequest.Key
-	62, // 20: yubin.storage.v1.WatchRequest.unsubscribe:type_name -> yubin.storage.v1.WatchRequest.Key
-	63, // 21: yubin.storage.v1.WatchResponse.changes:type_name -> yubin.storage.v1.WatchResponse.Change
-	68, // 22: yubin.storage.v1.FetchRequest.uids:type_name -> yubin.storage.v1.UidRange
+	61, // 14: yubin.storage.v1.GetMetadataResponse.entries:type_name -> yubin.storage.v1.GetMetadataResponse.Entry
+	62, // 15: yubin.storage.v1.SetMetadataRequest.changes:type_name -> yubin.storage.v1.SetMetadataRequest.Change
+	68, // 16: yubin.storage.v1.SyncResponse.changed:type_name -> yubin.storage.v1.MessageState
+	69, // 17: yubin.storage.v1.SyncResponse.vanished:type_name -> yubin.storage.v1.UidRange
+	66, // 18: yubin.storage.v1.SyncResponse.mailbox:type_name -> yubin.storage.v1.Mailbox
+	63, // 19: yubin.storage.v1.WatchRequest.subscribe:type_name -> yubin.storage.v1.WatchRequest.Key
+	63, // 20: yubin.storage.v1.WatchRequest.unsubscribe:type_name -> yubin.storage.v1.WatchRequest.Key
+	64, // 21: yubin.storage.v1.WatchResponse.changes:type_name -> yubin.storage.v1.WatchResponse.Change
+	69, // 22: yubin.storage.v1.FetchRequest.uids:type_name -> yubin.storage.v1.UidRange
 	35, // 23: yubin.storage.v1.FetchResponse.messages:type_name -> yubin.storage.v1.Message
-	67, // 24: yubin.storage.v1.Message.state:type_name -> yubin.storage.v1.MessageState
-	69, // 25: yubin.storage.v1.Message.structure:type_name -> yubin.mail.v1.Part
-	70, // 26: yubin.storage.v1.Message.envelope:type_name -> yubin.mail.v1.Envelope
-	71, // 27: yubin.storage.v1.SearchRequest.criteria:type_name -> yubin.storage.v1.SearchCriteria
-	68, // 28: yubin.storage.v1.SearchResponse.uids:type_name -> yubin.storage.v1.UidRange
-	64, // 29: yubin.storage.v1.SearchStreamResponse.progress:type_name -> yubin.storage.v1.SearchStreamResponse.Progress
-	39, // 30: yubin.storage.v1.SearchStreamResponse.result:type_name -> yubin.storage.v1.SearchResponse
-	68, // 31: yubin.storage.v1.StoreFlagsRequest.uids:type_name -> yubin.storage.v1.UidRange
-	2,  // 32: yubin.storage.v1.StoreFlagsRequest.operation:type_name -> yubin.storage.v1.StoreFlagsRequest.Operation
-	67, // 33: yubin.storage.v1.StoreFlagsResponse.states:type_name -> yubin.storage.v1.MessageState
-	68, // 34: yubin.storage.v1.StoreFlagsResponse.modified:type_name -> yubin.storage.v1.UidRange
-	68, // 35: yubin.storage.v1.CopyRequest.uids:type_name -> yubin.storage.v1.UidRange
-	44, // 36: yubin.storage.v1.CopyResponse.mapping:type_name -> yubin.storage.v1.UidMapping
-	68, // 37: yubin.storage.v1.MoveRequest.uids:type_name -> yubin.storage.v1.UidRange
-	44, // 38: yubin.storage.v1.MoveResponse.mapping:type_name -> yubin.storage.v1.UidMapping
-	68, // 39: yubin.storage.v1.ExpungeRequest.uids:type_name -> yubin.storage.v1.UidRange
-	68, // 40: yubin.storage.v1.ExpungeResponse.expunged:type_name -> yubin.storage.v1.UidRange
-	65, // 41: yubin.storage.v1.OpenMaildropResponse.mailbox:type_name -> yubin.storage.v1.Mailbox
-	68, // 42: yubin.storage.v1.CommitMaildropRequest.uids:type_name -> yubin.storage.v1.UidRange
-	3,  // 43: yubin.storage.v1.CommitMaildropRequest.action:type_name -> yubin.storage.v1.CommitMaildropRequest.Action
-	55, // 44: yubin.storage.v1.DeliverRequest.Header.recipients:type_name -> yubin.storage.v1.DeliverRequest.Recipient
-	0,  // 45: yubin.storage.v1.DeliverResponse.Result.status:type_name -> yubin.storage.v1.DeliveryStatus
-	4,  // 46: yubin.storage.v1.StorageService.Deliver:input_type -> yubin.storage.v1.DeliverRequest
-	7,  // 47: yubin.storage.v1.StorageService.DeliverNotice:input_type -> yubin.storage.v1.DeliverNoticeRequest
-	9,  // 48: yubin.storage.v1.StorageService.Append:input_type -> yubin.storage.v1.AppendRequest
-	11, // 49: yubin.storage.v1.StorageService.Replace:input_type -> yubin.storage.v1.ReplaceRequest
-	13, // 50: yubin.storage.v1.StorageService.ListMailboxes:input_type -> yubin.storage.v1.ListMailboxesRequest
-	15, // 51: yubin.storage.v1.StorageService.GetMailbox:input_type -> yubin.storage.v1.GetMailboxRequest
-	17, // 52: yubin.storage.v1.StorageService.CreateMailbox:input_type -> yubin.storage.v1.CreateMailboxRequest
-	19, // 53: yubin.storage.v1.StorageService.RenameMailbox:input_type -> yubin.storage.v1.RenameMailboxRequest
-	21, // 54: yubin.storage.v1.StorageService.DeleteMailbox:input_type -> yubin.storage.v1.DeleteMailboxRequest
-	23, // 55: yubin.storage.v1.StorageService.SetSubscribed:input_type -> yubin.storage.v1.SetSubscribedRequest
-	25, // 56: yubin.storage.v1.StorageService.GetMetadata:input_type -> yubin.storage.v1.GetMetadataRequest
-	27, // 57: yubin.storage.v1.StorageService.SetMetadata:input_type -> yubin.storage.v1.SetMetadataRequest
-	29, // 58: yubin.storage.v1.StorageService.Sync:input_type -> yubin.storage.v1.SyncRequest
-	31, // 59: yubin.storage.v1.StorageService.Watch:input_type -> yubin.storage.v1.WatchRequest
-	33, // 60: yubin.storage.v1.StorageService.Fetch:input_type -> yubin.storage.v1.FetchRequest
-	36, // 61: yubin.storage.v1.StorageService.Read:input_type -> yubin.storage.v1.ReadRequest
-	38, // 62: yubin.storage.v1.StorageService.Search:input_type -> yubin.storage.v1.SearchRequest
-	38, // 63: yubin.storage.v1.StorageService.SearchStream:input_type -> yubin.storage.v1.SearchRequest
-	41, // 64: yubin.storage.v1.StorageService.StoreFlags:input_type -> yubin.storage.v1.StoreFlagsRequest
-	43, // 65: yubin.storage.v1.StorageService.Copy:input_type -> yubin.storage.v1.CopyRequest
-	46, // 66: yubin.storage.v1.StorageService.Move:input_type -> yubin.storage.v1.MoveRequest
-	48, // 67: yubin.storage.v1.StorageService.Expunge:input_type -> yubin.storage.v1.ExpungeRequest
-	50, // 68: yubin.storage.v1.StorageService.OpenMaildrop:input_type -> yubin.storage.v1.OpenMaildropRequest
-	52, // 69: yubin.storage.v1.StorageService.CommitMaildrop:input_type -> yubin.storage.v1.CommitMaildropRequest
-	6,  // 70: yubin.storage.v1.StorageService.Deliver:output_type -> yubin.storage.v1.DeliverResponse
-	8,  // 71: yubin.storage.v1.StorageService.DeliverNotice:output_type -> yubin.storage.v1.DeliverNoticeResponse
-	10, // 72: yubin.storage.v1.StorageService.Append:output_type -> yubin.storage.v1.AppendResponse
-	12, // 73: yubin.storage.v1.StorageService.Replace:output_type -> yubin.storage.v1.ReplaceResponse
-	14, // 74: yubin.storage.v1.StorageService.ListMailboxes:output_type -> yubin.storage.v1.ListMailboxesResponse
-	16, // 75: yubin.storage.v1.StorageService.GetMailbox:output_type -> yubin.storage.v1.GetMailboxResponse
-	18, // 76: yubin.storage.v1.StorageService.CreateMailbox:output_type -> yubin.storage.v1.CreateMailboxResponse
-	20, // 77: yubin.storage.v1.StorageService.RenameMailbox:output_type -> yubin.storage.v1.RenameMailboxResponse
-	22, // 78: yubin.storage.v1.StorageService.DeleteMailbox:output_type -> yubin.storage.v1.DeleteMailboxResponse
-	24, // 79: yubin.storage.v1.StorageService.SetSubscribed:output_type -> yubin.storage.v1.SetSubscribedResponse
-	26, // 80: yubin.storage.v1.StorageService.GetMetadata:output_type -> yubin.storage.v1.GetMetadataResponse
-	28, // 81: yubin.storage.v1.StorageService.SetMetadata:output_type -> yubin.storage.v1.SetMetadataResponse
-	30, // 82: yubin.storage.v1.StorageService.Sync:output_type -> yubin.storage.v1.SyncResponse
-	32, // 83: yubin.storage.v1.StorageService.Watch:output_type -> yubin.storage.v1.WatchResponse
-	34, // 84: yubin.storage.v1.StorageService.Fetch:output_type -> yubin.storage.v1.FetchResponse
-	37, // 85: yubin.storage.v1.StorageService.Read:output_type -> yubin.storage.v1.ReadResponse
-	39, // 86: yubin.storage.v1.StorageService.Search:output_type -> yubin.storage.v1.SearchResponse
-	40, // 87: yubin.storage.v1.StorageService.SearchStream:output_type -> yubin.storage.v1.SearchStreamResponse
-	42, // 88: yubin.storage.v1.StorageService.StoreFlags:output_type -> yubin.storage.v1.StoreFlagsResponse
-	45, // 89: yubin.storage.v1.StorageService.Copy:output_type -> yubin.storage.v1.CopyResponse
-	47, // 90: yubin.storage.v1.StorageService.Move:output_type -> yubin.storage.v1.MoveResponse
-	49, // 91: yubin.storage.v1.StorageService.Expunge:output_type -> yubin.storage.v1.ExpungeResponse
-	51, // 92: yubin.storage.v1.StorageService.OpenMaildrop:output_type -> yubin.storage.v1.OpenMaildropResponse
-	53, // 93: yubin.storage.v1.StorageService.CommitMaildrop:output_type -> yubin.storage.v1.CommitMaildropResponse
-	70, // [70:94] is the sub-list for method output_type
-	46, // [46:70] is the sub-list for method input_type
-	46, // [46:46] is the sub-list for extension type_name
-	46, // [46:46] is the sub-list for extension extendee
-	0,  // [0:46] is the sub-list for field type_name
+	68, // 24: yubin.storage.v1.Message.state:type_name -> yubin.storage.v1.MessageState
+	70, // 25: yubin.storage.v1.Message.structure:type_name -> yubin.mail.v1.Part
+	71, // 26: yubin.storage.v1.Message.envelope:type_name -> yubin.mail.v1.Envelope
+	72, // 27: yubin.storage.v1.SearchRequest.criteria:type_name -> yubin.storage.v1.SearchCriteria
+	69, // 28: yubin.storage.v1.SearchResponse.uids:type_name -> yubin.storage.v1.UidRange
+	38, // 29: yubin.storage.v1.SearchStreamRequest.search:type_name -> yubin.storage.v1.SearchRequest
+	65, // 30: yubin.storage.v1.SearchStreamResponse.progress:type_name -> yubin.storage.v1.SearchStreamResponse.Progress
+	39, // 31: yubin.storage.v1.SearchStreamResponse.result:type_name -> yubin.storage.v1.SearchResponse
+	69, // 32: yubin.storage.v1.StoreFlagsRequest.uids:type_name -> yubin.storage.v1.UidRange
+	2,  // 33: yubin.storage.v1.StoreFlagsRequest.operation:type_name -> yubin.storage.v1.StoreFlagsRequest.Operation
+	68, // 34: yubin.storage.v1.StoreFlagsResponse.states:type_name -> yubin.storage.v1.MessageState
+	69, // 35: yubin.storage.v1.StoreFlagsResponse.modified:type_name -> yubin.storage.v1.UidRange
+	69, // 36: yubin.storage.v1.CopyRequest.uids:type_name -> yubin.storage.v1.UidRange
+	45, // 37: yubin.storage.v1.CopyResponse.mapping:type_name -> yubin.storage.v1.UidMapping
+	69, // 38: yubin.storage.v1.MoveRequest.uids:type_name -> yubin.storage.v1.UidRange
+	45, // 39: yubin.storage.v1.MoveResponse.mapping:type_name -> yubin.storage.v1.UidMapping
+	69, // 40: yubin.storage.v1.ExpungeRequest.uids:type_name -> yubin.storage.v1.UidRange
+	69, // 41: yubin.storage.v1.ExpungeResponse.expunged:type_name -> yubin.storage.v1.UidRange
+	66, // 42: yubin.storage.v1.OpenMaildropResponse.mailbox:type_name -> yubin.storage.v1.Mailbox
+	69, // 43: yubin.storage.v1.CommitMaildropRequest.uids:type_name -> yubin.storage.v1.UidRange
+	3,  // 44: yubin.storage.v1.CommitMaildropRequest.action:type_name -> yubin.storage.v1.CommitMaildropRequest.Action
+	56, // 45: yubin.storage.v1.DeliverRequest.Header.recipients:type_name -> yubin.storage.v1.DeliverRequest.Recipient
+	0,  // 46: yubin.storage.v1.DeliverResponse.Result.status:type_name -> yubin.storage.v1.DeliveryStatus
+	4,  // 47: yubin.storage.v1.StorageService.Deliver:input_type -> yubin.storage.v1.DeliverRequest
+	7,  // 48: yubin.storage.v1.StorageService.DeliverNotice:input_type -> yubin.storage.v1.DeliverNoticeRequest
+	9,  // 49: yubin.storage.v1.StorageService.Append:input_type -> yubin.storage.v1.AppendRequest
+	11, // 50: yubin.storage.v1.StorageService.Replace:input_type -> yubin.storage.v1.ReplaceRequest
+	13, // 51: yubin.storage.v1.StorageService.ListMailboxes:input_type -> yubin.storage.v1.ListMailboxesRequest
+	15, // 52: yubin.storage.v1.StorageService.GetMailbox:input_type -> yubin.storage.v1.GetMailboxRequest
+	17, // 53: yubin.storage.v1.StorageService.CreateMailbox:input_type -> yubin.storage.v1.CreateMailboxRequest
+	19, // 54: yubin.storage.v1.StorageService.RenameMailbox:input_type -> yubin.storage.v1.RenameMailboxRequest
+	21, // 55: yubin.storage.v1.StorageService.DeleteMailbox:input_type -> yubin.storage.v1.DeleteMailboxRequest
+	23, // 56: yubin.storage.v1.StorageService.SetSubscribed:input_type -> yubin.storage.v1.SetSubscribedRequest
+	25, // 57: yubin.storage.v1.StorageService.GetMetadata:input_type -> yubin.storage.v1.GetMetadataRequest
+	27, // 58: yubin.storage.v1.StorageService.SetMetadata:input_type -> yubin.storage.v1.SetMetadataRequest
+	29, // 59: yubin.storage.v1.StorageService.Sync:input_type -> yubin.storage.v1.SyncRequest
+	31, // 60: yubin.storage.v1.StorageService.Watch:input_type -> yubin.storage.v1.WatchRequest
+	33, // 61: yubin.storage.v1.StorageService.Fetch:input_type -> yubin.storage.v1.FetchRequest
+	36, // 62: yubin.storage.v1.StorageService.Read:input_type -> yubin.storage.v1.ReadRequest
+	38, // 63: yubin.storage.v1.StorageService.Search:input_type -> yubin.storage.v1.SearchRequest
+	40, // 64: yubin.storage.v1.StorageService.SearchStream:input_type -> yubin.storage.v1.SearchStreamRequest
+	42, // 65: yubin.storage.v1.StorageService.StoreFlags:input_type -> yubin.storage.v1.StoreFlagsRequest
+	44, // 66: yubin.storage.v1.StorageService.Copy:input_type -> yubin.storage.v1.CopyRequest
+	47, // 67: yubin.storage.v1.StorageService.Move:input_type -> yubin.storage.v1.MoveRequest
+	49, // 68: yubin.storage.v1.StorageService.Expunge:input_type -> yubin.storage.v1.ExpungeRequest
+	51, // 69: yubin.storage.v1.StorageService.OpenMaildrop:input_type -> yubin.storage.v1.OpenMaildropRequest
+	53, // 70: yubin.storage.v1.StorageService.CommitMaildrop:input_type -> yubin.storage.v1.CommitMaildropRequest
+	6,  // 71: yubin.storage.v1.StorageService.Deliver:output_type -> yubin.storage.v1.DeliverResponse
+	8,  // 72: yubin.storage.v1.StorageService.DeliverNotice:output_type -> yubin.storage.v1.DeliverNoticeResponse
+	10, // 73: yubin.storage.v1.StorageService.Append:output_type -> yubin.storage.v1.AppendResponse
+	12, // 74: yubin.storage.v1.StorageService.Replace:output_type -> yubin.storage.v1.ReplaceResponse
+	14, // 75: yubin.storage.v1.StorageService.ListMailboxes:output_type -> yubin.storage.v1.ListMailboxesResponse
+	16, // 76: yubin.storage.v1.StorageService.GetMailbox:output_type -> yubin.storage.v1.GetMailboxResponse
+	18, // 77: yubin.storage.v1.StorageService.CreateMailbox:output_type -> yubin.storage.v1.CreateMailboxResponse
+	20, // 78: yubin.storage.v1.StorageService.RenameMailbox:output_type -> yubin.storage.v1.RenameMailboxResponse
+	22, // 79: yubin.storage.v1.StorageService.DeleteMailbox:output_type -> yubin.storage.v1.DeleteMailboxResponse
+	24, // 80: yubin.storage.v1.StorageService.SetSubscribed:output_type -> yubin.storage.v1.SetSubscribedResponse
+	26, // 81: yubin.storage.v1.StorageService.GetMetadata:output_type -> yubin.storage.v1.GetMetadataResponse
+	28, // 82: yubin.storage.v1.StorageService.SetMetadata:output_type -> yubin.storage.v1.SetMetadataResponse
+	30, // 83: yubin.storage.v1.StorageService.Sync:output_type -> yubin.storage.v1.SyncResponse
+	32, // 84: yubin.storage.v1.StorageService.Watch:output_type -> yubin.storage.v1.WatchResponse
+	34, // 85: yubin.storage.v1.StorageService.Fetch:output_type -> yubin.storage.v1.FetchResponse
+	37, // 86: yubin.storage.v1.StorageService.Read:output_type -> yubin.storage.v1.ReadResponse
+	39, // 87: yubin.storage.v1.StorageService.Search:output_type -> yubin.storage.v1.SearchResponse
+	41, // 88: yubin.storage.v1.StorageService.SearchStream:output_type -> yubin.storage.v1.SearchStreamResponse
+	43, // 89: yubin.storage.v1.StorageService.StoreFlags:output_type -> yubin.storage.v1.StoreFlagsResponse
+	46, // 90: yubin.storage.v1.StorageService.Copy:output_type -> yubin.storage.v1.CopyResponse
+	48, // 91: yubin.storage.v1.StorageService.Move:output_type -> yubin.storage.v1.MoveResponse
+	50, // 92: yubin.storage.v1.StorageService.Expunge:output_type -> yubin.storage.v1.ExpungeResponse
+	52, // 93: yubin.storage.v1.StorageService.OpenMaildrop:output_type -> yubin.storage.v1.OpenMaildropResponse
+	54, // 94: yubin.storage.v1.StorageService.CommitMaildrop:output_type -> yubin.storage.v1.CommitMaildropResponse
+	71, // [71:95] is the sub-list for method output_type
+	47, // [47:71] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_yubin_storage_v1_storage_proto_init() }
@@ -4670,15 +4718,15 @@ func file_yubin_storage_v1_storage_proto_init() {
 		(*GetMailboxRequest_Name)(nil),
 		(*GetMailboxRequest_MailboxId)(nil),
 	}
-	file_yubin_storage_v1_storage_proto_msgTypes[37].OneofWrappers = []any{}
-	file_yubin_storage_v1_storage_proto_msgTypes[57].OneofWrappers = []any{}
+	file_yubin_storage_v1_storage_proto_msgTypes[38].OneofWrappers = []any{}
+	file_yubin_storage_v1_storage_proto_msgTypes[58].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_yubin_storage_v1_storage_proto_rawDesc), len(file_yubin_storage_v1_storage_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   61,
+			NumMessages:   62,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -99,7 +99,7 @@ type StorageServiceClient interface {
 	Search(ctx context.Context, in *SearchRequest, opts ...grpc.CallOption) (*SearchResponse, error)
 	// SearchStream is Search that tells how far it is, now and then, while it has to read messages. The last answer has the result.
 	// Errors: LIMIT if there is more to read than one search may.
-	SearchStream(ctx context.Context, in *SearchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SearchStreamResponse], error)
+	SearchStream(ctx context.Context, in *SearchStreamRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SearchStreamResponse], error)
 	// StoreFlags changes flags of messages; what does not change takes no new modseq.
 	StoreFlags(ctx context.Context, in *StoreFlagsRequest, opts ...grpc.CallOption) (*StoreFlagsResponse, error)
 	// Copy copies messages with flags and dates into another mailbox of the account, all or none. Errors: OVER_QUOTA.
@@ -333,13 +333,13 @@ func (c *storageServiceClient) Search(ctx context.Context, in *SearchRequest, op
 	return out, nil
 }
 
-func (c *storageServiceClient) SearchStream(ctx context.Context, in *SearchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SearchStreamResponse], error) {
+func (c *storageServiceClient) SearchStream(ctx context.Context, in *SearchStreamRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SearchStreamResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &StorageService_ServiceDesc.Streams[7], StorageService_SearchStream_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
-	x := &grpc.GenericClientStream[SearchRequest, SearchStreamResponse]{ClientStream: stream}
+	x := &grpc.GenericClientStream[SearchStreamRequest, SearchStreamResponse]{ClientStream: stream}
 	if err := x.ClientStream.SendMsg(in); err != nil {
 		return nil, err
 	}
@@ -473,7 +473,7 @@ type StorageServiceServer interface {
 	Search(context.Context, *SearchRequest) (*SearchResponse, error)
 	// SearchStream is Search that tells how far it is, now and then, while it has to read messages. The last answer has the result.
 	// Errors: LIMIT if there is more to read than one search may.
-	SearchStream(*SearchRequest, grpc.ServerStreamingServer[SearchStreamResponse]) error
+	SearchStream(*SearchStreamRequest, grpc.ServerStreamingServer[SearchStreamResponse]) error
 	// StoreFlags changes flags of messages; what does not change takes no new modseq.
 	StoreFlags(context.Context, *StoreFlagsRequest) (*StoreFlagsResponse, error)
 	// Copy copies messages with flags and dates into another mailbox of the account, all or none. Errors: OVER_QUOTA.
@@ -549,7 +549,7 @@ func (UnimplementedStorageServiceServer) Read(*ReadRequest, grpc.ServerStreaming
 func (UnimplementedStorageServiceServer) Search(context.Context, *SearchRequest) (*SearchResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Search not implemented")
 }
-func (UnimplementedStorageServiceServer) SearchStream(*SearchRequest, grpc.ServerStreamingServer[SearchStreamResponse]) error {
+func (UnimplementedStorageServiceServer) SearchStream(*SearchStreamRequest, grpc.ServerStreamingServer[SearchStreamResponse]) error {
 	return status.Error(codes.Unimplemented, "method SearchStream not implemented")
 }
 func (UnimplementedStorageServiceServer) StoreFlags(context.Context, *StoreFlagsRequest) (*StoreFlagsResponse, error) {
@@ -833,11 +833,11 @@ func _StorageService_Search_Handler(srv interface{}, ctx context.Context, dec fu
 }
 
 func _StorageService_SearchStream_Handler(srv interface{}, stream grpc.ServerStream) error {
-	m := new(SearchRequest)
+	m := new(SearchStreamRequest)
 	if err := stream.RecvMsg(m); err != nil {
 		return err
 	}
-	return srv.(StorageServiceServer).SearchStream(m, &grpc.GenericServerStream[SearchRequest, SearchStreamResponse]{ServerStream: stream})
+	return srv.(StorageServiceServer).SearchStream(m, &grpc.GenericServerStream[SearchStreamRequest, SearchStreamResponse]{ServerStream: stream})
 }
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.

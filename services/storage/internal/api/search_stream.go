@@ -9,7 +9,8 @@ import (
 )
 
 // SearchStream implements storagev1.StorageServiceServer.
-func (s *Service) SearchStream(r *storagev1.SearchRequest, stream grpc.ServerStreamingServer[storagev1.SearchStreamResponse]) error {
+func (s *Service) SearchStream(request *storagev1.SearchStreamRequest, stream grpc.ServerStreamingServer[storagev1.SearchStreamResponse]) error {
+	r := request.GetSearch()
 	w, err := s.newSearching(r)
 	if err != nil {
 		return err
