@@ -75,6 +75,7 @@ type storage struct {
 
 func (s *storage) Watch(stream grpc.BidiStreamingServer[storagev1.WatchRequest, storagev1.WatchResponse]) error {
 	if err := stream.Send(&storagev1.WatchResponse{Changes: []*storagev1.WatchResponse_Change{{AccountId: Caller(stream.Context())}}}); err != nil {
+		s.gone <- stream.Context().Err() // the client has what was sent, and may have gone before this returned
 		return err
 	}
 	select {
