@@ -14,7 +14,7 @@ import (
 func TestAnOperatorSetsQuotaFromAMailProgram(t *testing.T) {
 	t.Parallel()
 	s := harness.Start(t, harness.Options{
-		Accounts: []string{"alice", "bob"}, Args: append([]string{"--imap-operators=" + strings.ToUpper(harness.Address("alice"))}, cheapPasswords...),
+		Accounts: []string{"alice", "bob"}, Args: append([]string{"--quota-limits-by-imap", "--imap-operators=" + strings.ToUpper(harness.Address("alice"))}, cheapPasswords...),
 	})
 	c := connect(t, s, 0)
 	require.Contains(t, strings.Join(c.ok("CAPABILITY"), " "), " QUOTASET ")

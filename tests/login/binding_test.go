@@ -59,7 +59,7 @@ func offered(t *testing.T, mechanisms string, state tls.ConnectionState, kind sc
 func state(w *harness.Wire) tls.ConnectionState { return w.Conn.(*tls.Conn).ConnectionState() }
 
 func TestLoginsAreBoundToTheirConnection(t *testing.T) {
-	s := harness.Start(t, harness.Options{Accounts: []string{"alice"}})
+	s := harness.Start(t, harness.Options{Accounts: []string{"alice"}, Args: []string{"--directory-scram-plus"}})
 	for _, tt := range []struct {
 		name    string
 		version uint16
@@ -104,7 +104,7 @@ func TestLoginsAreBoundToTheirConnection(t *testing.T) {
 
 // Somebody who has got a certificate that the client believes sits between it and the server, and passes everything on.
 func TestSomebodyBetweenGetsNothing(t *testing.T) {
-	s := harness.Start(t, harness.Options{Accounts: []string{"alice"}})
+	s := harness.Start(t, harness.Options{Accounts: []string{"alice"}, Args: []string{"--directory-scram-plus"}})
 	fooled := &tls.Config{InsecureSkipVerify: true} // #nosec G402 -- it believes any certificate
 	for name, tt := range map[string]struct {
 		hide bool // the offer to bind

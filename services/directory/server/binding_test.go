@@ -34,7 +34,7 @@ func (s *system) bound(mechanism string, c *scram.ClientConversation, has ...*di
 }
 
 func TestChannelBinding(t *testing.T) {
-	s := start(t)
+	s := start(t, "--directory-scram-plus")
 	exporter := &directoryv1.ChannelBinding{Type: "tls-exporter", Data: []byte("of the connection")}
 	endPoint := &directoryv1.ChannelBinding{Type: "tls-server-end-point", Data: []byte("of the certificate")}
 	const plus, base = "SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"
@@ -88,7 +88,7 @@ func TestChannelBinding(t *testing.T) {
 
 // App passwords bind too, and guesses that bind are slowed as others.
 func TestChannelBindingGuesses(t *testing.T) {
-	s := start(t)
+	s := start(t, "--directory-scram-plus")
 	exporter := &directoryv1.ChannelBinding{Type: "tls-exporter", Data: []byte("of the connection")}
 	attempt := func(password string) rpcv1.Reason {
 		t.Helper()
@@ -111,7 +111,7 @@ func TestChannelBindingGuesses(t *testing.T) {
 
 // What a client says of binding is looked at before anything is told of the name.
 func TestDowngradeIsToldFirst(t *testing.T) {
-	s := start(t)
+	s := start(t, "--directory-scram-plus")
 	begin := from(home, "imap")
 	begin.Mechanism, begin.InitialResponse = "SCRAM-SHA-256", []byte("y,,n="+alice+",r=nonce")
 	begin.ChannelBindings = []*directoryv1.ChannelBinding{{Type: "tls-exporter", Data: []byte("x")}}

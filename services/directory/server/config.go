@@ -28,7 +28,7 @@ type Config struct {
 	argon2Parallel int
 	argon2Wait     time.Duration
 
-	scram           bool
+	scram, bind     bool
 	scramIterations int
 
 	cacheTTL     time.Duration
@@ -56,6 +56,8 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 	fs.IntVar(&c.argon2Parallel, "directory-argon2-parallel", runtime.GOMAXPROCS(0), "argon2id computations at a time; each takes --directory-argon2-memory")
 	fs.DurationVar(&c.argon2Wait, "directory-argon2-wait", 30*time.Second, "longest wait of a login for its argon2id computation to begin: what comes at once waits in turn")
 	fs.BoolVar(&c.scram, "directory-scram", true, "keep SCRAM-SHA-256 keys of passwords that are set, and offer the mechanism")
+	fs.BoolVar(&c.bind, "directory-scram-plus", false,
+		"offer SCRAM-SHA-256-PLUS too, which binds logins to their TLS connection; some mail programs, such as NeoMutt, choose it and then cannot log in")
 	fs.IntVar(&c.scramIterations, "directory-scram-iterations", 10000, "iterations of SCRAM-SHA-256; fixed when the directory is made, at least 4096")
 	fs.DurationVar(&c.cacheTTL, "directory-password-cache-ttl", 10*time.Minute, "how long a checked password is remembered, so that clients that log in often are cheap; 0: not at all")
 	fs.IntVar(&c.cacheEntries, "directory-password-cache-entries", 100000, "most passwords remembered")

@@ -108,7 +108,7 @@ func assemble(ctx context.Context, cfg Config, deps Deps, db *sqldb.DB) (*Server
 		Login: login.New(login.Options{
 			Log: deps.Log, Registerer: deps.Registerer, Now: deps.Now, Store: st, Hasher: hasher, Keys: keys, Tokens: s.tokens,
 			CacheTTL: cfg.cacheTTL, CacheEntries: cfg.cacheEntries,
-			Throttle: s.throttle,
+			Throttle: s.throttle, Bind: cfg.bind,
 		}),
 	}
 	return s, nil

@@ -28,6 +28,7 @@ type Config struct {
 	defaultBytes      limit
 	defaultMessages   limit
 	reservationTTL    time.Duration
+	limitsByIMAP      bool
 	warnLevels        levels
 	noticeFrom        string
 	reconcileInterval time.Duration
@@ -98,6 +99,7 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 	c.defaultBytes, c.defaultMessages = limit(5*config.GB), ledger.Unlimited
 	fs.Var(&c.defaultBytes, "quota-default-bytes", "capacity of an account where no limit is set for it, its domain or all: a size such as 5GB (5×10⁹ octets) or 5GiB, or none")
 	fs.Var(&c.defaultMessages, "quota-default-messages", "most messages of an account where no limit is set for it, its domain or all: a number or none")
+	fs.BoolVar(&c.limitsByIMAP, "quota-limits-by-imap", false, "let the IMAP gateway set the limits of accounts, for the operators of --imap-operators (SETQUOTA)")
 	fs.DurationVar(&c.reservationTTL, "quota-reservation-ttl", 2*time.Minute, "when capacity that was reserved and neither used nor released is free again, as after the death of a storage process; at least 90s")
 	c.warnLevels = levels{80, 90, 100}
 	fs.Var(&c.warnLevels, "quota-warn-levels", "percent of the limit at which the owner is warned by mail; empty: never")

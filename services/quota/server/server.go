@@ -100,7 +100,7 @@ func assemble(ctx context.Context, cfg Config, deps Deps, db *sqldb.DB) (*Server
 		health:  deps.Health,
 		log:     deps.Log,
 		service: service,
-		admin:   &api.Admin{Service: service, Reconciler: reconciler},
+		admin:   &api.Admin{Service: service, Reconciler: reconciler, LimitsByIMAP: cfg.limitsByIMAP},
 		loop:    loop,
 		sender:  sender,
 		totals:  api.NewTotals(l, deps.Log, deps.Registerer, cfg.metricsInterval),

@@ -53,6 +53,8 @@ type Options struct {
 	Throttle   *throttle.Throttle
 	Keys       Keys
 	Tokens     *oauth.Verifier // nil: no logins by access tokens
+	// Bind offers SCRAM logins that are bound to their TLS connection.
+	Bind bool
 	// CacheTTL is how long a checked password is remembered; CacheEntries bounds how many are.
 	CacheTTL     time.Duration
 	CacheEntries int

@@ -24,6 +24,9 @@ type Scram struct {
 // OffersScram tells whether logins by SCRAM are possible.
 func (l *Login) OffersScram() bool { return l.o.Keys.scram }
 
+// OffersBinding tells whether logins may be bound to their TLS connection.
+func (l *Login) OffersBinding() bool { return l.o.Bind && l.OffersScram() }
+
 // Scram finds the keys of a name. An unknown name, and an account that has none, get a key that nobody has.
 func (l *Login) Scram(ctx context.Context, client Client, name string) (*Scram, error) {
 	s, err := l.find(ctx, name, client)

@@ -49,7 +49,7 @@ func newLogin(tb testing.TB) *login.Login {
 	_, err = s.CreateAccount(tb.Context(), store.Account{ID: "1", Address: alice, Credentials: credentials})
 	check(err)
 	return login.New(login.Options{
-		Log: slog.New(slog.DiscardHandler), Now: time.Now, Store: s, Hasher: h, Keys: keys, CacheTTL: time.Minute, CacheEntries: 100,
+		Log: slog.New(slog.DiscardHandler), Now: time.Now, Store: s, Hasher: h, Keys: keys, CacheTTL: time.Minute, CacheEntries: 100, Bind: true,
 		Throttle: throttle.New(throttle.Options{
 			HostFailures: 1 << 30, NetworkFailures: 1 << 30, AccountFailures: 1 << 30, MaxDelay: time.Minute, Entries: 100, Now: time.Now,
 		}),

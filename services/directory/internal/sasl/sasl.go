@@ -37,8 +37,11 @@ type Success struct {
 // Names lists the mechanisms that New knows, the strongest first.
 func Names(l *login.Login) []string {
 	var names []string
+	if l.OffersBinding() {
+		names = append(names, "SCRAM-SHA-256-PLUS")
+	}
 	if l.OffersScram() {
-		names = append(names, "SCRAM-SHA-256-PLUS", "SCRAM-SHA-256")
+		names = append(names, "SCRAM-SHA-256")
 	}
 	if l.Tokens() != nil {
 		names = append(names, "OAUTHBEARER", "XOAUTH2")
@@ -49,6 +52,9 @@ func Names(l *login.Login) []string {
 // New begins an exchange with the mechanism of an IANA name in upper case, on a connection with the channel bindings. It fails with the reason
 // MECHANISM_UNSUPPORTED.
 func New(mechanism string, l *login.Login, client login.Client, bindings []scram.ChannelBinding) (Mechanism, error) {
+	if !l.OffersBinding() {
+		bindings = nil
+	}
 	if slices.Contains(Names(l), mechanism) {
 		switch mechanism {
 		case "PLAIN":

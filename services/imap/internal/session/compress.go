@@ -17,7 +17,7 @@ import (
 // COMPRESS=DEFLATE: RFC 4978. It belongs to the connection, as TLS does: UNAUTHENTICATE does not end it.
 func init() {
 	register(extension{
-		capabilities: []capability{{name: "COMPRESS=DEFLATE", when: func(s *session) bool { return whenLoggedIn(s) && !s.compressed }}},
+		capabilities: []capability{{name: "COMPRESS=DEFLATE", when: func(s *session) bool { return s.Limits.Compress && whenLoggedIn(s) && !s.compressed }}},
 		commands:     []command{{name: "COMPRESS", states: loggedIn, run: runCompress}},
 	})
 }
@@ -27,6 +27,8 @@ func runCompress(_ context.Context, s *session) (reply, error) {
 	switch {
 	case err != nil:
 		return reply{}, err
+	case !s.Limits.Compress:
+		return reply{}, bad("COMPRESS is not offered")
 	case !strings.EqualFold(mechanism, "DEFLATE"):
 		return reply{}, bad("unknown compression mechanism")
 	case s.compressed:

@@ -99,6 +99,7 @@ func newGateway(t testing.TB, change ...func(*Options)) *gateway {
 		Storage: storagev1.NewStorageServiceClient(conn), Directory: directoryv1.NewDirectoryServiceClient(conn), Quota: quotav1.NewQuotaServiceClient(conn),
 		Views: views, Sessions: g.sessions, InsecureAuth: true,
 		Limits: Limits{
+			Compress:     true,
 			LoginTimeout: time.Minute, Idle: time.Minute, Command: time.Minute, Stall: time.Minute, Write: time.Minute, RPC: 10 * time.Second, Bulk: 10 * time.Second,
 			MessageSize: 1 << 20, AccountSessions: 20, LoginFailures: 3, BadCommands: 10,
 		},

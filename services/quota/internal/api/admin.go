@@ -6,8 +6,12 @@ import (
 
 	"golang.org/x/net/idna"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 
+	"github.com/yubin-mail/yubin/pkg/fault"
+	"github.com/yubin-mail/yubin/pkg/rpc"
 	quotav1 "github.com/yubin-mail/yubin/proto/yubin/quota/v1"
+	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 	"github.com/yubin-mail/yubin/services/quota/internal/ledger"
 	"github.com/yubin-mail/yubin/services/quota/internal/reconcile"
 )
@@ -20,12 +24,17 @@ type Admin struct {
 	quotav1.UnimplementedQuotaAdminServiceServer
 	Service    *Service
 	Reconciler *reconcile.Reconciler
+	// LimitsByIMAP lets the IMAP gateway, and so whoever takes it over, set the limits of accounts.
+	LimitsByIMAP bool
 }
 
 var _ quotav1.QuotaAdminServiceServer = (*Admin)(nil)
 
 // SetLimit implements quotav1.QuotaAdminServiceServer.
 func (a *Admin) SetLimit(ctx context.Context, req *quotav1.SetLimitRequest) (*quotav1.SetLimitResponse, error) {
+	if rpc.Caller(ctx) == "imap" && (!a.LimitsByIMAP || req.GetScope().GetAccountId() == "") {
+		return nil, fault.New(codes.PermissionDenied, rpcv1.Reason_REASON_CALLER_NOT_ALLOWED, "limits are not set by IMAP here")
+	}
 	scope, err := scopeOf(req.GetScope())
 	if err != nil {
 		return nil, err
