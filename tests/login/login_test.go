@@ -90,7 +90,7 @@ func TestAccessTokensOpenEveryProtocol(t *testing.T) {
 		t.Run(string(shape), func(t *testing.T) {
 			issuer := oidc.Start(t)
 			s := harness.Start(t, harness.Options{Shape: shape, Accounts: []string{"alice"}, Args: []string{
-				"--directory-oauth-issuer", issuer.URL, "--directory-oauth-audience", "mail", "--directory-oauth-scope", "mail",
+				"--directory-oauth-issuer", issuer.URL, "--directory-oauth-audience", "mail", "--directory-oauth-scope", "mail", "--directory-scram-plus",
 			}})
 			alice := harness.Address("alice")
 			claims := oidc.Claims{"aud": "mail", "scope": "openid mail", "email": alice}
