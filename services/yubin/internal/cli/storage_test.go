@@ -10,7 +10,7 @@ import (
 // objects gives the files that hold bodies.
 func (w *world) objects() (files []string) {
 	w.t.Helper()
-	err := filepath.WalkDir(filepath.Join(w.dir, "storage", "bodies", "objects"), func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(filepath.Join(w.dir, "storage", "bodies", "objects", "packs"), func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.Type().IsRegular() {
 			files = append(files, path)
 		}
