@@ -2,19 +2,14 @@ package session
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"io"
 	"sync"
-	"time"
-
-	"google.golang.org/grpc/codes"
 
 	"github.com/yubin-mail/yubin/pkg/fault"
 	"github.com/yubin-mail/yubin/pkg/replay"
-	"github.com/yubin-mail/yubin/pkg/rpc"
 	quotav1 "github.com/yubin-mail/yubin/proto/yubin/quota/v1"
 	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
@@ -139,32 +134,15 @@ func tryCreate(err error) error {
 	return err
 }
 
-const (
-	// appendAttempts bounds how often a message is sent whose replica of storage was lost, and appendPause is between two of them.
-	appendAttempts = 3
-	appendPause    = 100 * time.Millisecond
-)
-
 // store streams the messages to storage. Unless the whole command came, nothing is committed. One small message is sent again, under
 // the same id, if its replica of storage was lost.
 func (a *appending) store(ctx context.Context, start *storagev1.AppendRequest_Message, literal io.Reader) (*storagev1.AppendResponse, error) {
 	target := &storagev1.AppendRequest_Target{AccountId: a.accountID(), Mailbox: a.mailbox, AppendId: rand.Text()}
 	source := replay.New(literal, nil)
 	ended := sync.OnceValues(func() (bool, error) { return a.ends(source.Size(), start) })
-	for attempt := 1; ; attempt++ {
-		answer, err := a.once(ctx, target, start, source, ended)
-		if attempt == appendAttempts || a.messages > 1 || !rpc.Lost(err) {
-			return answer, err
-		}
-		if kept, broken := source.ReadAll(); broken != nil || !kept {
-			return nil, cmp.Or(broken, err)
-		}
-		select {
-		case <-time.After(appendPause):
-		case <-ctx.Done():
-			return nil, err
-		}
-	}
+	return uploaded(ctx, source, func() bool { return a.messages <= 1 }, func() (*storagev1.AppendResponse, error) {
+		return a.once(ctx, target, start, source, ended)
+	})
 }
 
 // ends tells whether another message follows the one that was read. If none does it reads the end of the command, which must be whole,
@@ -188,16 +166,7 @@ func (a *appending) once(
 	if err != nil {
 		return nil, err
 	}
-	send := func(r *storagev1.AppendRequest) error {
-		err := stream.Send(r)
-		if errors.Is(err, io.EOF) { // it ended; why is in the answer
-			if _, err := stream.CloseAndRecv(); err != nil {
-				return err
-			}
-			return fault.New(codes.Unavailable, rpcv1.Reason_REASON_UNAVAILABLE, unavailableText)
-		}
-		return err
-	}
+	send := sender(stream)
 	if err := send(&storagev1.AppendRequest{Message: &storagev1.AppendRequest_Target_{Target: target}}); err != nil {
 		return nil, err
 	}
@@ -214,9 +183,7 @@ func (a *appending) once(
 	if err := send(&storagev1.AppendRequest{Message: &storagev1.AppendRequest_Commit{Commit: &storagev1.Commit{Size: uint64(source.Size())}}}); err != nil {
 		return nil, err
 	}
-	timer := time.AfterFunc(a.Limits.RPC, cancel)
-	defer timer.Stop()
-	return stream.CloseAndRecv()
+	return answerOf(stream, a.Limits.RPC, cancel)
 }
 
 // another passes on one more message, and tells whether yet another follows.

@@ -1,19 +1,13 @@
 package session
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
-	"errors"
 	"io"
 	"sync"
-	"time"
-
-	"google.golang.org/grpc/codes"
 
 	"github.com/yubin-mail/yubin/pkg/fault"
 	"github.com/yubin-mail/yubin/pkg/replay"
-	"github.com/yubin-mail/yubin/pkg/rpc"
 	quotav1 "github.com/yubin-mail/yubin/proto/yubin/quota/v1"
 	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
@@ -161,20 +155,9 @@ func (r *replacing) store(ctx context.Context) (*storagev1.ReplaceResponse, erro
 		AccountId: r.accountID(), Mailbox: r.mailbox, AppendId: rand.Text(), MailboxId: r.box.id, Uid: r.old.UID,
 	}
 	ended := sync.OnceValue(r.ends)
-	for attempt := 1; ; attempt++ {
-		answer, err := r.once(ctx, target, ended)
-		if attempt == appendAttempts || !rpc.Lost(err) {
-			return answer, err
-		}
-		if kept, broken := r.source.ReadAll(); broken != nil || !kept {
-			return nil, cmp.Or(broken, err)
-		}
-		select {
-		case <-time.After(appendPause):
-		case <-ctx.Done():
-			return nil, err
-		}
-	}
+	return uploaded(ctx, r.source, func() bool { return true }, func() (*storagev1.ReplaceResponse, error) {
+		return r.once(ctx, target, ended)
+	})
 }
 
 // ends reads the end of the command, which must be whole: a client that vanishes before it did not ask for anything.
@@ -192,16 +175,7 @@ func (r *replacing) once(ctx context.Context, target *storagev1.ReplaceRequest_T
 	if err != nil {
 		return nil, err
 	}
-	send := func(request *storagev1.ReplaceRequest) error {
-		err := stream.Send(request)
-		if errors.Is(err, io.EOF) { // it ended; why is in the answer
-			if _, err := stream.CloseAndRecv(); err != nil {
-				return err
-			}
-			return fault.New(codes.Unavailable, rpcv1.Reason_REASON_UNAVAILABLE, unavailableText)
-		}
-		return err
-	}
+	send := sender(stream)
 	if err := send(&storagev1.ReplaceRequest{Message: &storagev1.ReplaceRequest_Target_{Target: target}}); err != nil {
 		return nil, err
 	}
@@ -221,7 +195,5 @@ func (r *replacing) once(ctx context.Context, target *storagev1.ReplaceRequest_T
 	if err := send(&storagev1.ReplaceRequest{Message: &storagev1.ReplaceRequest_Commit{Commit: commit}}); err != nil {
 		return nil, err
 	}
-	timer := time.AfterFunc(r.Limits.RPC, cancel)
-	defer timer.Stop()
-	return stream.CloseAndRecv()
+	return answerOf(stream, r.Limits.RPC, cancel)
 }
