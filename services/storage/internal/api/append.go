@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"io"
 
@@ -28,14 +29,7 @@ func (s *Service) Append(stream grpc.ClientStreamingServer[storagev1.AppendReque
 	if target == nil {
 		return invalid("an append begins with its target")
 	}
-	if err := checkAccount(target.GetAccountId()); err != nil {
-		return err
-	}
-	if len(target.GetAppendId()) > maxID {
-		return invalid("the append id is longer than %d octets", maxID)
-	}
-	// Before the message is taken; the commit looks again.
-	box, err := s.named(stream.Context(), target.GetAccountId(), target.GetMailbox())
+	box, err := s.destination(stream.Context(), target)
 	if err != nil {
 		return err
 	}
@@ -64,6 +58,21 @@ func (s *Service) Append(stream grpc.ClientStreamingServer[storagev1.AppendReque
 		response.Uids = append(response.Uids, o.UID)
 	}
 	return stream.SendAndClose(response)
+}
+
+// destination finds the mailbox of a target, and checks the target, before a message is taken; the commit looks again.
+func (s *Service) destination(ctx context.Context, target interface {
+	GetAccountId() string
+	GetMailbox() string
+	GetAppendId() string
+}) (*storagev1.Mailbox, error) {
+	if err := checkAccount(target.GetAccountId()); err != nil {
+		return nil, err
+	}
+	if len(target.GetAppendId()) > maxID {
+		return nil, invalid("the append id is longer than %d octets", maxID)
+	}
+	return s.named(ctx, target.GetAccountId(), target.GetMailbox())
 }
 
 // appending is an Append whose messages come in.

@@ -22,14 +22,7 @@ func (s *Service) Replace(stream grpc.ClientStreamingServer[storagev1.ReplaceReq
 	if target == nil {
 		return invalid("a replacement begins with its target")
 	}
-	if err := checkAccount(target.GetAccountId()); err != nil {
-		return err
-	}
-	if len(target.GetAppendId()) > maxID {
-		return invalid("the append id is longer than %d octets", maxID)
-	}
-	// Before the message is taken; the commit looks again.
-	box, err := s.named(stream.Context(), target.GetAccountId(), target.GetMailbox())
+	box, err := s.destination(stream.Context(), target)
 	if err != nil {
 		return err
 	}
