@@ -73,6 +73,8 @@ const (
 	Reason_REASON_CALLER_NOT_ALLOWED Reason = 21
 	// The mailbox's UIDVALIDITY is not the expected one.
 	Reason_REASON_UID_VALIDITY_CHANGED Reason = 22
+	// The mailbox's access control list does not let the actor do that.
+	Reason_REASON_NOT_PERMITTED Reason = 23
 )
 
 // Enum value maps for Reason.
@@ -101,6 +103,7 @@ var (
 		20: "REASON_CORRUPT",
 		21: "REASON_CALLER_NOT_ALLOWED",
 		22: "REASON_UID_VALIDITY_CHANGED",
+		23: "REASON_NOT_PERMITTED",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":           0,
@@ -126,6 +129,7 @@ var (
 		"REASON_CORRUPT":               20,
 		"REASON_CALLER_NOT_ALLOWED":    21,
 		"REASON_UID_VALIDITY_CHANGED":  22,
+		"REASON_NOT_PERMITTED":         23,
 	}
 )
 
@@ -285,7 +289,7 @@ const file_yubin_rpc_v1_rpc_proto_rawDesc = "" +
 	"\x05allow\x18\x01 \x03(\tR\x05allow\"O\n" +
 	"\vErrorDetail\x12,\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x14.yubin.rpc.v1.ReasonR\x06reason\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text*\xf3\x04\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text*\x8d\x05\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11REASON_OVER_QUOTA\x10\x01\x12\x1c\n" +
@@ -310,7 +314,8 @@ const file_yubin_rpc_v1_rpc_proto_rawDesc = "" +
 	"\x12REASON_UNAVAILABLE\x10\x13\x12\x12\n" +
 	"\x0eREASON_CORRUPT\x10\x14\x12\x1d\n" +
 	"\x19REASON_CALLER_NOT_ALLOWED\x10\x15\x12\x1f\n" +
-	"\x1bREASON_UID_VALIDITY_CHANGED\x10\x16:Q\n" +
+	"\x1bREASON_UID_VALIDITY_CHANGED\x10\x16\x12\x18\n" +
+	"\x14REASON_NOT_PERMITTED\x10\x17:Q\n" +
 	"\acallers\x12\x1e.google.protobuf.MethodOptions\x18ц\x03 \x01(\v2\x15.yubin.rpc.v1.CallersR\acallersB6Z4github.com/yubin-mail/yubin/proto/yubin/rpc/v1;rpcv1b\x06proto3"
 
 var (

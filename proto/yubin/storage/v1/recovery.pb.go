@@ -278,6 +278,7 @@ type CatalogAccount struct {
 	Keywords []string `protobuf:"bytes,5,rep,name=keywords,proto3" json:"keywords,omitempty"`
 	// Annotations (RFC 5464).
 	Metadata      []*CatalogAccount_Metadata `protobuf:"bytes,6,rep,name=metadata,proto3" json:"metadata,omitempty"`
+	Access        []*CatalogAccount_Access   `protobuf:"bytes,7,rep,name=access,proto3" json:"access,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -350,6 +351,13 @@ func (x *CatalogAccount) GetKeywords() []string {
 func (x *CatalogAccount) GetMetadata() []*CatalogAccount_Metadata {
 	if x != nil {
 		return x.Metadata
+	}
+	return nil
+}
+
+func (x *CatalogAccount) GetAccess() []*CatalogAccount_Access {
+	if x != nil {
+		return x.Access
 	}
 	return nil
 }
@@ -882,6 +890,68 @@ func (x *CatalogAccount_Metadata) GetValue() []byte {
 	return nil
 }
 
+// Access control lists (RFC 4314).
+type CatalogAccount_Access struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	MailboxId uint64                 `protobuf:"varint,1,opt,name=mailbox_id,json=mailboxId,proto3" json:"mailbox_id,omitempty"`
+	// As in AclEntry.
+	Grantee       string `protobuf:"bytes,2,opt,name=grantee,proto3" json:"grantee,omitempty"`
+	Rights        string `protobuf:"bytes,3,opt,name=rights,proto3" json:"rights,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CatalogAccount_Access) Reset() {
+	*x = CatalogAccount_Access{}
+	mi := &file_yubin_storage_v1_recovery_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CatalogAccount_Access) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CatalogAccount_Access) ProtoMessage() {}
+
+func (x *CatalogAccount_Access) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_storage_v1_recovery_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CatalogAccount_Access.ProtoReflect.Descriptor instead.
+func (*CatalogAccount_Access) Descriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_recovery_proto_rawDescGZIP(), []int{3, 2}
+}
+
+func (x *CatalogAccount_Access) GetMailboxId() uint64 {
+	if x != nil {
+		return x.MailboxId
+	}
+	return 0
+}
+
+func (x *CatalogAccount_Access) GetGrantee() string {
+	if x != nil {
+		return x.Grantee
+	}
+	return ""
+}
+
+func (x *CatalogAccount_Access) GetRights() string {
+	if x != nil {
+		return x.Rights
+	}
+	return ""
+}
+
 var File_yubin_storage_v1_recovery_proto protoreflect.FileDescriptor
 
 const file_yubin_storage_v1_recovery_proto_rawDesc = "" +
@@ -917,14 +987,15 @@ const file_yubin_storage_v1_recovery_proto_rawDesc = "" +
 	"\aaccount\x18\x01 \x01(\v2 .yubin.storage.v1.CatalogAccountH\x00R\aaccount\x12?\n" +
 	"\bmessages\x18\x02 \x01(\v2!.yubin.storage.v1.CatalogMessagesH\x00R\bmessages\x120\n" +
 	"\x03end\x18\x03 \x01(\v2\x1c.yubin.storage.v1.CatalogEndH\x00R\x03endB\b\n" +
-	"\x06record\"\x85\x05\n" +
+	"\x06record\"\xa1\x06\n" +
 	"\x0eCatalogAccount\x12&\n" +
 	"\x0fnext_mailbox_id\x18\x01 \x01(\x04R\rnextMailboxId\x12*\n" +
 	"\x11next_uid_validity\x18\x02 \x01(\rR\x0fnextUidValidity\x12F\n" +
 	"\tmailboxes\x18\x03 \x03(\v2(.yubin.storage.v1.CatalogAccount.MailboxR\tmailboxes\x12$\n" +
 	"\rsubscriptions\x18\x04 \x03(\tR\rsubscriptions\x12\x1a\n" +
 	"\bkeywords\x18\x05 \x03(\tR\bkeywords\x12E\n" +
-	"\bmetadata\x18\x06 \x03(\v2).yubin.storage.v1.CatalogAccount.MetadataR\bmetadata\x1a\xe0\x01\n" +
+	"\bmetadata\x18\x06 \x03(\v2).yubin.storage.v1.CatalogAccount.MetadataR\bmetadata\x12?\n" +
+	"\x06access\x18\a \x03(\v2'.yubin.storage.v1.CatalogAccount.AccessR\x06access\x1a\xe0\x01\n" +
 	"\aMailbox\x12\x1d\n" +
 	"\n" +
 	"mailbox_id\x18\x01 \x01(\x04R\tmailboxId\x12\x12\n" +
@@ -939,7 +1010,12 @@ const file_yubin_storage_v1_recovery_proto_rawDesc = "" +
 	"mailbox_id\x18\x01 \x01(\x04R\tmailboxId\x12\x16\n" +
 	"\x06viewer\x18\x02 \x01(\tR\x06viewer\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x04 \x01(\fR\x05value\"\xe3\x01\n" +
+	"\x05value\x18\x04 \x01(\fR\x05value\x1aY\n" +
+	"\x06Access\x12\x1d\n" +
+	"\n" +
+	"mailbox_id\x18\x01 \x01(\x04R\tmailboxId\x12\x18\n" +
+	"\agrantee\x18\x02 \x01(\tR\agrantee\x12\x16\n" +
+	"\x06rights\x18\x03 \x01(\tR\x06rights\"\xe3\x01\n" +
 	"\x0fCatalogMessages\x12\x1d\n" +
 	"\n" +
 	"mailbox_id\x18\x01 \x01(\x04R\tmailboxId\x126\n" +
@@ -982,7 +1058,7 @@ func file_yubin_storage_v1_recovery_proto_rawDescGZIP() []byte {
 	return file_yubin_storage_v1_recovery_proto_rawDescData
 }
 
-var file_yubin_storage_v1_recovery_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_yubin_storage_v1_recovery_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_yubin_storage_v1_recovery_proto_goTypes = []any{
 	(*Recovery)(nil),                // 0: yubin.storage.v1.Recovery
 	(*CatalogEntry)(nil),            // 1: yubin.storage.v1.CatalogEntry
@@ -994,8 +1070,9 @@ var file_yubin_storage_v1_recovery_proto_goTypes = []any{
 	(*Recovery_Recipient)(nil),      // 7: yubin.storage.v1.Recovery.Recipient
 	(*CatalogAccount_Mailbox)(nil),  // 8: yubin.storage.v1.CatalogAccount.Mailbox
 	(*CatalogAccount_Metadata)(nil), // 9: yubin.storage.v1.CatalogAccount.Metadata
-	(*UidRange)(nil),                // 10: yubin.storage.v1.UidRange
-	(SpecialUse)(0),                 // 11: yubin.storage.v1.SpecialUse
+	(*CatalogAccount_Access)(nil),   // 10: yubin.storage.v1.CatalogAccount.Access
+	(*UidRange)(nil),                // 11: yubin.storage.v1.UidRange
+	(SpecialUse)(0),                 // 12: yubin.storage.v1.SpecialUse
 }
 var file_yubin_storage_v1_recovery_proto_depIdxs = []int32{
 	7,  // 0: yubin.storage.v1.Recovery.recipients:type_name -> yubin.storage.v1.Recovery.Recipient
@@ -1004,14 +1081,15 @@ var file_yubin_storage_v1_recovery_proto_depIdxs = []int32{
 	6,  // 3: yubin.storage.v1.CatalogRecord.end:type_name -> yubin.storage.v1.CatalogEnd
 	8,  // 4: yubin.storage.v1.CatalogAccount.mailboxes:type_name -> yubin.storage.v1.CatalogAccount.Mailbox
 	9,  // 5: yubin.storage.v1.CatalogAccount.metadata:type_name -> yubin.storage.v1.CatalogAccount.Metadata
-	10, // 6: yubin.storage.v1.CatalogMessages.vanished:type_name -> yubin.storage.v1.UidRange
-	5,  // 7: yubin.storage.v1.CatalogMessages.messages:type_name -> yubin.storage.v1.CatalogMessage
-	11, // 8: yubin.storage.v1.CatalogAccount.Mailbox.special_use:type_name -> yubin.storage.v1.SpecialUse
-	9,  // [9:9] is the sub-list for method output_type
-	9,  // [9:9] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	10, // 6: yubin.storage.v1.CatalogAccount.access:type_name -> yubin.storage.v1.CatalogAccount.Access
+	11, // 7: yubin.storage.v1.CatalogMessages.vanished:type_name -> yubin.storage.v1.UidRange
+	5,  // 8: yubin.storage.v1.CatalogMessages.messages:type_name -> yubin.storage.v1.CatalogMessage
+	12, // 9: yubin.storage.v1.CatalogAccount.Mailbox.special_use:type_name -> yubin.storage.v1.SpecialUse
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_yubin_storage_v1_recovery_proto_init() }
@@ -1031,7 +1109,7 @@ func file_yubin_storage_v1_recovery_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_yubin_storage_v1_recovery_proto_rawDesc), len(file_yubin_storage_v1_recovery_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -131,7 +131,60 @@ func (x GetMetadataRequest_Depth) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use GetMetadataRequest_Depth.Descriptor instead.
 func (GetMetadataRequest_Depth) EnumDescriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{21, 0}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{22, 0}
+}
+
+type SetAclRequest_Operation int32
+
+const (
+	SetAclRequest_OPERATION_UNSPECIFIED SetAclRequest_Operation = 0
+	// The grantee has exactly these rights; none: its entry goes.
+	SetAclRequest_OPERATION_SET    SetAclRequest_Operation = 1
+	SetAclRequest_OPERATION_ADD    SetAclRequest_Operation = 2
+	SetAclRequest_OPERATION_REMOVE SetAclRequest_Operation = 3
+)
+
+// Enum value maps for SetAclRequest_Operation.
+var (
+	SetAclRequest_Operation_name = map[int32]string{
+		0: "OPERATION_UNSPECIFIED",
+		1: "OPERATION_SET",
+		2: "OPERATION_ADD",
+		3: "OPERATION_REMOVE",
+	}
+	SetAclRequest_Operation_value = map[string]int32{
+		"OPERATION_UNSPECIFIED": 0,
+		"OPERATION_SET":         1,
+		"OPERATION_ADD":         2,
+		"OPERATION_REMOVE":      3,
+	}
+)
+
+func (x SetAclRequest_Operation) Enum() *SetAclRequest_Operation {
+	p := new(SetAclRequest_Operation)
+	*p = x
+	return p
+}
+
+func (x SetAclRequest_Operation) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SetAclRequest_Operation) Descriptor() protoreflect.EnumDescriptor {
+	return file_yubin_storage_v1_storage_proto_enumTypes[2].Descriptor()
+}
+
+func (SetAclRequest_Operation) Type() protoreflect.EnumType {
+	return &file_yubin_storage_v1_storage_proto_enumTypes[2]
+}
+
+func (x SetAclRequest_Operation) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SetAclRequest_Operation.Descriptor instead.
+func (SetAclRequest_Operation) EnumDescriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{29, 0}
 }
 
 type StoreFlagsRequest_Operation int32
@@ -170,11 +223,11 @@ func (x StoreFlagsRequest_Operation) String() string {
 }
 
 func (StoreFlagsRequest_Operation) Descriptor() protoreflect.EnumDescriptor {
-	return file_yubin_storage_v1_storage_proto_enumTypes[2].Descriptor()
+	return file_yubin_storage_v1_storage_proto_enumTypes[3].Descriptor()
 }
 
 func (StoreFlagsRequest_Operation) Type() protoreflect.EnumType {
-	return &file_yubin_storage_v1_storage_proto_enumTypes[2]
+	return &file_yubin_storage_v1_storage_proto_enumTypes[3]
 }
 
 func (x StoreFlagsRequest_Operation) Number() protoreflect.EnumNumber {
@@ -183,7 +236,7 @@ func (x StoreFlagsRequest_Operation) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use StoreFlagsRequest_Operation.Descriptor instead.
 func (StoreFlagsRequest_Operation) EnumDescriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{38, 0}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{44, 0}
 }
 
 type CommitMaildropRequest_Action int32
@@ -222,11 +275,11 @@ func (x CommitMaildropRequest_Action) String() string {
 }
 
 func (CommitMaildropRequest_Action) Descriptor() protoreflect.EnumDescriptor {
-	return file_yubin_storage_v1_storage_proto_enumTypes[3].Descriptor()
+	return file_yubin_storage_v1_storage_proto_enumTypes[4].Descriptor()
 }
 
 func (CommitMaildropRequest_Action) Type() protoreflect.EnumType {
-	return &file_yubin_storage_v1_storage_proto_enumTypes[3]
+	return &file_yubin_storage_v1_storage_proto_enumTypes[4]
 }
 
 func (x CommitMaildropRequest_Action) Number() protoreflect.EnumNumber {
@@ -235,7 +288,7 @@ func (x CommitMaildropRequest_Action) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CommitMaildropRequest_Action.Descriptor instead.
 func (CommitMaildropRequest_Action) EnumDescriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{49, 0}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{55, 0}
 }
 
 type DeliverRequest struct {
@@ -882,8 +935,10 @@ func (x *ReplaceResponse) GetUid() uint32 {
 }
 
 type ListMailboxesRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	AccountId     string                 `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	AccountId string                 `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	// Also the mailboxes of others that the account may know of (right l): the account itself. Absent: only its own.
+	SharedWith    *Actor `protobuf:"bytes,2,opt,name=shared_with,json=sharedWith,proto3" json:"shared_with,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -925,14 +980,23 @@ func (x *ListMailboxesRequest) GetAccountId() string {
 	return ""
 }
 
+func (x *ListMailboxesRequest) GetSharedWith() *Actor {
+	if x != nil {
+		return x.SharedWith
+	}
+	return nil
+}
+
 type ListMailboxesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// In order of name, INBOX first.
 	Mailboxes []*Mailbox `protobuf:"bytes,1,rep,name=mailboxes,proto3" json:"mailboxes,omitempty"`
 	// Subscribed names without a mailbox.
 	SubscribedOnly []string `protobuf:"bytes,2,rep,name=subscribed_only,json=subscribedOnly,proto3" json:"subscribed_only,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// In order of account id. Rights are set.
+	Shared        []*SharedMailboxes `protobuf:"bytes,3,rep,name=shared,proto3" json:"shared,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListMailboxesResponse) Reset() {
@@ -979,6 +1043,66 @@ func (x *ListMailboxesResponse) GetSubscribedOnly() []string {
 	return nil
 }
 
+func (x *ListMailboxesResponse) GetShared() []*SharedMailboxes {
+	if x != nil {
+		return x.Shared
+	}
+	return nil
+}
+
+// SharedMailboxes are mailboxes of one account that somebody else may know of, in order of name, INBOX first.
+type SharedMailboxes struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AccountId     string                 `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	Mailboxes     []*Mailbox             `protobuf:"bytes,2,rep,name=mailboxes,proto3" json:"mailboxes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SharedMailboxes) Reset() {
+	*x = SharedMailboxes{}
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SharedMailboxes) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SharedMailboxes) ProtoMessage() {}
+
+func (x *SharedMailboxes) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SharedMailboxes.ProtoReflect.Descriptor instead.
+func (*SharedMailboxes) Descriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *SharedMailboxes) GetAccountId() string {
+	if x != nil {
+		return x.AccountId
+	}
+	return ""
+}
+
+func (x *SharedMailboxes) GetMailboxes() []*Mailbox {
+	if x != nil {
+		return x.Mailboxes
+	}
+	return nil
+}
+
 type GetMailboxRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	AccountId string                 `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
@@ -987,13 +1111,14 @@ type GetMailboxRequest struct {
 	//	*GetMailboxRequest_Name
 	//	*GetMailboxRequest_MailboxId
 	Key           isGetMailboxRequest_Key `protobuf_oneof:"key"`
+	Actor         *Actor                  `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetMailboxRequest) Reset() {
 	*x = GetMailboxRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[11]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1005,7 +1130,7 @@ func (x *GetMailboxRequest) String() string {
 func (*GetMailboxRequest) ProtoMessage() {}
 
 func (x *GetMailboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[11]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1018,7 +1143,7 @@ func (x *GetMailboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMailboxRequest.ProtoReflect.Descriptor instead.
 func (*GetMailboxRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{11}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetMailboxRequest) GetAccountId() string {
@@ -1053,6 +1178,13 @@ func (x *GetMailboxRequest) GetMailboxId() uint64 {
 	return 0
 }
 
+func (x *GetMailboxRequest) GetActor() *Actor {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
 type isGetMailboxRequest_Key interface {
 	isGetMailboxRequest_Key()
 }
@@ -1078,7 +1210,7 @@ type GetMailboxResponse struct {
 
 func (x *GetMailboxResponse) Reset() {
 	*x = GetMailboxResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[12]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1090,7 +1222,7 @@ func (x *GetMailboxResponse) String() string {
 func (*GetMailboxResponse) ProtoMessage() {}
 
 func (x *GetMailboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[12]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1103,7 +1235,7 @@ func (x *GetMailboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMailboxResponse.ProtoReflect.Descriptor instead.
 func (*GetMailboxResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{12}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetMailboxResponse) GetMailbox() *Mailbox {
@@ -1118,13 +1250,14 @@ type CreateMailboxRequest struct {
 	AccountId     string                 `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
 	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	SpecialUse    SpecialUse             `protobuf:"varint,3,opt,name=special_use,json=specialUse,proto3,enum=yubin.storage.v1.SpecialUse" json:"special_use,omitempty"`
+	Actor         *Actor                 `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateMailboxRequest) Reset() {
 	*x = CreateMailboxRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[13]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1136,7 +1269,7 @@ func (x *CreateMailboxRequest) String() string {
 func (*CreateMailboxRequest) ProtoMessage() {}
 
 func (x *CreateMailboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[13]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1149,7 +1282,7 @@ func (x *CreateMailboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateMailboxRequest.ProtoReflect.Descriptor instead.
 func (*CreateMailboxRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{13}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CreateMailboxRequest) GetAccountId() string {
@@ -1173,6 +1306,13 @@ func (x *CreateMailboxRequest) GetSpecialUse() SpecialUse {
 	return SpecialUse_SPECIAL_USE_UNSPECIFIED
 }
 
+func (x *CreateMailboxRequest) GetActor() *Actor {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
 type CreateMailboxResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Mailbox       *Mailbox               `protobuf:"bytes,1,opt,name=mailbox,proto3" json:"mailbox,omitempty"`
@@ -1182,7 +1322,7 @@ type CreateMailboxResponse struct {
 
 func (x *CreateMailboxResponse) Reset() {
 	*x = CreateMailboxResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[14]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1194,7 +1334,7 @@ func (x *CreateMailboxResponse) String() string {
 func (*CreateMailboxResponse) ProtoMessage() {}
 
 func (x *CreateMailboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[14]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1207,7 +1347,7 @@ func (x *CreateMailboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateMailboxResponse.ProtoReflect.Descriptor instead.
 func (*CreateMailboxResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{14}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CreateMailboxResponse) GetMailbox() *Mailbox {
@@ -1222,13 +1362,14 @@ type RenameMailboxRequest struct {
 	AccountId     string                 `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
 	From          string                 `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
 	To            string                 `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`
+	Actor         *Actor                 `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RenameMailboxRequest) Reset() {
 	*x = RenameMailboxRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[15]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1240,7 +1381,7 @@ func (x *RenameMailboxRequest) String() string {
 func (*RenameMailboxRequest) ProtoMessage() {}
 
 func (x *RenameMailboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[15]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1253,7 +1394,7 @@ func (x *RenameMailboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenameMailboxRequest.ProtoReflect.Descriptor instead.
 func (*RenameMailboxRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{15}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RenameMailboxRequest) GetAccountId() string {
@@ -1277,6 +1418,13 @@ func (x *RenameMailboxRequest) GetTo() string {
 	return ""
 }
 
+func (x *RenameMailboxRequest) GetActor() *Actor {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
 type RenameMailboxResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1285,7 +1433,7 @@ type RenameMailboxResponse struct {
 
 func (x *RenameMailboxResponse) Reset() {
 	*x = RenameMailboxResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[16]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1297,7 +1445,7 @@ func (x *RenameMailboxResponse) String() string {
 func (*RenameMailboxResponse) ProtoMessage() {}
 
 func (x *RenameMailboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[16]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1310,20 +1458,21 @@ func (x *RenameMailboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenameMailboxResponse.ProtoReflect.Descriptor instead.
 func (*RenameMailboxResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{16}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{17}
 }
 
 type DeleteMailboxRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	AccountId     string                 `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
 	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Actor         *Actor                 `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DeleteMailboxRequest) Reset() {
 	*x = DeleteMailboxRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[17]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1335,7 +1484,7 @@ func (x *DeleteMailboxRequest) String() string {
 func (*DeleteMailboxRequest) ProtoMessage() {}
 
 func (x *DeleteMailboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[17]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1348,7 +1497,7 @@ func (x *DeleteMailboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteMailboxRequest.ProtoReflect.Descriptor instead.
 func (*DeleteMailboxRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{17}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DeleteMailboxRequest) GetAccountId() string {
@@ -1365,6 +1514,13 @@ func (x *DeleteMailboxRequest) GetName() string {
 	return ""
 }
 
+func (x *DeleteMailboxRequest) GetActor() *Actor {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
 type DeleteMailboxResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1373,7 +1529,7 @@ type DeleteMailboxResponse struct {
 
 func (x *DeleteMailboxResponse) Reset() {
 	*x = DeleteMailboxResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[18]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1385,7 +1541,7 @@ func (x *DeleteMailboxResponse) String() string {
 func (*DeleteMailboxResponse) ProtoMessage() {}
 
 func (x *DeleteMailboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[18]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1398,7 +1554,7 @@ func (x *DeleteMailboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteMailboxResponse.ProtoReflect.Descriptor instead.
 func (*DeleteMailboxResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{18}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{19}
 }
 
 type SetSubscribedRequest struct {
@@ -1412,7 +1568,7 @@ type SetSubscribedRequest struct {
 
 func (x *SetSubscribedRequest) Reset() {
 	*x = SetSubscribedRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[19]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1424,7 +1580,7 @@ func (x *SetSubscribedRequest) String() string {
 func (*SetSubscribedRequest) ProtoMessage() {}
 
 func (x *SetSubscribedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[19]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1437,7 +1593,7 @@ func (x *SetSubscribedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetSubscribedRequest.ProtoReflect.Descriptor instead.
 func (*SetSubscribedRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{19}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SetSubscribedRequest) GetAccountId() string {
@@ -1469,7 +1625,7 @@ type SetSubscribedResponse struct {
 
 func (x *SetSubscribedResponse) Reset() {
 	*x = SetSubscribedResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[20]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1481,7 +1637,7 @@ func (x *SetSubscribedResponse) String() string {
 func (*SetSubscribedResponse) ProtoMessage() {}
 
 func (x *SetSubscribedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[20]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1494,7 +1650,7 @@ func (x *SetSubscribedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetSubscribedResponse.ProtoReflect.Descriptor instead.
 func (*SetSubscribedResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{20}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{21}
 }
 
 type GetMetadataRequest struct {
@@ -1507,13 +1663,14 @@ type GetMetadataRequest struct {
 	// At most 256, each beginning with /private or /shared.
 	Entries       []string                 `protobuf:"bytes,4,rep,name=entries,proto3" json:"entries,omitempty"`
 	Depth         GetMetadataRequest_Depth `protobuf:"varint,5,opt,name=depth,proto3,enum=yubin.storage.v1.GetMetadataRequest_Depth" json:"depth,omitempty"`
+	Actor         *Actor                   `protobuf:"bytes,6,opt,name=actor,proto3" json:"actor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetMetadataRequest) Reset() {
 	*x = GetMetadataRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[21]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1525,7 +1682,7 @@ func (x *GetMetadataRequest) String() string {
 func (*GetMetadataRequest) ProtoMessage() {}
 
 func (x *GetMetadataRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[21]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1538,7 +1695,7 @@ func (x *GetMetadataRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMetadataRequest.ProtoReflect.Descriptor instead.
 func (*GetMetadataRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{21}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetMetadataRequest) GetAccountId() string {
@@ -1576,6 +1733,13 @@ func (x *GetMetadataRequest) GetDepth() GetMetadataRequest_Depth {
 	return GetMetadataRequest_DEPTH_UNSPECIFIED
 }
 
+func (x *GetMetadataRequest) GetActor() *Actor {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
 type GetMetadataResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Those that there are, in order of mailbox and name in lower case.
@@ -1586,7 +1750,7 @@ type GetMetadataResponse struct {
 
 func (x *GetMetadataResponse) Reset() {
 	*x = GetMetadataResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[22]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1598,7 +1762,7 @@ func (x *GetMetadataResponse) String() string {
 func (*GetMetadataResponse) ProtoMessage() {}
 
 func (x *GetMetadataResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[22]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1611,7 +1775,7 @@ func (x *GetMetadataResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMetadataResponse.ProtoReflect.Descriptor instead.
 func (*GetMetadataResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{22}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetMetadataResponse) GetEntries() []*GetMetadataResponse_Entry {
@@ -1628,13 +1792,14 @@ type SetMetadataRequest struct {
 	Mailbox string `protobuf:"bytes,2,opt,name=mailbox,proto3" json:"mailbox,omitempty"`
 	// At most 256.
 	Changes       []*SetMetadataRequest_Change `protobuf:"bytes,3,rep,name=changes,proto3" json:"changes,omitempty"`
+	Actor         *Actor                       `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SetMetadataRequest) Reset() {
 	*x = SetMetadataRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[23]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1646,7 +1811,7 @@ func (x *SetMetadataRequest) String() string {
 func (*SetMetadataRequest) ProtoMessage() {}
 
 func (x *SetMetadataRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[23]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1659,7 +1824,7 @@ func (x *SetMetadataRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMetadataRequest.ProtoReflect.Descriptor instead.
 func (*SetMetadataRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{23}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SetMetadataRequest) GetAccountId() string {
@@ -1683,6 +1848,13 @@ func (x *SetMetadataRequest) GetChanges() []*SetMetadataRequest_Change {
 	return nil
 }
 
+func (x *SetMetadataRequest) GetActor() *Actor {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
 type SetMetadataResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1691,7 +1863,7 @@ type SetMetadataResponse struct {
 
 func (x *SetMetadataResponse) Reset() {
 	*x = SetMetadataResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[24]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1703,7 +1875,7 @@ func (x *SetMetadataResponse) String() string {
 func (*SetMetadataResponse) ProtoMessage() {}
 
 func (x *SetMetadataResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[24]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1716,7 +1888,280 @@ func (x *SetMetadataResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMetadataResponse.ProtoReflect.Descriptor instead.
 func (*SetMetadataResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{24}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{25}
+}
+
+type GetAclRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AccountId     string                 `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	Actor         *Actor                 `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
+	Mailbox       string                 `protobuf:"bytes,3,opt,name=mailbox,proto3" json:"mailbox,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetAclRequest) Reset() {
+	*x = GetAclRequest{}
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetAclRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetAclRequest) ProtoMessage() {}
+
+func (x *GetAclRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetAclRequest.ProtoReflect.Descriptor instead.
+func (*GetAclRequest) Descriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *GetAclRequest) GetAccountId() string {
+	if x != nil {
+		return x.AccountId
+	}
+	return ""
+}
+
+func (x *GetAclRequest) GetActor() *Actor {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
+func (x *GetAclRequest) GetMailbox() string {
+	if x != nil {
+		return x.Mailbox
+	}
+	return ""
+}
+
+// AclEntry is what one grantee may do with a mailbox.
+type AclEntry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// An account id, or "@" and a domain: all accounts of that domain.
+	Grantee string `protobuf:"bytes,1,opt,name=grantee,proto3" json:"grantee,omitempty"`
+	// Of the letters lrswipkxtea (RFC 4314 section 2.1), in that order.
+	Rights        string `protobuf:"bytes,2,opt,name=rights,proto3" json:"rights,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AclEntry) Reset() {
+	*x = AclEntry{}
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AclEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AclEntry) ProtoMessage() {}
+
+func (x *AclEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AclEntry.ProtoReflect.Descriptor instead.
+func (*AclEntry) Descriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *AclEntry) GetGrantee() string {
+	if x != nil {
+		return x.Grantee
+	}
+	return ""
+}
+
+func (x *AclEntry) GetRights() string {
+	if x != nil {
+		return x.Rights
+	}
+	return ""
+}
+
+type GetAclResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In order of grantee.
+	Entries       []*AclEntry `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetAclResponse) Reset() {
+	*x = GetAclResponse{}
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetAclResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetAclResponse) ProtoMessage() {}
+
+func (x *GetAclResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetAclResponse.ProtoReflect.Descriptor instead.
+func (*GetAclResponse) Descriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *GetAclResponse) GetEntries() []*AclEntry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+type SetAclRequest struct {
+	state     protoimpl.MessageState  `protogen:"open.v1"`
+	AccountId string                  `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	Actor     *Actor                  `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
+	Mailbox   string                  `protobuf:"bytes,3,opt,name=mailbox,proto3" json:"mailbox,omitempty"`
+	Operation SetAclRequest_Operation `protobuf:"varint,4,opt,name=operation,proto3,enum=yubin.storage.v1.SetAclRequest_Operation" json:"operation,omitempty"`
+	// At most 100 entries a mailbox.
+	Entry         *AclEntry `protobuf:"bytes,5,opt,name=entry,proto3" json:"entry,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetAclRequest) Reset() {
+	*x = SetAclRequest{}
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetAclRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetAclRequest) ProtoMessage() {}
+
+func (x *SetAclRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetAclRequest.ProtoReflect.Descriptor instead.
+func (*SetAclRequest) Descriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *SetAclRequest) GetAccountId() string {
+	if x != nil {
+		return x.AccountId
+	}
+	return ""
+}
+
+func (x *SetAclRequest) GetActor() *Actor {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
+func (x *SetAclRequest) GetMailbox() string {
+	if x != nil {
+		return x.Mailbox
+	}
+	return ""
+}
+
+func (x *SetAclRequest) GetOperation() SetAclRequest_Operation {
+	if x != nil {
+		return x.Operation
+	}
+	return SetAclRequest_OPERATION_UNSPECIFIED
+}
+
+func (x *SetAclRequest) GetEntry() *AclEntry {
+	if x != nil {
+		return x.Entry
+	}
+	return nil
+}
+
+type SetAclResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetAclResponse) Reset() {
+	*x = SetAclResponse{}
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetAclResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetAclResponse) ProtoMessage() {}
+
+func (x *SetAclResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetAclResponse.ProtoReflect.Descriptor instead.
+func (*SetAclResponse) Descriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{30}
 }
 
 type SyncRequest struct {
@@ -1732,7 +2177,7 @@ type SyncRequest struct {
 
 func (x *SyncRequest) Reset() {
 	*x = SyncRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[25]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1744,7 +2189,7 @@ func (x *SyncRequest) String() string {
 func (*SyncRequest) ProtoMessage() {}
 
 func (x *SyncRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[25]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1757,7 +2202,7 @@ func (x *SyncRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncRequest.ProtoReflect.Descriptor instead.
 func (*SyncRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{25}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SyncRequest) GetAccountId() string {
@@ -1800,7 +2245,7 @@ type SyncResponse struct {
 
 func (x *SyncResponse) Reset() {
 	*x = SyncResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[26]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1812,7 +2257,7 @@ func (x *SyncResponse) String() string {
 func (*SyncResponse) ProtoMessage() {}
 
 func (x *SyncResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[26]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1825,7 +2270,7 @@ func (x *SyncResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncResponse.ProtoReflect.Descriptor instead.
 func (*SyncResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{26}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *SyncResponse) GetChanged() []*MessageState {
@@ -1859,7 +2304,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[27]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1871,7 +2316,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[27]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1884,7 +2329,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{27}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *WatchRequest) GetSubscribe() []*WatchRequest_Key {
@@ -1912,7 +2357,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[28]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1924,7 +2369,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[28]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1937,7 +2382,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{28}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *WatchResponse) GetChanges() []*WatchResponse_Change {
@@ -1969,14 +2414,15 @@ type FetchRequest struct {
 	// side are read together. 0: none.
 	WholeBytes uint64 `protobuf:"varint,8,opt,name=whole_bytes,json=wholeBytes,proto3" json:"whole_bytes,omitempty"`
 	// What threads are made of: the message id and those that it refers to.
-	References    bool `protobuf:"varint,9,opt,name=references,proto3" json:"references,omitempty"`
+	References    bool   `protobuf:"varint,9,opt,name=references,proto3" json:"references,omitempty"`
+	Actor         *Actor `protobuf:"bytes,10,opt,name=actor,proto3" json:"actor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *FetchRequest) Reset() {
 	*x = FetchRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[29]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1988,7 +2434,7 @@ func (x *FetchRequest) String() string {
 func (*FetchRequest) ProtoMessage() {}
 
 func (x *FetchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[29]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2001,7 +2447,7 @@ func (x *FetchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchRequest.ProtoReflect.Descriptor instead.
 func (*FetchRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{29}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *FetchRequest) GetAccountId() string {
@@ -2067,6 +2513,13 @@ func (x *FetchRequest) GetReferences() bool {
 	return false
 }
 
+func (x *FetchRequest) GetActor() *Actor {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
 type FetchResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Messages      []*Message             `protobuf:"bytes,1,rep,name=messages,proto3" json:"messages,omitempty"`
@@ -2076,7 +2529,7 @@ type FetchResponse struct {
 
 func (x *FetchResponse) Reset() {
 	*x = FetchResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[30]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2088,7 +2541,7 @@ func (x *FetchResponse) String() string {
 func (*FetchResponse) ProtoMessage() {}
 
 func (x *FetchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[30]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2101,7 +2554,7 @@ func (x *FetchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchResponse.ProtoReflect.Descriptor instead.
 func (*FetchResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{30}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *FetchResponse) GetMessages() []*Message {
@@ -2136,7 +2589,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[31]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2148,7 +2601,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[31]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2161,7 +2614,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{31}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Message) GetState() *MessageState {
@@ -2256,13 +2709,14 @@ type ReadRequest struct {
 	Offset    uint64                 `protobuf:"varint,4,opt,name=offset,proto3" json:"offset,omitempty"`
 	// 0: to the end.
 	Length        uint64 `protobuf:"varint,5,opt,name=length,proto3" json:"length,omitempty"`
+	Actor         *Actor `protobuf:"bytes,6,opt,name=actor,proto3" json:"actor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReadRequest) Reset() {
 	*x = ReadRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[32]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2274,7 +2728,7 @@ func (x *ReadRequest) String() string {
 func (*ReadRequest) ProtoMessage() {}
 
 func (x *ReadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[32]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2287,7 +2741,7 @@ func (x *ReadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadRequest.ProtoReflect.Descriptor instead.
 func (*ReadRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{32}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ReadRequest) GetAccountId() string {
@@ -2325,6 +2779,13 @@ func (x *ReadRequest) GetLength() uint64 {
 	return 0
 }
 
+func (x *ReadRequest) GetActor() *Actor {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
 type ReadResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Chunk         []byte                 `protobuf:"bytes,1,opt,name=chunk,proto3" json:"chunk,omitempty"`
@@ -2334,7 +2795,7 @@ type ReadResponse struct {
 
 func (x *ReadResponse) Reset() {
 	*x = ReadResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[33]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2346,7 +2807,7 @@ func (x *ReadResponse) String() string {
 func (*ReadResponse) ProtoMessage() {}
 
 func (x *ReadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[33]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2359,7 +2820,7 @@ func (x *ReadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadResponse.ProtoReflect.Descriptor instead.
 func (*ReadResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{33}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ReadResponse) GetChunk() []byte {
@@ -2374,13 +2835,14 @@ type SearchRequest struct {
 	AccountId     string                 `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
 	MailboxId     uint64                 `protobuf:"varint,2,opt,name=mailbox_id,json=mailboxId,proto3" json:"mailbox_id,omitempty"`
 	Criteria      *SearchCriteria        `protobuf:"bytes,3,opt,name=criteria,proto3" json:"criteria,omitempty"`
+	Actor         *Actor                 `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SearchRequest) Reset() {
 	*x = SearchRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[34]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2392,7 +2854,7 @@ func (x *SearchRequest) String() string {
 func (*SearchRequest) ProtoMessage() {}
 
 func (x *SearchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[34]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2405,7 +2867,7 @@ func (x *SearchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchRequest.ProtoReflect.Descriptor instead.
 func (*SearchRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{34}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *SearchRequest) GetAccountId() string {
@@ -2429,6 +2891,13 @@ func (x *SearchRequest) GetCriteria() *SearchCriteria {
 	return nil
 }
 
+func (x *SearchRequest) GetActor() *Actor {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
 type SearchResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Uids  []*UidRange            `protobuf:"bytes,1,rep,name=uids,proto3" json:"uids,omitempty"`
@@ -2440,7 +2909,7 @@ type SearchResponse struct {
 
 func (x *SearchResponse) Reset() {
 	*x = SearchResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[35]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2452,7 +2921,7 @@ func (x *SearchResponse) String() string {
 func (*SearchResponse) ProtoMessage() {}
 
 func (x *SearchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[35]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2465,7 +2934,7 @@ func (x *SearchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchResponse.ProtoReflect.Descriptor instead.
 func (*SearchResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{35}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *SearchResponse) GetUids() []*UidRange {
@@ -2491,7 +2960,7 @@ type SearchStreamRequest struct {
 
 func (x *SearchStreamRequest) Reset() {
 	*x = SearchStreamRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[36]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2503,7 +2972,7 @@ func (x *SearchStreamRequest) String() string {
 func (*SearchStreamRequest) ProtoMessage() {}
 
 func (x *SearchStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[36]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2516,7 +2985,7 @@ func (x *SearchStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchStreamRequest.ProtoReflect.Descriptor instead.
 func (*SearchStreamRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{36}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *SearchStreamRequest) GetSearch() *SearchRequest {
@@ -2536,7 +3005,7 @@ type SearchStreamResponse struct {
 
 func (x *SearchStreamResponse) Reset() {
 	*x = SearchStreamResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[37]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2548,7 +3017,7 @@ func (x *SearchStreamResponse) String() string {
 func (*SearchStreamResponse) ProtoMessage() {}
 
 func (x *SearchStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[37]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2561,7 +3030,7 @@ func (x *SearchStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchStreamResponse.ProtoReflect.Descriptor instead.
 func (*SearchStreamResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{37}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *SearchStreamResponse) GetProgress() *SearchStreamResponse_Progress {
@@ -2588,13 +3057,15 @@ type StoreFlagsRequest struct {
 	Keywords  []string                    `protobuf:"bytes,6,rep,name=keywords,proto3" json:"keywords,omitempty"`
 	// UNCHANGEDSINCE (RFC 7162 section 3.1.3); absent: unconditional.
 	UnchangedSince *uint64 `protobuf:"varint,7,opt,name=unchanged_since,json=unchangedSince,proto3,oneof" json:"unchanged_since,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Flags that the actor may not change stay as they are; NOT_PERMITTED if that is all of them (RFC 4314 section 4).
+	Actor         *Actor `protobuf:"bytes,8,opt,name=actor,proto3" json:"actor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StoreFlagsRequest) Reset() {
 	*x = StoreFlagsRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[38]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2606,7 +3077,7 @@ func (x *StoreFlagsRequest) String() string {
 func (*StoreFlagsRequest) ProtoMessage() {}
 
 func (x *StoreFlagsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[38]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2619,7 +3090,7 @@ func (x *StoreFlagsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreFlagsRequest.ProtoReflect.Descriptor instead.
 func (*StoreFlagsRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{38}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *StoreFlagsRequest) GetAccountId() string {
@@ -2671,6 +3142,13 @@ func (x *StoreFlagsRequest) GetUnchangedSince() uint64 {
 	return 0
 }
 
+func (x *StoreFlagsRequest) GetActor() *Actor {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
 type StoreFlagsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Messages that the operation touched (also those that stayed the same), with their state after it.
@@ -2687,7 +3165,7 @@ type StoreFlagsResponse struct {
 
 func (x *StoreFlagsResponse) Reset() {
 	*x = StoreFlagsResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[39]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2699,7 +3177,7 @@ func (x *StoreFlagsResponse) String() string {
 func (*StoreFlagsResponse) ProtoMessage() {}
 
 func (x *StoreFlagsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[39]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2712,7 +3190,7 @@ func (x *StoreFlagsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreFlagsResponse.ProtoReflect.Descriptor instead.
 func (*StoreFlagsResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{39}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *StoreFlagsResponse) GetStates() []*MessageState {
@@ -2744,18 +3222,21 @@ func (x *StoreFlagsResponse) GetPreviousModseq() uint64 {
 }
 
 type CopyRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	AccountId     string                 `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
-	MailboxId     uint64                 `protobuf:"varint,2,opt,name=mailbox_id,json=mailboxId,proto3" json:"mailbox_id,omitempty"`
-	Uids          []*UidRange            `protobuf:"bytes,3,rep,name=uids,proto3" json:"uids,omitempty"`
-	ToMailbox     string                 `protobuf:"bytes,4,opt,name=to_mailbox,json=toMailbox,proto3" json:"to_mailbox,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	AccountId string                 `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	MailboxId uint64                 `protobuf:"varint,2,opt,name=mailbox_id,json=mailboxId,proto3" json:"mailbox_id,omitempty"`
+	Uids      []*UidRange            `protobuf:"bytes,3,rep,name=uids,proto3" json:"uids,omitempty"`
+	ToMailbox string                 `protobuf:"bytes,4,opt,name=to_mailbox,json=toMailbox,proto3" json:"to_mailbox,omitempty"`
+	// Where they go; empty: the same account. The actor is then needed. They share the body.
+	ToAccountId   string `protobuf:"bytes,5,opt,name=to_account_id,json=toAccountId,proto3" json:"to_account_id,omitempty"`
+	Actor         *Actor `protobuf:"bytes,6,opt,name=actor,proto3" json:"actor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CopyRequest) Reset() {
 	*x = CopyRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[40]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2767,7 +3248,7 @@ func (x *CopyRequest) String() string {
 func (*CopyRequest) ProtoMessage() {}
 
 func (x *CopyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[40]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2780,7 +3261,7 @@ func (x *CopyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyRequest.ProtoReflect.Descriptor instead.
 func (*CopyRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{40}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *CopyRequest) GetAccountId() string {
@@ -2811,6 +3292,20 @@ func (x *CopyRequest) GetToMailbox() string {
 	return ""
 }
 
+func (x *CopyRequest) GetToAccountId() string {
+	if x != nil {
+		return x.ToAccountId
+	}
+	return ""
+}
+
+func (x *CopyRequest) GetActor() *Actor {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
 // UidMapping pairs source and destination UIDs, in order (RFC 4315).
 type UidMapping struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2824,7 +3319,7 @@ type UidMapping struct {
 
 func (x *UidMapping) Reset() {
 	*x = UidMapping{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[41]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2836,7 +3331,7 @@ func (x *UidMapping) String() string {
 func (*UidMapping) ProtoMessage() {}
 
 func (x *UidMapping) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[41]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2849,7 +3344,7 @@ func (x *UidMapping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UidMapping.ProtoReflect.Descriptor instead.
 func (*UidMapping) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{41}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *UidMapping) GetMailboxId() uint64 {
@@ -2889,7 +3384,7 @@ type CopyResponse struct {
 
 func (x *CopyResponse) Reset() {
 	*x = CopyResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[42]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2901,7 +3396,7 @@ func (x *CopyResponse) String() string {
 func (*CopyResponse) ProtoMessage() {}
 
 func (x *CopyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[42]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2914,7 +3409,7 @@ func (x *CopyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyResponse.ProtoReflect.Descriptor instead.
 func (*CopyResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{42}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *CopyResponse) GetMapping() *UidMapping {
@@ -2925,18 +3420,21 @@ func (x *CopyResponse) GetMapping() *UidMapping {
 }
 
 type MoveRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	AccountId     string                 `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
-	MailboxId     uint64                 `protobuf:"varint,2,opt,name=mailbox_id,json=mailboxId,proto3" json:"mailbox_id,omitempty"`
-	Uids          []*UidRange            `protobuf:"bytes,3,rep,name=uids,proto3" json:"uids,omitempty"`
-	ToMailbox     string                 `protobuf:"bytes,4,opt,name=to_mailbox,json=toMailbox,proto3" json:"to_mailbox,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	AccountId string                 `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	MailboxId uint64                 `protobuf:"varint,2,opt,name=mailbox_id,json=mailboxId,proto3" json:"mailbox_id,omitempty"`
+	Uids      []*UidRange            `protobuf:"bytes,3,rep,name=uids,proto3" json:"uids,omitempty"`
+	ToMailbox string                 `protobuf:"bytes,4,opt,name=to_mailbox,json=toMailbox,proto3" json:"to_mailbox,omitempty"`
+	// Where they go; empty: the same account. The actor is then needed. They share the body.
+	ToAccountId   string `protobuf:"bytes,5,opt,name=to_account_id,json=toAccountId,proto3" json:"to_account_id,omitempty"`
+	Actor         *Actor `protobuf:"bytes,6,opt,name=actor,proto3" json:"actor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *MoveRequest) Reset() {
 	*x = MoveRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[43]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2948,7 +3446,7 @@ func (x *MoveRequest) String() string {
 func (*MoveRequest) ProtoMessage() {}
 
 func (x *MoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[43]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2961,7 +3459,7 @@ func (x *MoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveRequest.ProtoReflect.Descriptor instead.
 func (*MoveRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{43}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *MoveRequest) GetAccountId() string {
@@ -2992,6 +3490,20 @@ func (x *MoveRequest) GetToMailbox() string {
 	return ""
 }
 
+func (x *MoveRequest) GetToAccountId() string {
+	if x != nil {
+		return x.ToAccountId
+	}
+	return ""
+}
+
+func (x *MoveRequest) GetActor() *Actor {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
 type MoveResponse struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Mapping *UidMapping            `protobuf:"bytes,1,opt,name=mapping,proto3" json:"mapping,omitempty"`
@@ -3005,7 +3517,7 @@ type MoveResponse struct {
 
 func (x *MoveResponse) Reset() {
 	*x = MoveResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[44]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3017,7 +3529,7 @@ func (x *MoveResponse) String() string {
 func (*MoveResponse) ProtoMessage() {}
 
 func (x *MoveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[44]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3030,7 +3542,7 @@ func (x *MoveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveResponse.ProtoReflect.Descriptor instead.
 func (*MoveResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{44}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *MoveResponse) GetMapping() *UidMapping {
@@ -3060,13 +3572,14 @@ type ExpungeRequest struct {
 	MailboxId uint64                 `protobuf:"varint,2,opt,name=mailbox_id,json=mailboxId,proto3" json:"mailbox_id,omitempty"`
 	// Empty: all. Only messages with \Deleted are expunged.
 	Uids          []*UidRange `protobuf:"bytes,3,rep,name=uids,proto3" json:"uids,omitempty"`
+	Actor         *Actor      `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ExpungeRequest) Reset() {
 	*x = ExpungeRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[45]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3078,7 +3591,7 @@ func (x *ExpungeRequest) String() string {
 func (*ExpungeRequest) ProtoMessage() {}
 
 func (x *ExpungeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[45]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3091,7 +3604,7 @@ func (x *ExpungeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpungeRequest.ProtoReflect.Descriptor instead.
 func (*ExpungeRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{45}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ExpungeRequest) GetAccountId() string {
@@ -3115,6 +3628,13 @@ func (x *ExpungeRequest) GetUids() []*UidRange {
 	return nil
 }
 
+func (x *ExpungeRequest) GetActor() *Actor {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
 type ExpungeResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Expunged      []*UidRange            `protobuf:"bytes,1,rep,name=expunged,proto3" json:"expunged,omitempty"`
@@ -3127,7 +3647,7 @@ type ExpungeResponse struct {
 
 func (x *ExpungeResponse) Reset() {
 	*x = ExpungeResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[46]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3139,7 +3659,7 @@ func (x *ExpungeResponse) String() string {
 func (*ExpungeResponse) ProtoMessage() {}
 
 func (x *ExpungeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[46]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3152,7 +3672,7 @@ func (x *ExpungeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpungeResponse.ProtoReflect.Descriptor instead.
 func (*ExpungeResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{46}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ExpungeResponse) GetExpunged() []*UidRange {
@@ -3187,7 +3707,7 @@ type OpenMaildropRequest struct {
 
 func (x *OpenMaildropRequest) Reset() {
 	*x = OpenMaildropRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[47]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3199,7 +3719,7 @@ func (x *OpenMaildropRequest) String() string {
 func (*OpenMaildropRequest) ProtoMessage() {}
 
 func (x *OpenMaildropRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[47]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3212,7 +3732,7 @@ func (x *OpenMaildropRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenMaildropRequest.ProtoReflect.Descriptor instead.
 func (*OpenMaildropRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{47}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *OpenMaildropRequest) GetAccountId() string {
@@ -3239,7 +3759,7 @@ type OpenMaildropResponse struct {
 
 func (x *OpenMaildropResponse) Reset() {
 	*x = OpenMaildropResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[48]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3251,7 +3771,7 @@ func (x *OpenMaildropResponse) String() string {
 func (*OpenMaildropResponse) ProtoMessage() {}
 
 func (x *OpenMaildropResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[48]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3264,7 +3784,7 @@ func (x *OpenMaildropResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenMaildropResponse.ProtoReflect.Descriptor instead.
 func (*OpenMaildropResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{48}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *OpenMaildropResponse) GetLeaseId() string {
@@ -3293,7 +3813,7 @@ type CommitMaildropRequest struct {
 
 func (x *CommitMaildropRequest) Reset() {
 	*x = CommitMaildropRequest{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[49]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3305,7 +3825,7 @@ func (x *CommitMaildropRequest) String() string {
 func (*CommitMaildropRequest) ProtoMessage() {}
 
 func (x *CommitMaildropRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[49]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3318,7 +3838,7 @@ func (x *CommitMaildropRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitMaildropRequest.ProtoReflect.Descriptor instead.
 func (*CommitMaildropRequest) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{49}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *CommitMaildropRequest) GetAccountId() string {
@@ -3357,7 +3877,7 @@ type CommitMaildropResponse struct {
 
 func (x *CommitMaildropResponse) Reset() {
 	*x = CommitMaildropResponse{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[50]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3369,7 +3889,7 @@ func (x *CommitMaildropResponse) String() string {
 func (*CommitMaildropResponse) ProtoMessage() {}
 
 func (x *CommitMaildropResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[50]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3382,7 +3902,7 @@ func (x *CommitMaildropResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitMaildropResponse.ProtoReflect.Descriptor instead.
 func (*CommitMaildropResponse) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{50}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{56}
 }
 
 type DeliverRequest_Header struct {
@@ -3400,7 +3920,7 @@ type DeliverRequest_Header struct {
 
 func (x *DeliverRequest_Header) Reset() {
 	*x = DeliverRequest_Header{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[51]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3412,7 +3932,7 @@ func (x *DeliverRequest_Header) String() string {
 func (*DeliverRequest_Header) ProtoMessage() {}
 
 func (x *DeliverRequest_Header) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[51]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3469,7 +3989,7 @@ type DeliverRequest_Recipient struct {
 
 func (x *DeliverRequest_Recipient) Reset() {
 	*x = DeliverRequest_Recipient{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[52]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3481,7 +4001,7 @@ func (x *DeliverRequest_Recipient) String() string {
 func (*DeliverRequest_Recipient) ProtoMessage() {}
 
 func (x *DeliverRequest_Recipient) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[52]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3530,7 +4050,7 @@ type DeliverResponse_Result struct {
 
 func (x *DeliverResponse_Result) Reset() {
 	*x = DeliverResponse_Result{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[53]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3542,7 +4062,7 @@ func (x *DeliverResponse_Result) String() string {
 func (*DeliverResponse_Result) ProtoMessage() {}
 
 func (x *DeliverResponse_Result) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[53]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3592,13 +4112,14 @@ type AppendRequest_Target struct {
 	Mailbox   string                 `protobuf:"bytes,2,opt,name=mailbox,proto3" json:"mailbox,omitempty"`
 	// Idempotence key; empty: none.
 	AppendId      string `protobuf:"bytes,3,opt,name=append_id,json=appendId,proto3" json:"append_id,omitempty"`
+	Actor         *Actor `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AppendRequest_Target) Reset() {
 	*x = AppendRequest_Target{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[54]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3610,7 +4131,7 @@ func (x *AppendRequest_Target) String() string {
 func (*AppendRequest_Target) ProtoMessage() {}
 
 func (x *AppendRequest_Target) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[54]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3647,6 +4168,13 @@ func (x *AppendRequest_Target) GetAppendId() string {
 	return ""
 }
 
+func (x *AppendRequest_Target) GetActor() *Actor {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
 // Start of a message.
 type AppendRequest_Message struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
@@ -3661,7 +4189,7 @@ type AppendRequest_Message struct {
 
 func (x *AppendRequest_Message) Reset() {
 	*x = AppendRequest_Message{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[55]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3673,7 +4201,7 @@ func (x *AppendRequest_Message) String() string {
 func (*AppendRequest_Message) ProtoMessage() {}
 
 func (x *AppendRequest_Message) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[55]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3725,15 +4253,18 @@ type ReplaceRequest_Target struct {
 	// Idempotence key; empty: none.
 	AppendId string `protobuf:"bytes,3,opt,name=append_id,json=appendId,proto3" json:"append_id,omitempty"`
 	// The message that goes.
-	MailboxId     uint64 `protobuf:"varint,4,opt,name=mailbox_id,json=mailboxId,proto3" json:"mailbox_id,omitempty"`
-	Uid           uint32 `protobuf:"varint,5,opt,name=uid,proto3" json:"uid,omitempty"`
+	MailboxId uint64 `protobuf:"varint,4,opt,name=mailbox_id,json=mailboxId,proto3" json:"mailbox_id,omitempty"`
+	Uid       uint32 `protobuf:"varint,5,opt,name=uid,proto3" json:"uid,omitempty"`
+	Actor     *Actor `protobuf:"bytes,6,opt,name=actor,proto3" json:"actor,omitempty"`
+	// Where the new message goes; empty: the same account.
+	ToAccountId   string `protobuf:"bytes,7,opt,name=to_account_id,json=toAccountId,proto3" json:"to_account_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReplaceRequest_Target) Reset() {
 	*x = ReplaceRequest_Target{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[56]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3745,7 +4276,7 @@ func (x *ReplaceRequest_Target) String() string {
 func (*ReplaceRequest_Target) ProtoMessage() {}
 
 func (x *ReplaceRequest_Target) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[56]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3796,6 +4327,20 @@ func (x *ReplaceRequest_Target) GetUid() uint32 {
 	return 0
 }
 
+func (x *ReplaceRequest_Target) GetActor() *Actor {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
+func (x *ReplaceRequest_Target) GetToAccountId() string {
+	if x != nil {
+		return x.ToAccountId
+	}
+	return ""
+}
+
 type GetMetadataResponse_Entry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 0: of the account itself.
@@ -3809,7 +4354,7 @@ type GetMetadataResponse_Entry struct {
 
 func (x *GetMetadataResponse_Entry) Reset() {
 	*x = GetMetadataResponse_Entry{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[57]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3821,7 +4366,7 @@ func (x *GetMetadataResponse_Entry) String() string {
 func (*GetMetadataResponse_Entry) ProtoMessage() {}
 
 func (x *GetMetadataResponse_Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[57]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3834,7 +4379,7 @@ func (x *GetMetadataResponse_Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMetadataResponse_Entry.ProtoReflect.Descriptor instead.
 func (*GetMetadataResponse_Entry) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{22, 0}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{23, 0}
 }
 
 func (x *GetMetadataResponse_Entry) GetMailboxId() uint64 {
@@ -3869,7 +4414,7 @@ type SetMetadataRequest_Change struct {
 
 func (x *SetMetadataRequest_Change) Reset() {
 	*x = SetMetadataRequest_Change{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[58]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3881,7 +4426,7 @@ func (x *SetMetadataRequest_Change) String() string {
 func (*SetMetadataRequest_Change) ProtoMessage() {}
 
 func (x *SetMetadataRequest_Change) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[58]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3894,7 +4439,7 @@ func (x *SetMetadataRequest_Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMetadataRequest_Change.ProtoReflect.Descriptor instead.
 func (*SetMetadataRequest_Change) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{23, 0}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{24, 0}
 }
 
 func (x *SetMetadataRequest_Change) GetName() string {
@@ -3921,7 +4466,7 @@ type WatchRequest_Key struct {
 
 func (x *WatchRequest_Key) Reset() {
 	*x = WatchRequest_Key{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[59]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3933,7 +4478,7 @@ func (x *WatchRequest_Key) String() string {
 func (*WatchRequest_Key) ProtoMessage() {}
 
 func (x *WatchRequest_Key) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[59]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3946,7 +4491,7 @@ func (x *WatchRequest_Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest_Key.ProtoReflect.Descriptor instead.
 func (*WatchRequest_Key) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{27, 0}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{33, 0}
 }
 
 func (x *WatchRequest_Key) GetAccountId() string {
@@ -3977,7 +4522,7 @@ type WatchResponse_Change struct {
 
 func (x *WatchResponse_Change) Reset() {
 	*x = WatchResponse_Change{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[60]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3989,7 +4534,7 @@ func (x *WatchResponse_Change) String() string {
 func (*WatchResponse_Change) ProtoMessage() {}
 
 func (x *WatchResponse_Change) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[60]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4002,7 +4547,7 @@ func (x *WatchResponse_Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse_Change.ProtoReflect.Descriptor instead.
 func (*WatchResponse_Change) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{28, 0}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{34, 0}
 }
 
 func (x *WatchResponse_Change) GetAccountId() string {
@@ -4046,7 +4591,7 @@ type SearchStreamResponse_Progress struct {
 
 func (x *SearchStreamResponse_Progress) Reset() {
 	*x = SearchStreamResponse_Progress{}
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[61]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4058,7 +4603,7 @@ func (x *SearchStreamResponse_Progress) String() string {
 func (*SearchStreamResponse_Progress) ProtoMessage() {}
 
 func (x *SearchStreamResponse_Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_storage_proto_msgTypes[61]
+	mi := &file_yubin_storage_v1_storage_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4071,7 +4616,7 @@ func (x *SearchStreamResponse_Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchStreamResponse_Progress.ProtoReflect.Descriptor instead.
 func (*SearchStreamResponse_Progress) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{37, 0}
+	return file_yubin_storage_v1_storage_proto_rawDescGZIP(), []int{43, 0}
 }
 
 func (x *SearchStreamResponse_Progress) GetDone() uint64 {
@@ -4136,17 +4681,18 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"account_id\x18\x02 \x01(\tR\taccountId\x12\x18\n" +
 	"\amessage\x18\x03 \x01(\fR\amessage\")\n" +
 	"\x15DeliverNoticeResponse\x12\x10\n" +
-	"\x03uid\x18\x01 \x01(\rR\x03uid\"\xc8\x03\n" +
+	"\x03uid\x18\x01 \x01(\rR\x03uid\"\xf8\x03\n" +
 	"\rAppendRequest\x12@\n" +
 	"\x06target\x18\x01 \x01(\v2&.yubin.storage.v1.AppendRequest.TargetH\x00R\x06target\x12?\n" +
 	"\x05start\x18\x02 \x01(\v2'.yubin.storage.v1.AppendRequest.MessageH\x00R\x05start\x12\x16\n" +
 	"\x05chunk\x18\x03 \x01(\fH\x00R\x05chunk\x122\n" +
-	"\x06commit\x18\x04 \x01(\v2\x18.yubin.storage.v1.CommitH\x00R\x06commit\x1a^\n" +
+	"\x06commit\x18\x04 \x01(\v2\x18.yubin.storage.v1.CommitH\x00R\x06commit\x1a\x8d\x01\n" +
 	"\x06Target\x12\x1d\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tR\taccountId\x12\x18\n" +
 	"\amailbox\x18\x02 \x01(\tR\amailbox\x12\x1b\n" +
-	"\tappend_id\x18\x03 \x01(\tR\bappendId\x1a}\n" +
+	"\tappend_id\x18\x03 \x01(\tR\bappendId\x12-\n" +
+	"\x05actor\x18\x04 \x01(\v2\x17.yubin.storage.v1.ActorR\x05actor\x1a}\n" +
 	"\aMessage\x12\x14\n" +
 	"\x05flags\x18\x01 \x01(\rR\x05flags\x12\x1a\n" +
 	"\bkeywords\x18\x02 \x03(\tR\bkeywords\x12#\n" +
@@ -4157,12 +4703,12 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\n" +
 	"mailbox_id\x18\x01 \x01(\x04R\tmailboxId\x12!\n" +
 	"\fuid_validity\x18\x02 \x01(\rR\vuidValidity\x12\x12\n" +
-	"\x04uids\x18\x03 \x03(\rR\x04uids\"\xfd\x02\n" +
+	"\x04uids\x18\x03 \x03(\rR\x04uids\"\xd0\x03\n" +
 	"\x0eReplaceRequest\x12A\n" +
 	"\x06target\x18\x01 \x01(\v2'.yubin.storage.v1.ReplaceRequest.TargetH\x00R\x06target\x12?\n" +
 	"\x05start\x18\x02 \x01(\v2'.yubin.storage.v1.AppendRequest.MessageH\x00R\x05start\x12\x16\n" +
 	"\x05chunk\x18\x03 \x01(\fH\x00R\x05chunk\x122\n" +
-	"\x06commit\x18\x04 \x01(\v2\x18.yubin.storage.v1.CommitH\x00R\x06commit\x1a\x8f\x01\n" +
+	"\x06commit\x18\x04 \x01(\v2\x18.yubin.storage.v1.CommitH\x00R\x06commit\x1a\xe2\x01\n" +
 	"\x06Target\x12\x1d\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tR\taccountId\x12\x18\n" +
@@ -4170,46 +4716,59 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\tappend_id\x18\x03 \x01(\tR\bappendId\x12\x1d\n" +
 	"\n" +
 	"mailbox_id\x18\x04 \x01(\x04R\tmailboxId\x12\x10\n" +
-	"\x03uid\x18\x05 \x01(\rR\x03uidB\t\n" +
+	"\x03uid\x18\x05 \x01(\rR\x03uid\x12-\n" +
+	"\x05actor\x18\x06 \x01(\v2\x17.yubin.storage.v1.ActorR\x05actor\x12\"\n" +
+	"\rto_account_id\x18\a \x01(\tR\vtoAccountIdB\t\n" +
 	"\amessage\"e\n" +
 	"\x0fReplaceResponse\x12\x1d\n" +
 	"\n" +
 	"mailbox_id\x18\x01 \x01(\x04R\tmailboxId\x12!\n" +
 	"\fuid_validity\x18\x02 \x01(\rR\vuidValidity\x12\x10\n" +
-	"\x03uid\x18\x03 \x01(\rR\x03uid\"5\n" +
+	"\x03uid\x18\x03 \x01(\rR\x03uid\"o\n" +
 	"\x14ListMailboxesRequest\x12\x1d\n" +
 	"\n" +
-	"account_id\x18\x01 \x01(\tR\taccountId\"y\n" +
+	"account_id\x18\x01 \x01(\tR\taccountId\x128\n" +
+	"\vshared_with\x18\x02 \x01(\v2\x17.yubin.storage.v1.ActorR\n" +
+	"sharedWith\"\xb4\x01\n" +
 	"\x15ListMailboxesResponse\x127\n" +
 	"\tmailboxes\x18\x01 \x03(\v2\x19.yubin.storage.v1.MailboxR\tmailboxes\x12'\n" +
-	"\x0fsubscribed_only\x18\x02 \x03(\tR\x0esubscribedOnly\"p\n" +
+	"\x0fsubscribed_only\x18\x02 \x03(\tR\x0esubscribedOnly\x129\n" +
+	"\x06shared\x18\x03 \x03(\v2!.yubin.storage.v1.SharedMailboxesR\x06shared\"i\n" +
+	"\x0fSharedMailboxes\x12\x1d\n" +
+	"\n" +
+	"account_id\x18\x01 \x01(\tR\taccountId\x127\n" +
+	"\tmailboxes\x18\x02 \x03(\v2\x19.yubin.storage.v1.MailboxR\tmailboxes\"\x9f\x01\n" +
 	"\x11GetMailboxRequest\x12\x1d\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tR\taccountId\x12\x14\n" +
 	"\x04name\x18\x02 \x01(\tH\x00R\x04name\x12\x1f\n" +
 	"\n" +
-	"mailbox_id\x18\x03 \x01(\x04H\x00R\tmailboxIdB\x05\n" +
+	"mailbox_id\x18\x03 \x01(\x04H\x00R\tmailboxId\x12-\n" +
+	"\x05actor\x18\x04 \x01(\v2\x17.yubin.storage.v1.ActorR\x05actorB\x05\n" +
 	"\x03key\"I\n" +
 	"\x12GetMailboxResponse\x123\n" +
-	"\amailbox\x18\x01 \x01(\v2\x19.yubin.storage.v1.MailboxR\amailbox\"\x88\x01\n" +
+	"\amailbox\x18\x01 \x01(\v2\x19.yubin.storage.v1.MailboxR\amailbox\"\xb7\x01\n" +
 	"\x14CreateMailboxRequest\x12\x1d\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tR\taccountId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12=\n" +
 	"\vspecial_use\x18\x03 \x01(\x0e2\x1c.yubin.storage.v1.SpecialUseR\n" +
-	"specialUse\"L\n" +
+	"specialUse\x12-\n" +
+	"\x05actor\x18\x04 \x01(\v2\x17.yubin.storage.v1.ActorR\x05actor\"L\n" +
 	"\x15CreateMailboxResponse\x123\n" +
-	"\amailbox\x18\x01 \x01(\v2\x19.yubin.storage.v1.MailboxR\amailbox\"Y\n" +
+	"\amailbox\x18\x01 \x01(\v2\x19.yubin.storage.v1.MailboxR\amailbox\"\x88\x01\n" +
 	"\x14RenameMailboxRequest\x12\x1d\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tR\taccountId\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\tR\x04from\x12\x0e\n" +
-	"\x02to\x18\x03 \x01(\tR\x02to\"\x17\n" +
-	"\x15RenameMailboxResponse\"I\n" +
+	"\x02to\x18\x03 \x01(\tR\x02to\x12-\n" +
+	"\x05actor\x18\x04 \x01(\v2\x17.yubin.storage.v1.ActorR\x05actor\"\x17\n" +
+	"\x15RenameMailboxResponse\"x\n" +
 	"\x14DeleteMailboxRequest\x12\x1d\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tR\taccountId\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\"\x17\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12-\n" +
+	"\x05actor\x18\x03 \x01(\v2\x17.yubin.storage.v1.ActorR\x05actor\"\x17\n" +
 	"\x15DeleteMailboxResponse\"i\n" +
 	"\x14SetSubscribedRequest\x12\x1d\n" +
 	"\n" +
@@ -4218,14 +4777,15 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\n" +
 	"subscribed\x18\x03 \x01(\bR\n" +
 	"subscribed\"\x17\n" +
-	"\x15SetSubscribedResponse\"\x96\x02\n" +
+	"\x15SetSubscribedResponse\"\xc5\x02\n" +
 	"\x12GetMetadataRequest\x12\x1d\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tR\taccountId\x12\x18\n" +
 	"\amailbox\x18\x02 \x01(\tR\amailbox\x12#\n" +
 	"\rall_mailboxes\x18\x03 \x01(\bR\fallMailboxes\x12\x18\n" +
 	"\aentries\x18\x04 \x03(\tR\aentries\x12@\n" +
-	"\x05depth\x18\x05 \x01(\x0e2*.yubin.storage.v1.GetMetadataRequest.DepthR\x05depth\"F\n" +
+	"\x05depth\x18\x05 \x01(\x0e2*.yubin.storage.v1.GetMetadataRequest.DepthR\x05depth\x12-\n" +
+	"\x05actor\x18\x06 \x01(\v2\x17.yubin.storage.v1.ActorR\x05actor\"F\n" +
 	"\x05Depth\x12\x15\n" +
 	"\x11DEPTH_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eDEPTH_CHILDREN\x10\x01\x12\x12\n" +
@@ -4236,17 +4796,41 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\n" +
 	"mailbox_id\x18\x01 \x01(\x04R\tmailboxId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x03 \x01(\fR\x05value\"\xd7\x01\n" +
+	"\x05value\x18\x03 \x01(\fR\x05value\"\x86\x02\n" +
 	"\x12SetMetadataRequest\x12\x1d\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tR\taccountId\x12\x18\n" +
 	"\amailbox\x18\x02 \x01(\tR\amailbox\x12E\n" +
-	"\achanges\x18\x03 \x03(\v2+.yubin.storage.v1.SetMetadataRequest.ChangeR\achanges\x1aA\n" +
+	"\achanges\x18\x03 \x03(\v2+.yubin.storage.v1.SetMetadataRequest.ChangeR\achanges\x12-\n" +
+	"\x05actor\x18\x04 \x01(\v2\x17.yubin.storage.v1.ActorR\x05actor\x1aA\n" +
 	"\x06Change\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x19\n" +
 	"\x05value\x18\x02 \x01(\fH\x00R\x05value\x88\x01\x01B\b\n" +
 	"\x06_value\"\x15\n" +
-	"\x13SetMetadataResponse\"\x91\x01\n" +
+	"\x13SetMetadataResponse\"w\n" +
+	"\rGetAclRequest\x12\x1d\n" +
+	"\n" +
+	"account_id\x18\x01 \x01(\tR\taccountId\x12-\n" +
+	"\x05actor\x18\x02 \x01(\v2\x17.yubin.storage.v1.ActorR\x05actor\x12\x18\n" +
+	"\amailbox\x18\x03 \x01(\tR\amailbox\"<\n" +
+	"\bAclEntry\x12\x18\n" +
+	"\agrantee\x18\x01 \x01(\tR\agrantee\x12\x16\n" +
+	"\x06rights\x18\x02 \x01(\tR\x06rights\"F\n" +
+	"\x0eGetAclResponse\x124\n" +
+	"\aentries\x18\x01 \x03(\v2\x1a.yubin.storage.v1.AclEntryR\aentries\"\xd6\x02\n" +
+	"\rSetAclRequest\x12\x1d\n" +
+	"\n" +
+	"account_id\x18\x01 \x01(\tR\taccountId\x12-\n" +
+	"\x05actor\x18\x02 \x01(\v2\x17.yubin.storage.v1.ActorR\x05actor\x12\x18\n" +
+	"\amailbox\x18\x03 \x01(\tR\amailbox\x12G\n" +
+	"\toperation\x18\x04 \x01(\x0e2).yubin.storage.v1.SetAclRequest.OperationR\toperation\x120\n" +
+	"\x05entry\x18\x05 \x01(\v2\x1a.yubin.storage.v1.AclEntryR\x05entry\"b\n" +
+	"\tOperation\x12\x19\n" +
+	"\x15OPERATION_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rOPERATION_SET\x10\x01\x12\x11\n" +
+	"\rOPERATION_ADD\x10\x02\x12\x14\n" +
+	"\x10OPERATION_REMOVE\x10\x03\"\x10\n" +
+	"\x0eSetAclResponse\"\x91\x01\n" +
 	"\vSyncRequest\x12\x1d\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tR\taccountId\x12\x1d\n" +
@@ -4275,7 +4859,7 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\n" +
 	"mailbox_id\x18\x02 \x01(\x04R\tmailboxId\x12\x16\n" +
 	"\x06modseq\x18\x03 \x01(\x04R\x06modseq\x12\x18\n" +
-	"\adeleted\x18\x04 \x01(\bR\adeleted\"\xa9\x02\n" +
+	"\adeleted\x18\x04 \x01(\bR\adeleted\"\xd8\x02\n" +
 	"\fFetchRequest\x12\x1d\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tR\taccountId\x12\x1d\n" +
@@ -4290,7 +4874,9 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"wholeBytes\x12\x1e\n" +
 	"\n" +
 	"references\x18\t \x01(\bR\n" +
-	"references\"F\n" +
+	"references\x12-\n" +
+	"\x05actor\x18\n" +
+	" \x01(\v2\x17.yubin.storage.v1.ActorR\x05actor\"F\n" +
 	"\rFetchResponse\x125\n" +
 	"\bmessages\x18\x01 \x03(\v2\x19.yubin.storage.v1.MessageR\bmessages\"\xaa\x03\n" +
 	"\aMessage\x124\n" +
@@ -4310,7 +4896,7 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"message_id\x18\v \x01(\tR\tmessageId\x12\x1e\n" +
 	"\n" +
 	"references\x18\f \x03(\tR\n" +
-	"references\"\x8d\x01\n" +
+	"references\"\xbc\x01\n" +
 	"\vReadRequest\x12\x1d\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tR\taccountId\x12\x1d\n" +
@@ -4318,15 +4904,17 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"mailbox_id\x18\x02 \x01(\x04R\tmailboxId\x12\x10\n" +
 	"\x03uid\x18\x03 \x01(\rR\x03uid\x12\x16\n" +
 	"\x06offset\x18\x04 \x01(\x04R\x06offset\x12\x16\n" +
-	"\x06length\x18\x05 \x01(\x04R\x06length\"$\n" +
+	"\x06length\x18\x05 \x01(\x04R\x06length\x12-\n" +
+	"\x05actor\x18\x06 \x01(\v2\x17.yubin.storage.v1.ActorR\x05actor\"$\n" +
 	"\fReadResponse\x12\x14\n" +
-	"\x05chunk\x18\x01 \x01(\fR\x05chunk\"\x8b\x01\n" +
+	"\x05chunk\x18\x01 \x01(\fR\x05chunk\"\xba\x01\n" +
 	"\rSearchRequest\x12\x1d\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tR\taccountId\x12\x1d\n" +
 	"\n" +
 	"mailbox_id\x18\x02 \x01(\x04R\tmailboxId\x12<\n" +
-	"\bcriteria\x18\x03 \x01(\v2 .yubin.storage.v1.SearchCriteriaR\bcriteria\"g\n" +
+	"\bcriteria\x18\x03 \x01(\v2 .yubin.storage.v1.SearchCriteriaR\bcriteria\x12-\n" +
+	"\x05actor\x18\x04 \x01(\v2\x17.yubin.storage.v1.ActorR\x05actor\"g\n" +
 	"\x0eSearchResponse\x12.\n" +
 	"\x04uids\x18\x01 \x03(\v2\x1a.yubin.storage.v1.UidRangeR\x04uids\x12%\n" +
 	"\x0ehighest_modseq\x18\x02 \x01(\x04R\rhighestModseq\"N\n" +
@@ -4339,7 +4927,7 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\x04done\x18\x01 \x01(\x04R\x04done\x12\x14\n" +
 	"\x05total\x18\x02 \x01(\x04R\x05total\x12\x1d\n" +
 	"\n" +
-	"read_bytes\x18\x03 \x01(\x04R\treadBytes\"\xa6\x03\n" +
+	"read_bytes\x18\x03 \x01(\x04R\treadBytes\"\xd5\x03\n" +
 	"\x11StoreFlagsRequest\x12\x1d\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tR\taccountId\x12\x1d\n" +
@@ -4349,7 +4937,8 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\toperation\x18\x04 \x01(\x0e2-.yubin.storage.v1.StoreFlagsRequest.OperationR\toperation\x12\x14\n" +
 	"\x05flags\x18\x05 \x01(\rR\x05flags\x12\x1a\n" +
 	"\bkeywords\x18\x06 \x03(\tR\bkeywords\x12,\n" +
-	"\x0funchanged_since\x18\a \x01(\x04H\x00R\x0eunchangedSince\x88\x01\x01\"b\n" +
+	"\x0funchanged_since\x18\a \x01(\x04H\x00R\x0eunchangedSince\x88\x01\x01\x12-\n" +
+	"\x05actor\x18\b \x01(\v2\x17.yubin.storage.v1.ActorR\x05actor\"b\n" +
 	"\tOperation\x12\x19\n" +
 	"\x15OPERATION_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rOPERATION_SET\x10\x01\x12\x11\n" +
@@ -4360,7 +4949,7 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\x06states\x18\x01 \x03(\v2\x1e.yubin.storage.v1.MessageStateR\x06states\x126\n" +
 	"\bmodified\x18\x02 \x03(\v2\x1a.yubin.storage.v1.UidRangeR\bmodified\x12%\n" +
 	"\x0ehighest_modseq\x18\x03 \x01(\x04R\rhighestModseq\x12'\n" +
-	"\x0fprevious_modseq\x18\x04 \x01(\x04R\x0epreviousModseq\"\x9a\x01\n" +
+	"\x0fprevious_modseq\x18\x04 \x01(\x04R\x0epreviousModseq\"\xed\x01\n" +
 	"\vCopyRequest\x12\x1d\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tR\taccountId\x12\x1d\n" +
@@ -4368,7 +4957,9 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"mailbox_id\x18\x02 \x01(\x04R\tmailboxId\x12.\n" +
 	"\x04uids\x18\x03 \x03(\v2\x1a.yubin.storage.v1.UidRangeR\x04uids\x12\x1d\n" +
 	"\n" +
-	"to_mailbox\x18\x04 \x01(\tR\ttoMailbox\"\x88\x01\n" +
+	"to_mailbox\x18\x04 \x01(\tR\ttoMailbox\x12\"\n" +
+	"\rto_account_id\x18\x05 \x01(\tR\vtoAccountId\x12-\n" +
+	"\x05actor\x18\x06 \x01(\v2\x17.yubin.storage.v1.ActorR\x05actor\"\x88\x01\n" +
 	"\n" +
 	"UidMapping\x12\x1d\n" +
 	"\n" +
@@ -4377,7 +4968,7 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\x06source\x18\x03 \x03(\rR\x06source\x12 \n" +
 	"\vdestination\x18\x04 \x03(\rR\vdestination\"F\n" +
 	"\fCopyResponse\x126\n" +
-	"\amapping\x18\x01 \x01(\v2\x1c.yubin.storage.v1.UidMappingR\amapping\"\x9a\x01\n" +
+	"\amapping\x18\x01 \x01(\v2\x1c.yubin.storage.v1.UidMappingR\amapping\"\xed\x01\n" +
 	"\vMoveRequest\x12\x1d\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tR\taccountId\x12\x1d\n" +
@@ -4385,17 +4976,20 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"mailbox_id\x18\x02 \x01(\x04R\tmailboxId\x12.\n" +
 	"\x04uids\x18\x03 \x03(\v2\x1a.yubin.storage.v1.UidRangeR\x04uids\x12\x1d\n" +
 	"\n" +
-	"to_mailbox\x18\x04 \x01(\tR\ttoMailbox\"\x96\x01\n" +
+	"to_mailbox\x18\x04 \x01(\tR\ttoMailbox\x12\"\n" +
+	"\rto_account_id\x18\x05 \x01(\tR\vtoAccountId\x12-\n" +
+	"\x05actor\x18\x06 \x01(\v2\x17.yubin.storage.v1.ActorR\x05actor\"\x96\x01\n" +
 	"\fMoveResponse\x126\n" +
 	"\amapping\x18\x01 \x01(\v2\x1c.yubin.storage.v1.UidMappingR\amapping\x12%\n" +
 	"\x0ehighest_modseq\x18\x02 \x01(\x04R\rhighestModseq\x12'\n" +
-	"\x0fprevious_modseq\x18\x03 \x01(\x04R\x0epreviousModseq\"~\n" +
+	"\x0fprevious_modseq\x18\x03 \x01(\x04R\x0epreviousModseq\"\xad\x01\n" +
 	"\x0eExpungeRequest\x12\x1d\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tR\taccountId\x12\x1d\n" +
 	"\n" +
 	"mailbox_id\x18\x02 \x01(\x04R\tmailboxId\x12.\n" +
-	"\x04uids\x18\x03 \x03(\v2\x1a.yubin.storage.v1.UidRangeR\x04uids\"\x99\x01\n" +
+	"\x04uids\x18\x03 \x03(\v2\x1a.yubin.storage.v1.UidRangeR\x04uids\x12-\n" +
+	"\x05actor\x18\x04 \x01(\v2\x17.yubin.storage.v1.ActorR\x05actor\"\x99\x01\n" +
 	"\x0fExpungeResponse\x126\n" +
 	"\bexpunged\x18\x01 \x03(\v2\x1a.yubin.storage.v1.UidRangeR\bexpunged\x12%\n" +
 	"\x0ehighest_modseq\x18\x02 \x01(\x04R\rhighestModseq\x12'\n" +
@@ -4424,7 +5018,7 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\x16DELIVERY_STATUS_STORED\x10\x01\x12\x1e\n" +
 	"\x1aDELIVERY_STATUS_OVER_QUOTA\x10\x02\x12\x1e\n" +
 	"\x1aDELIVERY_STATUS_NOT_STORED\x10\x03\x12\x1e\n" +
-	"\x1aDELIVERY_STATUS_NO_ACCOUNT\x10\x042\xd7\x13\n" +
+	"\x1aDELIVERY_STATUS_NO_ACCOUNT\x10\x042\x8f\x15\n" +
 	"\x0eStorageService\x12_\n" +
 	"\aDeliver\x12 .yubin.storage.v1.DeliverRequest\x1a!.yubin.storage.v1.DeliverResponse\"\r\x8a\xb5\x18\x06\n" +
 	"\x04smtp\x90\x02\x02(\x01\x12v\n" +
@@ -4460,6 +5054,10 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\vGetMetadata\x12$.yubin.storage.v1.GetMetadataRequest\x1a%.yubin.storage.v1.GetMetadataResponse\"\r\x8a\xb5\x18\x06\n" +
 	"\x04imap\x90\x02\x01\x12i\n" +
 	"\vSetMetadata\x12$.yubin.storage.v1.SetMetadataRequest\x1a%.yubin.storage.v1.SetMetadataResponse\"\r\x8a\xb5\x18\x06\n" +
+	"\x04imap\x90\x02\x02\x12Z\n" +
+	"\x06GetAcl\x12\x1f.yubin.storage.v1.GetAclRequest\x1a .yubin.storage.v1.GetAclResponse\"\r\x8a\xb5\x18\x06\n" +
+	"\x04imap\x90\x02\x01\x12Z\n" +
+	"\x06SetAcl\x12\x1f.yubin.storage.v1.SetAclRequest\x1a .yubin.storage.v1.SetAclResponse\"\r\x8a\xb5\x18\x06\n" +
 	"\x04imap\x90\x02\x02\x12c\n" +
 	"\x04Sync\x12\x1d.yubin.storage.v1.SyncRequest\x1a\x1e.yubin.storage.v1.SyncResponse\"\x1a\x8a\xb5\x18\x13\n" +
 	"\x04imap\n" +
@@ -4510,184 +5108,219 @@ func file_yubin_storage_v1_storage_proto_rawDescGZIP() []byte {
 	return file_yubin_storage_v1_storage_proto_rawDescData
 }
 
-var file_yubin_storage_v1_storage_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_yubin_storage_v1_storage_proto_msgTypes = make([]protoimpl.MessageInfo, 62)
+var file_yubin_storage_v1_storage_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_yubin_storage_v1_storage_proto_msgTypes = make([]protoimpl.MessageInfo, 68)
 var file_yubin_storage_v1_storage_proto_goTypes = []any{
 	(DeliveryStatus)(0),                   // 0: yubin.storage.v1.DeliveryStatus
 	(GetMetadataRequest_Depth)(0),         // 1: yubin.storage.v1.GetMetadataRequest.Depth
-	(StoreFlagsRequest_Operation)(0),      // 2: yubin.storage.v1.StoreFlagsRequest.Operation
-	(CommitMaildropRequest_Action)(0),     // 3: yubin.storage.v1.CommitMaildropRequest.Action
-	(*DeliverRequest)(nil),                // 4: yubin.storage.v1.DeliverRequest
-	(*Commit)(nil),                        // 5: yubin.storage.v1.Commit
-	(*DeliverResponse)(nil),               // 6: yubin.storage.v1.DeliverResponse
-	(*DeliverNoticeRequest)(nil),          // 7: yubin.storage.v1.DeliverNoticeRequest
-	(*DeliverNoticeResponse)(nil),         // 8: yubin.storage.v1.DeliverNoticeResponse
-	(*AppendRequest)(nil),                 // 9: yubin.storage.v1.AppendRequest
-	(*AppendResponse)(nil),                // 10: yubin.storage.v1.AppendResponse
-	(*ReplaceRequest)(nil),                // 11: yubin.storage.v1.ReplaceRequest
-	(*ReplaceResponse)(nil),               // 12: yubin.storage.v1.ReplaceResponse
-	(*ListMailboxesRequest)(nil),          // 13: yubin.storage.v1.ListMailboxesRequest
-	(*ListMailboxesResponse)(nil),         // 14: yubin.storage.v1.ListMailboxesResponse
-	(*GetMailboxRequest)(nil),             // 15: yubin.storage.v1.GetMailboxRequest
-	(*GetMailboxResponse)(nil),            // 16: yubin.storage.v1.GetMailboxResponse
-	(*CreateMailboxRequest)(nil),          // 17: yubin.storage.v1.CreateMailboxRequest
-	(*CreateMailboxResponse)(nil),         // 18: yubin.storage.v1.CreateMailboxResponse
-	(*RenameMailboxRequest)(nil),          // 19: yubin.storage.v1.RenameMailboxRequest
-	(*RenameMailboxResponse)(nil),         // 20: yubin.storage.v1.RenameMailboxResponse
-	(*DeleteMailboxRequest)(nil),          // 21: yubin.storage.v1.DeleteMailboxRequest
-	(*DeleteMailboxResponse)(nil),         // 22: yubin.storage.v1.DeleteMailboxResponse
-	(*SetSubscribedRequest)(nil),          // 23: yubin.storage.v1.SetSubscribedRequest
-	(*SetSubscribedResponse)(nil),         // 24: yubin.storage.v1.SetSubscribedResponse
-	(*GetMetadataRequest)(nil),            // 25: yubin.storage.v1.GetMetadataRequest
-	(*GetMetadataResponse)(nil),           // 26: yubin.storage.v1.GetMetadataResponse
-	(*SetMetadataRequest)(nil),            // 27: yubin.storage.v1.SetMetadataRequest
-	(*SetMetadataResponse)(nil),           // 28: yubin.storage.v1.SetMetadataResponse
-	(*SyncRequest)(nil),                   // 29: yubin.storage.v1.SyncRequest
-	(*SyncResponse)(nil),                  // 30: yubin.storage.v1.SyncResponse
-	(*WatchRequest)(nil),                  // 31: yubin.storage.v1.WatchRequest
-	(*WatchResponse)(nil),                 // 32: yubin.storage.v1.WatchResponse
-	(*FetchRequest)(nil),                  // 33: yubin.storage.v1.FetchRequest
-	(*FetchResponse)(nil),                 // 34: yubin.storage.v1.FetchResponse
-	(*Message)(nil),                       // 35: yubin.storage.v1.Message
-	(*ReadRequest)(nil),                   // 36: yubin.storage.v1.ReadRequest
-	(*ReadResponse)(nil),                  // 37: yubin.storage.v1.ReadResponse
-	(*SearchRequest)(nil),                 // 38: yubin.storage.v1.SearchRequest
-	(*SearchResponse)(nil),                // 39: yubin.storage.v1.SearchResponse
-	(*SearchStreamRequest)(nil),           // 40: yubin.storage.v1.SearchStreamRequest
-	(*SearchStreamResponse)(nil),          // 41: yubin.storage.v1.SearchStreamResponse
-	(*StoreFlagsRequest)(nil),             // 42: yubin.storage.v1.StoreFlagsRequest
-	(*StoreFlagsResponse)(nil),            // 43: yubin.storage.v1.StoreFlagsResponse
-	(*CopyRequest)(nil),                   // 44: yubin.storage.v1.CopyRequest
-	(*UidMapping)(nil),                    // 45: yubin.storage.v1.UidMapping
-	(*CopyResponse)(nil),                  // 46: yubin.storage.v1.CopyResponse
-	(*MoveRequest)(nil),                   // 47: yubin.storage.v1.MoveRequest
-	(*MoveResponse)(nil),                  // 48: yubin.storage.v1.MoveResponse
-	(*ExpungeRequest)(nil),                // 49: yubin.storage.v1.ExpungeRequest
-	(*ExpungeResponse)(nil),               // 50: yubin.storage.v1.ExpungeResponse
-	(*OpenMaildropRequest)(nil),           // 51: yubin.storage.v1.OpenMaildropRequest
-	(*OpenMaildropResponse)(nil),          // 52: yubin.storage.v1.OpenMaildropResponse
-	(*CommitMaildropRequest)(nil),         // 53: yubin.storage.v1.CommitMaildropRequest
-	(*CommitMaildropResponse)(nil),        // 54: yubin.storage.v1.CommitMaildropResponse
-	(*DeliverRequest_Header)(nil),         // 55: yubin.storage.v1.DeliverRequest.Header
-	(*DeliverRequest_Recipient)(nil),      // 56: yubin.storage.v1.DeliverRequest.Recipient
-	(*DeliverResponse_Result)(nil),        // 57: yubin.storage.v1.DeliverResponse.Result
-	(*AppendRequest_Target)(nil),          // 58: yubin.storage.v1.AppendRequest.Target
-	(*AppendRequest_Message)(nil),         // 59: yubin.storage.v1.AppendRequest.Message
-	(*ReplaceRequest_Target)(nil),         // 60: yubin.storage.v1.ReplaceRequest.Target
-	(*GetMetadataResponse_Entry)(nil),     // 61: yubin.storage.v1.GetMetadataResponse.Entry
-	(*SetMetadataRequest_Change)(nil),     // 62: yubin.storage.v1.SetMetadataRequest.Change
-	(*WatchRequest_Key)(nil),              // 63: yubin.storage.v1.WatchRequest.Key
-	(*WatchResponse_Change)(nil),          // 64: yubin.storage.v1.WatchResponse.Change
-	(*SearchStreamResponse_Progress)(nil), // 65: yubin.storage.v1.SearchStreamResponse.Progress
-	(*Mailbox)(nil),                       // 66: yubin.storage.v1.Mailbox
-	(SpecialUse)(0),                       // 67: yubin.storage.v1.SpecialUse
-	(*MessageState)(nil),                  // 68: yubin.storage.v1.MessageState
-	(*UidRange)(nil),                      // 69: yubin.storage.v1.UidRange
-	(*v1.Part)(nil),                       // 70: yubin.mail.v1.Part
-	(*v1.Envelope)(nil),                   // 71: yubin.mail.v1.Envelope
-	(*SearchCriteria)(nil),                // 72: yubin.storage.v1.SearchCriteria
+	(SetAclRequest_Operation)(0),          // 2: yubin.storage.v1.SetAclRequest.Operation
+	(StoreFlagsRequest_Operation)(0),      // 3: yubin.storage.v1.StoreFlagsRequest.Operation
+	(CommitMaildropRequest_Action)(0),     // 4: yubin.storage.v1.CommitMaildropRequest.Action
+	(*DeliverRequest)(nil),                // 5: yubin.storage.v1.DeliverRequest
+	(*Commit)(nil),                        // 6: yubin.storage.v1.Commit
+	(*DeliverResponse)(nil),               // 7: yubin.storage.v1.DeliverResponse
+	(*DeliverNoticeRequest)(nil),          // 8: yubin.storage.v1.DeliverNoticeRequest
+	(*DeliverNoticeResponse)(nil),         // 9: yubin.storage.v1.DeliverNoticeResponse
+	(*AppendRequest)(nil),                 // 10: yubin.storage.v1.AppendRequest
+	(*AppendResponse)(nil),                // 11: yubin.storage.v1.AppendResponse
+	(*ReplaceRequest)(nil),                // 12: yubin.storage.v1.ReplaceRequest
+	(*ReplaceResponse)(nil),               // 13: yubin.storage.v1.ReplaceResponse
+	(*ListMailboxesRequest)(nil),          // 14: yubin.storage.v1.ListMailboxesRequest
+	(*ListMailboxesResponse)(nil),         // 15: yubin.storage.v1.ListMailboxesResponse
+	(*SharedMailboxes)(nil),               // 16: yubin.storage.v1.SharedMailboxes
+	(*GetMailboxRequest)(nil),             // 17: yubin.storage.v1.GetMailboxRequest
+	(*GetMailboxResponse)(nil),            // 18: yubin.storage.v1.GetMailboxResponse
+	(*CreateMailboxRequest)(nil),          // 19: yubin.storage.v1.CreateMailboxRequest
+	(*CreateMailboxResponse)(nil),         // 20: yubin.storage.v1.CreateMailboxResponse
+	(*RenameMailboxRequest)(nil),          // 21: yubin.storage.v1.RenameMailboxRequest
+	(*RenameMailboxResponse)(nil),         // 22: yubin.storage.v1.RenameMailboxResponse
+	(*DeleteMailboxRequest)(nil),          // 23: yubin.storage.v1.DeleteMailboxRequest
+	(*DeleteMailboxResponse)(nil),         // 24: yubin.storage.v1.DeleteMailboxResponse
+	(*SetSubscribedRequest)(nil),          // 25: yubin.storage.v1.SetSubscribedRequest
+	(*SetSubscribedResponse)(nil),         // 26: yubin.storage.v1.SetSubscribedResponse
+	(*GetMetadataRequest)(nil),            // 27: yubin.storage.v1.GetMetadataRequest
+	(*GetMetadataResponse)(nil),           // 28: yubin.storage.v1.GetMetadataResponse
+	(*SetMetadataRequest)(nil),            // 29: yubin.storage.v1.SetMetadataRequest
+	(*SetMetadataResponse)(nil),           // 30: yubin.storage.v1.SetMetadataResponse
+	(*GetAclRequest)(nil),                 // 31: yubin.storage.v1.GetAclRequest
+	(*AclEntry)(nil),                      // 32: yubin.storage.v1.AclEntry
+	(*GetAclResponse)(nil),                // 33: yubin.storage.v1.GetAclResponse
+	(*SetAclRequest)(nil),                 // 34: yubin.storage.v1.SetAclRequest
+	(*SetAclResponse)(nil),                // 35: yubin.storage.v1.SetAclResponse
+	(*SyncRequest)(nil),                   // 36: yubin.storage.v1.SyncRequest
+	(*SyncResponse)(nil),                  // 37: yubin.storage.v1.SyncResponse
+	(*WatchRequest)(nil),                  // 38: yubin.storage.v1.WatchRequest
+	(*WatchResponse)(nil),                 // 39: yubin.storage.v1.WatchResponse
+	(*FetchRequest)(nil),                  // 40: yubin.storage.v1.FetchRequest
+	(*FetchResponse)(nil),                 // 41: yubin.storage.v1.FetchResponse
+	(*Message)(nil),                       // 42: yubin.storage.v1.Message
+	(*ReadRequest)(nil),                   // 43: yubin.storage.v1.ReadRequest
+	(*ReadResponse)(nil),                  // 44: yubin.storage.v1.ReadResponse
+	(*SearchRequest)(nil),                 // 45: yubin.storage.v1.SearchRequest
+	(*SearchResponse)(nil),                // 46: yubin.storage.v1.SearchResponse
+	(*SearchStreamRequest)(nil),           // 47: yubin.storage.v1.SearchStreamRequest
+	(*SearchStreamResponse)(nil),          // 48: yubin.storage.v1.SearchStreamResponse
+	(*StoreFlagsRequest)(nil),             // 49: yubin.storage.v1.StoreFlagsRequest
+	(*StoreFlagsResponse)(nil),            // 50: yubin.storage.v1.StoreFlagsResponse
+	(*CopyRequest)(nil),                   // 51: yubin.storage.v1.CopyRequest
+	(*UidMapping)(nil),                    // 52: yubin.storage.v1.UidMapping
+	(*CopyResponse)(nil),                  // 53: yubin.storage.v1.CopyResponse
+	(*MoveRequest)(nil),                   // 54: yubin.storage.v1.MoveRequest
+	(*MoveResponse)(nil),                  // 55: yubin.storage.v1.MoveResponse
+	(*ExpungeRequest)(nil),                // 56: yubin.storage.v1.ExpungeRequest
+	(*ExpungeResponse)(nil),               // 57: yubin.storage.v1.ExpungeResponse
+	(*OpenMaildropRequest)(nil),           // 58: yubin.storage.v1.OpenMaildropRequest
+	(*OpenMaildropResponse)(nil),          // 59: yubin.storage.v1.OpenMaildropResponse
+	(*CommitMaildropRequest)(nil),         // 60: yubin.storage.v1.CommitMaildropRequest
+	(*CommitMaildropResponse)(nil),        // 61: yubin.storage.v1.CommitMaildropResponse
+	(*DeliverRequest_Header)(nil),         // 62: yubin.storage.v1.DeliverRequest.Header
+	(*DeliverRequest_Recipient)(nil),      // 63: yubin.storage.v1.DeliverRequest.Recipient
+	(*DeliverResponse_Result)(nil),        // 64: yubin.storage.v1.DeliverResponse.Result
+	(*AppendRequest_Target)(nil),          // 65: yubin.storage.v1.AppendRequest.Target
+	(*AppendRequest_Message)(nil),         // 66: yubin.storage.v1.AppendRequest.Message
+	(*ReplaceRequest_Target)(nil),         // 67: yubin.storage.v1.ReplaceRequest.Target
+	(*GetMetadataResponse_Entry)(nil),     // 68: yubin.storage.v1.GetMetadataResponse.Entry
+	(*SetMetadataRequest_Change)(nil),     // 69: yubin.storage.v1.SetMetadataRequest.Change
+	(*WatchRequest_Key)(nil),              // 70: yubin.storage.v1.WatchRequest.Key
+	(*WatchResponse_Change)(nil),          // 71: yubin.storage.v1.WatchResponse.Change
+	(*SearchStreamResponse_Progress)(nil), // 72: yubin.storage.v1.SearchStreamResponse.Progress
+	(*Actor)(nil),                         // 73: yubin.storage.v1.Actor
+	(*Mailbox)(nil),                       // 74: yubin.storage.v1.Mailbox
+	(SpecialUse)(0),                       // 75: yubin.storage.v1.SpecialUse
+	(*MessageState)(nil),                  // 76: yubin.storage.v1.MessageState
+	(*UidRange)(nil),                      // 77: yubin.storage.v1.UidRange
+	(*v1.Part)(nil),                       // 78: yubin.mail.v1.Part
+	(*v1.Envelope)(nil),                   // 79: yubin.mail.v1.Envelope
+	(*SearchCriteria)(nil),                // 80: yubin.storage.v1.SearchCriteria
 }
 var file_yubin_storage_v1_storage_proto_depIdxs = []int32{
-	55, // 0: yubin.storage.v1.DeliverRequest.header:type_name -> yubin.storage.v1.DeliverRequest.Header
-	5,  // 1: yubin.storage.v1.DeliverRequest.commit:type_name -> yubin.storage.v1.Commit
-	57, // 2: yubin.storage.v1.DeliverResponse.results:type_name -> yubin.storage.v1.DeliverResponse.Result
-	58, // 3: yubin.storage.v1.AppendRequest.target:type_name -> yubin.storage.v1.AppendRequest.Target
-	59, // 4: yubin.storage.v1.AppendRequest.start:type_name -> yubin.storage.v1.AppendRequest.Message
-	5,  // 5: yubin.storage.v1.AppendRequest.commit:type_name -> yubin.storage.v1.Commit
-	60, // 6: yubin.storage.v1.ReplaceRequest.target:type_name -> yubin.storage.v1.ReplaceRequest.Target
-	59, // 7: yubin.storage.v1.ReplaceRequest.start:type_name -> yubin.storage.v1.AppendRequest.Message
-	5,  // 8: yubin.storage.v1.ReplaceRequest.commit:type_name -> yubin.storage.v1.Commit
-	66, // 9: yubin.storage.v1.ListMailboxesResponse.mailboxes:type_name -> yubin.storage.v1.Mailbox
-	66, // 10: yubin.storage.v1.GetMailboxResponse.mailbox:type_name -> yubin.storage.v1.Mailbox
-	67, // 11: yubin.storage.v1.CreateMailboxRequest.special_use:type_name -> yubin.storage.v1.SpecialUse
-	66, // 12: yubin.storage.v1.CreateMailboxResponse.mailbox:type_name -> yubin.storage.v1.Mailbox
-	1,  // 13: yubin.storage.v1.GetMetadataRequest.depth:type_name -> yubin.storage.v1.GetMetadataRequest.Depth
-	61, // 14: yubin.storage.v1.GetMetadataResponse.entries:type_name -> yubin.storage.v1.GetMetadataResponse.Entry
-	62, // 15: yubin.storage.v1.SetMetadataRequest.changes:type_name -> yubin.storage.v1.SetMetadataRequest.Change
-	68, // 16: yubin.storage.v1.SyncResponse.changed:type_name -> yubin.storage.v1.MessageState
-	69, // 17: yubin.storage.v1.SyncResponse.vanished:type_name -> yubin.storage.v1.UidRange
-	66, // 18: yubin.storage.v1.SyncResponse.mailbox:type_name -> yubin.storage.v1.Mailbox
-	63, // 19: yubin.storage.v1.WatchRequest.subscribe:type_name -> yubin.storage.v1.WatchRequest.Key
-	63, // 20: yubin.storage.v1.WatchRequest.unsubscribe:type_name -> yubin.storage.v1.WatchRequest.Key
-	64, // 21: yubin.storage.v1.WatchResponse.changes:type_name -> yubin.storage.v1.WatchResponse.Change
-	69, // 22: yubin.storage.v1.FetchRequest.uids:type_name -> yubin.storage.v1.UidRange
-	35, // 23: yubin.storage.v1.FetchResponse.messages:type_name -> yubin.storage.v1.Message
-	68, // 24: yubin.storage.v1.Message.state:type_name -> yubin.storage.v1.MessageState
-	70, // 25: yubin.storage.v1.Message.structure:type_name -> yubin.mail.v1.Part
-	71, // 26: yubin.storage.v1.Message.envelope:type_name -> yubin.mail.v1.Envelope
-	72, // 27: yubin.storage.v1.SearchRequest.criteria:type_name -> yubin.storage.v1.SearchCriteria
-	69, // 28: yubin.storage.v1.SearchResponse.uids:type_name -> yubin.storage.v1.UidRange
-	38, // 29: yubin.storage.v1.SearchStreamRequest.search:type_name -> yubin.storage.v1.SearchRequest
-	65, // 30: yubin.storage.v1.SearchStreamResponse.progress:type_name -> yubin.storage.v1.SearchStreamResponse.Progress
-	39, // 31: yubin.storage.v1.SearchStreamResponse.result:type_name -> yubin.storage.v1.SearchResponse
-	69, // 32: yubin.storage.v1.StoreFlagsRequest.uids:type_name -> yubin.storage.v1.UidRange
-	2,  // 33: yubin.storage.v1.StoreFlagsRequest.operation:type_name -> yubin.storage.v1.StoreFlagsRequest.Operation
-	68, // 34: yubin.storage.v1.StoreFlagsResponse.states:type_name -> yubin.storage.v1.MessageState
-	69, // 35: yubin.storage.v1.StoreFlagsResponse.modified:type_name -> yubin.storage.v1.UidRange
-	69, // 36: yubin.storage.v1.CopyRequest.uids:type_name -> yubin.storage.v1.UidRange
-	45, // 37: yubin.storage.v1.CopyResponse.mapping:type_name -> yubin.storage.v1.UidMapping
-	69, // 38: yubin.storage.v1.MoveRequest.uids:type_name -> yubin.storage.v1.UidRange
-	45, // 39: yubin.storage.v1.MoveResponse.mapping:type_name -> yubin.storage.v1.UidMapping
-	69, // 40: yubin.storage.v1.ExpungeRequest.uids:type_name -> yubin.storage.v1.UidRange
-	69, // 41: yubin.storage.v1.ExpungeResponse.expunged:type_name -> yubin.storage.v1.UidRange
-	66, // 42: yubin.storage.v1.OpenMaildropResponse.mailbox:type_name -> yubin.storage.v1.Mailbox
-	69, // 43: yubin.storage.v1.CommitMaildropRequest.uids:type_name -> yubin.storage.v1.UidRange
-	3,  // 44: yubin.storage.v1.CommitMaildropRequest.action:type_name -> yubin.storage.v1.CommitMaildropRequest.Action
-	56, // 45: yubin.storage.v1.DeliverRequest.Header.recipients:type_name -> yubin.storage.v1.DeliverRequest.Recipient
-	0,  // 46: yubin.storage.v1.DeliverResponse.Result.status:type_name -> yubin.storage.v1.DeliveryStatus
-	4,  // 47: yubin.storage.v1.StorageService.Deliver:input_type -> yubin.storage.v1.DeliverRequest
-	7,  // 48: yubin.storage.v1.StorageService.DeliverNotice:input_type -> yubin.storage.v1.DeliverNoticeRequest
-	9,  // 49: yubin.storage.v1.StorageService.Append:input_type -> yubin.storage.v1.AppendRequest
-	11, // 50: yubin.storage.v1.StorageService.Replace:input_type -> yubin.storage.v1.ReplaceRequest
-	13, // 51: yubin.storage.v1.StorageService.ListMailboxes:input_type -> yubin.storage.v1.ListMailboxesRequest
-	15, // 52: yubin.storage.v1.StorageService.GetMailbox:input_type -> yubin.storage.v1.GetMailboxRequest
-	17, // 53: yubin.storage.v1.StorageService.CreateMailbox:input_type -> yubin.storage.v1.CreateMailboxRequest
-	19, // 54: yubin.storage.v1.StorageService.RenameMailbox:input_type -> yubin.storage.v1.RenameMailboxRequest
-	21, // 55: yubin.storage.v1.StorageService.DeleteMailbox:input_type -> yubin.storage.v1.DeleteMailboxRequest
-	23, // 56: yubin.storage.v1.StorageService.SetSubscribed:input_type -> yubin.storage.v1.SetSubscribedRequest
-	25, // 57: yubin.storage.v1.StorageService.GetMetadata:input_type -> yubin.storage.v1.GetMetadataRequest
-	27, // 58: yubin.storage.v1.StorageService.SetMetadata:input_type -> yubin.storage.v1.SetMetadataRequest
-	29, // 59: yubin.storage.v1.StorageService.Sync:input_type -> yubin.storage.v1.SyncRequest
-	31, // 60: yubin.storage.v1.StorageService.Watch:input_type -> yubin.storage.v1.WatchRequest
-	33, // 61: yubin.storage.v1.StorageService.Fetch:input_type -> yubin.storage.v1.FetchRequest
-	36, // 62: yubin.storage.v1.StorageService.Read:input_type -> yubin.storage.v1.ReadRequest
-	38, // 63: yubin.storage.v1.StorageService.Search:input_type -> yubin.storage.v1.SearchRequest
-	40, // 64: yubin.storage.v1.StorageService.SearchStream:input_type -> yubin.storage.v1.SearchStreamRequest
-	42, // 65: yubin.storage.v1.StorageService.StoreFlags:input_type -> yubin.storage.v1.StoreFlagsRequest
-	44, // 66: yubin.storage.v1.StorageService.Copy:input_type -> yubin.storage.v1.CopyRequest
-	47, // 67: yubin.storage.v1.StorageService.Move:input_type -> yubin.storage.v1.MoveRequest
-	49, // 68: yubin.storage.v1.StorageService.Expunge:input_type -> yubin.storage.v1.ExpungeRequest
-	51, // 69: yubin.storage.v1.StorageService.OpenMaildrop:input_type -> yubin.storage.v1.OpenMaildropRequest
-	53, // 70: yubin.storage.v1.StorageService.CommitMaildrop:input_type -> yubin.storage.v1.CommitMaildropRequest
-	6,  // 71: yubin.storage.v1.StorageService.Deliver:output_type -> yubin.storage.v1.DeliverResponse
-	8,  // 72: yubin.storage.v1.StorageService.DeliverNotice:output_type -> yubin.storage.v1.DeliverNoticeResponse
-	10, // 73: yubin.storage.v1.StorageService.Append:output_type -> yubin.storage.v1.AppendResponse
-	12, // 74: yubin.storage.v1.StorageService.Replace:output_type -> yubin.storage.v1.ReplaceResponse
-	14, // 75: yubin.storage.v1.StorageService.ListMailboxes:output_type -> yubin.storage.v1.ListMailboxesResponse
-	16, // 76: yubin.storage.v1.StorageService.GetMailbox:output_type -> yubin.storage.v1.GetMailboxResponse
-	18, // 77: yubin.storage.v1.StorageService.CreateMailbox:output_type -> yubin.storage.v1.CreateMailboxResponse
-	20, // 78: yubin.storage.v1.StorageService.RenameMailbox:output_type -> yubin.storage.v1.RenameMailboxResponse
-	22, // 79: yubin.storage.v1.StorageService.DeleteMailbox:output_type -> yubin.storage.v1.DeleteMailboxResponse
-	24, // 80: yubin.storage.v1.StorageService.SetSubscribed:output_type -> yubin.storage.v1.SetSubscribedResponse
-	26, // 81: yubin.storage.v1.StorageService.GetMetadata:output_type -> yubin.storage.v1.GetMetadataResponse
-	28, // 82: yubin.storage.v1.StorageService.SetMetadata:output_type -> yubin.storage.v1.SetMetadataResponse
-	30, // 83: yubin.storage.v1.StorageService.Sync:output_type -> yubin.storage.v1.SyncResponse
-	32, // 84: yubin.storage.v1.StorageService.Watch:output_type -> yubin.storage.v1.WatchResponse
-	34, // 85: yubin.storage.v1.StorageService.Fetch:output_type -> yubin.storage.v1.FetchResponse
-	37, // 86: yubin.storage.v1.StorageService.Read:output_type -> yubin.storage.v1.ReadResponse
-	39, // 87: yubin.storage.v1.StorageService.Search:output_type -> yubin.storage.v1.SearchResponse
-	41, // 88: yubin.storage.v1.StorageService.SearchStream:output_type -> yubin.storage.v1.SearchStreamResponse
-	43, // 89: yubin.storage.v1.StorageService.StoreFlags:output_type -> yubin.storage.v1.StoreFlagsResponse
-	46, // 90: yubin.storage.v1.StorageService.Copy:output_type -> yubin.storage.v1.CopyResponse
-	48, // 91: yubin.storage.v1.StorageService.Move:output_type -> yubin.storage.v1.MoveResponse
-	50, // 92: yubin.storage.v1.StorageService.Expunge:output_type -> yubin.storage.v1.ExpungeResponse
-	52, // 93: yubin.storage.v1.StorageService.OpenMaildrop:output_type -> yubin.storage.v1.OpenMaildropResponse
-	54, // 94: yubin.storage.v1.StorageService.CommitMaildrop:output_type -> yubin.storage.v1.CommitMaildropResponse
-	71, // [71:95] is the sub-list for method output_type
-	47, // [47:71] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	62, // 0: yubin.storage.v1.DeliverRequest.header:type_name -> yubin.storage.v1.DeliverRequest.Header
+	6,  // 1: yubin.storage.v1.DeliverRequest.commit:type_name -> yubin.storage.v1.Commit
+	64, // 2: yubin.storage.v1.DeliverResponse.results:type_name -> yubin.storage.v1.DeliverResponse.Result
+	65, // 3: yubin.storage.v1.AppendRequest.target:type_name -> yubin.storage.v1.AppendRequest.Target
+	66, // 4: yubin.storage.v1.AppendRequest.start:type_name -> yubin.storage.v1.AppendRequest.Message
+	6,  // 5: yubin.storage.v1.AppendRequest.commit:type_name -> yubin.storage.v1.Commit
+	67, // 6: yubin.storage.v1.ReplaceRequest.target:type_name -> yubin.storage.v1.ReplaceRequest.Target
+	66, // 7: yubin.storage.v1.ReplaceRequest.start:type_name -> yubin.storage.v1.AppendRequest.Message
+	6,  // 8: yubin.storage.v1.ReplaceRequest.commit:type_name -> yubin.storage.v1.Commit
+	73, // 9: yubin.storage.v1.ListMailboxesRequest.shared_with:type_name -> yubin.storage.v1.Actor
+	74, // 10: yubin.storage.v1.ListMailboxesResponse.mailboxes:type_name -> yubin.storage.v1.Mailbox
+	16, // 11: yubin.storage.v1.ListMailboxesResponse.shared:type_name -> yubin.storage.v1.SharedMailboxes
+	74, // 12: yubin.storage.v1.SharedMailboxes.mailboxes:type_name -> yubin.storage.v1.Mailbox
+	73, // 13: yubin.storage.v1.GetMailboxRequest.actor:type_name -> yubin.storage.v1.Actor
+	74, // 14: yubin.storage.v1.GetMailboxResponse.mailbox:type_name -> yubin.storage.v1.Mailbox
+	75, // 15: yubin.storage.v1.CreateMailboxRequest.special_use:type_name -> yubin.storage.v1.SpecialUse
+	73, // 16: yubin.storage.v1.CreateMailboxRequest.actor:type_name -> yubin.storage.v1.Actor
+	74, // 17: yubin.storage.v1.CreateMailboxResponse.mailbox:type_name -> yubin.storage.v1.Mailbox
+	73, // 18: yubin.storage.v1.RenameMailboxRequest.actor:type_name -> yubin.storage.v1.Actor
+	73, // 19: yubin.storage.v1.DeleteMailboxRequest.actor:type_name -> yubin.storage.v1.Actor
+	1,  // 20: yubin.storage.v1.GetMetadataRequest.depth:type_name -> yubin.storage.v1.GetMetadataRequest.Depth
+	73, // 21: yubin.storage.v1.GetMetadataRequest.actor:type_name -> yubin.storage.v1.Actor
+	68, // 22: yubin.storage.v1.GetMetadataResponse.entries:type_name -> yubin.storage.v1.GetMetadataResponse.Entry
+	69, // 23: yubin.storage.v1.SetMetadataRequest.changes:type_name -> yubin.storage.v1.SetMetadataRequest.Change
+	73, // 24: yubin.storage.v1.SetMetadataRequest.actor:type_name -> yubin.storage.v1.Actor
+	73, // 25: yubin.storage.v1.GetAclRequest.actor:type_name -> yubin.storage.v1.Actor
+	32, // 26: yubin.storage.v1.GetAclResponse.entries:type_name -> yubin.storage.v1.AclEntry
+	73, // 27: yubin.storage.v1.SetAclRequest.actor:type_name -> yubin.storage.v1.Actor
+	2,  // 28: yubin.storage.v1.SetAclRequest.operation:type_name -> yubin.storage.v1.SetAclRequest.Operation
+	32, // 29: yubin.storage.v1.SetAclRequest.entry:type_name -> yubin.storage.v1.AclEntry
+	76, // 30: yubin.storage.v1.SyncResponse.changed:type_name -> yubin.storage.v1.MessageState
+	77, // 31: yubin.storage.v1.SyncResponse.vanished:type_name -> yubin.storage.v1.UidRange
+	74, // 32: yubin.storage.v1.SyncResponse.mailbox:type_name -> yubin.storage.v1.Mailbox
+	70, // 33: yubin.storage.v1.WatchRequest.subscribe:type_name -> yubin.storage.v1.WatchRequest.Key
+	70, // 34: yubin.storage.v1.WatchRequest.unsubscribe:type_name -> yubin.storage.v1.WatchRequest.Key
+	71, // 35: yubin.storage.v1.WatchResponse.changes:type_name -> yubin.storage.v1.WatchResponse.Change
+	77, // 36: yubin.storage.v1.FetchRequest.uids:type_name -> yubin.storage.v1.UidRange
+	73, // 37: yubin.storage.v1.FetchRequest.actor:type_name -> yubin.storage.v1.Actor
+	42, // 38: yubin.storage.v1.FetchResponse.messages:type_name -> yubin.storage.v1.Message
+	76, // 39: yubin.storage.v1.Message.state:type_name -> yubin.storage.v1.MessageState
+	78, // 40: yubin.storage.v1.Message.structure:type_name -> yubin.mail.v1.Part
+	79, // 41: yubin.storage.v1.Message.envelope:type_name -> yubin.mail.v1.Envelope
+	73, // 42: yubin.storage.v1.ReadRequest.actor:type_name -> yubin.storage.v1.Actor
+	80, // 43: yubin.storage.v1.SearchRequest.criteria:type_name -> yubin.storage.v1.SearchCriteria
+	73, // 44: yubin.storage.v1.SearchRequest.actor:type_name -> yubin.storage.v1.Actor
+	77, // 45: yubin.storage.v1.SearchResponse.uids:type_name -> yubin.storage.v1.UidRange
+	45, // 46: yubin.storage.v1.SearchStreamRequest.search:type_name -> yubin.storage.v1.SearchRequest
+	72, // 47: yubin.storage.v1.SearchStreamResponse.progress:type_name -> yubin.storage.v1.SearchStreamResponse.Progress
+	46, // 48: yubin.storage.v1.SearchStreamResponse.result:type_name -> yubin.storage.v1.SearchResponse
+	77, // 49: yubin.storage.v1.StoreFlagsRequest.uids:type_name -> yubin.storage.v1.UidRange
+	3,  // 50: yubin.storage.v1.StoreFlagsRequest.operation:type_name -> yubin.storage.v1.StoreFlagsRequest.Operation
+	73, // 51: yubin.storage.v1.StoreFlagsRequest.actor:type_name -> yubin.storage.v1.Actor
+	76, // 52: yubin.storage.v1.StoreFlagsResponse.states:type_name -> yubin.storage.v1.MessageState
+	77, // 53: yubin.storage.v1.StoreFlagsResponse.modified:type_name -> yubin.storage.v1.UidRange
+	77, // 54: yubin.storage.v1.CopyRequest.uids:type_name -> yubin.storage.v1.UidRange
+	73, // 55: yubin.storage.v1.CopyRequest.actor:type_name -> yubin.storage.v1.Actor
+	52, // 56: yubin.storage.v1.CopyResponse.mapping:type_name -> yubin.storage.v1.UidMapping
+	77, // 57: yubin.storage.v1.MoveRequest.uids:type_name -> yubin.storage.v1.UidRange
+	73, // 58: yubin.storage.v1.MoveRequest.actor:type_name -> yubin.storage.v1.Actor
+	52, // 59: yubin.storage.v1.MoveResponse.mapping:type_name -> yubin.storage.v1.UidMapping
+	77, // 60: yubin.storage.v1.ExpungeRequest.uids:type_name -> yubin.storage.v1.UidRange
+	73, // 61: yubin.storage.v1.ExpungeRequest.actor:type_name -> yubin.storage.v1.Actor
+	77, // 62: yubin.storage.v1.ExpungeResponse.expunged:type_name -> yubin.storage.v1.UidRange
+	74, // 63: yubin.storage.v1.OpenMaildropResponse.mailbox:type_name -> yubin.storage.v1.Mailbox
+	77, // 64: yubin.storage.v1.CommitMaildropRequest.uids:type_name -> yubin.storage.v1.UidRange
+	4,  // 65: yubin.storage.v1.CommitMaildropRequest.action:type_name -> yubin.storage.v1.CommitMaildropRequest.Action
+	63, // 66: yubin.storage.v1.DeliverRequest.Header.recipients:type_name -> yubin.storage.v1.DeliverRequest.Recipient
+	0,  // 67: yubin.storage.v1.DeliverResponse.Result.status:type_name -> yubin.storage.v1.DeliveryStatus
+	73, // 68: yubin.storage.v1.AppendRequest.Target.actor:type_name -> yubin.storage.v1.Actor
+	73, // 69: yubin.storage.v1.ReplaceRequest.Target.actor:type_name -> yubin.storage.v1.Actor
+	5,  // 70: yubin.storage.v1.StorageService.Deliver:input_type -> yubin.storage.v1.DeliverRequest
+	8,  // 71: yubin.storage.v1.StorageService.DeliverNotice:input_type -> yubin.storage.v1.DeliverNoticeRequest
+	10, // 72: yubin.storage.v1.StorageService.Append:input_type -> yubin.storage.v1.AppendRequest
+	12, // 73: yubin.storage.v1.StorageService.Replace:input_type -> yubin.storage.v1.ReplaceRequest
+	14, // 74: yubin.storage.v1.StorageService.ListMailboxes:input_type -> yubin.storage.v1.ListMailboxesRequest
+	17, // 75: yubin.storage.v1.StorageService.GetMailbox:input_type -> yubin.storage.v1.GetMailboxRequest
+	19, // 76: yubin.storage.v1.StorageService.CreateMailbox:input_type -> yubin.storage.v1.CreateMailboxRequest
+	21, // 77: yubin.storage.v1.StorageService.RenameMailbox:input_type -> yubin.storage.v1.RenameMailboxRequest
+	23, // 78: yubin.storage.v1.StorageService.DeleteMailbox:input_type -> yubin.storage.v1.DeleteMailboxRequest
+	25, // 79: yubin.storage.v1.StorageService.SetSubscribed:input_type -> yubin.storage.v1.SetSubscribedRequest
+	27, // 80: yubin.storage.v1.StorageService.GetMetadata:input_type -> yubin.storage.v1.GetMetadataRequest
+	29, // 81: yubin.storage.v1.StorageService.SetMetadata:input_type -> yubin.storage.v1.SetMetadataRequest
+	31, // 82: yubin.storage.v1.StorageService.GetAcl:input_type -> yubin.storage.v1.GetAclRequest
+	34, // 83: yubin.storage.v1.StorageService.SetAcl:input_type -> yubin.storage.v1.SetAclRequest
+	36, // 84: yubin.storage.v1.StorageService.Sync:input_type -> yubin.storage.v1.SyncRequest
+	38, // 85: yubin.storage.v1.StorageService.Watch:input_type -> yubin.storage.v1.WatchRequest
+	40, // 86: yubin.storage.v1.StorageService.Fetch:input_type -> yubin.storage.v1.FetchRequest
+	43, // 87: yubin.storage.v1.StorageService.Read:input_type -> yubin.storage.v1.ReadRequest
+	45, // 88: yubin.storage.v1.StorageService.Search:input_type -> yubin.storage.v1.SearchRequest
+	47, // 89: yubin.storage.v1.StorageService.SearchStream:input_type -> yubin.storage.v1.SearchStreamRequest
+	49, // 90: yubin.storage.v1.StorageService.StoreFlags:input_type -> yubin.storage.v1.StoreFlagsRequest
+	51, // 91: yubin.storage.v1.StorageService.Copy:input_type -> yubin.storage.v1.CopyRequest
+	54, // 92: yubin.storage.v1.StorageService.Move:input_type -> yubin.storage.v1.MoveRequest
+	56, // 93: yubin.storage.v1.StorageService.Expunge:input_type -> yubin.storage.v1.ExpungeRequest
+	58, // 94: yubin.storage.v1.StorageService.OpenMaildrop:input_type -> yubin.storage.v1.OpenMaildropRequest
+	60, // 95: yubin.storage.v1.StorageService.CommitMaildrop:input_type -> yubin.storage.v1.CommitMaildropRequest
+	7,  // 96: yubin.storage.v1.StorageService.Deliver:output_type -> yubin.storage.v1.DeliverResponse
+	9,  // 97: yubin.storage.v1.StorageService.DeliverNotice:output_type -> yubin.storage.v1.DeliverNoticeResponse
+	11, // 98: yubin.storage.v1.StorageService.Append:output_type -> yubin.storage.v1.AppendResponse
+	13, // 99: yubin.storage.v1.StorageService.Replace:output_type -> yubin.storage.v1.ReplaceResponse
+	15, // 100: yubin.storage.v1.StorageService.ListMailboxes:output_type -> yubin.storage.v1.ListMailboxesResponse
+	18, // 101: yubin.storage.v1.StorageService.GetMailbox:output_type -> yubin.storage.v1.GetMailboxResponse
+	20, // 102: yubin.storage.v1.StorageService.CreateMailbox:output_type -> yubin.storage.v1.CreateMailboxResponse
+	22, // 103: yubin.storage.v1.StorageService.RenameMailbox:output_type -> yubin.storage.v1.RenameMailboxResponse
+	24, // 104: yubin.storage.v1.StorageService.DeleteMailbox:output_type -> yubin.storage.v1.DeleteMailboxResponse
+	26, // 105: yubin.storage.v1.StorageService.SetSubscribed:output_type -> yubin.storage.v1.SetSubscribedResponse
+	28, // 106: yubin.storage.v1.StorageService.GetMetadata:output_type -> yubin.storage.v1.GetMetadataResponse
+	30, // 107: yubin.storage.v1.StorageService.SetMetadata:output_type -> yubin.storage.v1.SetMetadataResponse
+	33, // 108: yubin.storage.v1.StorageService.GetAcl:output_type -> yubin.storage.v1.GetAclResponse
+	35, // 109: yubin.storage.v1.StorageService.SetAcl:output_type -> yubin.storage.v1.SetAclResponse
+	37, // 110: yubin.storage.v1.StorageService.Sync:output_type -> yubin.storage.v1.SyncResponse
+	39, // 111: yubin.storage.v1.StorageService.Watch:output_type -> yubin.storage.v1.WatchResponse
+	41, // 112: yubin.storage.v1.StorageService.Fetch:output_type -> yubin.storage.v1.FetchResponse
+	44, // 113: yubin.storage.v1.StorageService.Read:output_type -> yubin.storage.v1.ReadResponse
+	46, // 114: yubin.storage.v1.StorageService.Search:output_type -> yubin.storage.v1.SearchResponse
+	48, // 115: yubin.storage.v1.StorageService.SearchStream:output_type -> yubin.storage.v1.SearchStreamResponse
+	50, // 116: yubin.storage.v1.StorageService.StoreFlags:output_type -> yubin.storage.v1.StoreFlagsResponse
+	53, // 117: yubin.storage.v1.StorageService.Copy:output_type -> yubin.storage.v1.CopyResponse
+	55, // 118: yubin.storage.v1.StorageService.Move:output_type -> yubin.storage.v1.MoveResponse
+	57, // 119: yubin.storage.v1.StorageService.Expunge:output_type -> yubin.storage.v1.ExpungeResponse
+	59, // 120: yubin.storage.v1.StorageService.OpenMaildrop:output_type -> yubin.storage.v1.OpenMaildropResponse
+	61, // 121: yubin.storage.v1.StorageService.CommitMaildrop:output_type -> yubin.storage.v1.CommitMaildropResponse
+	96, // [96:122] is the sub-list for method output_type
+	70, // [70:96] is the sub-list for method input_type
+	70, // [70:70] is the sub-list for extension type_name
+	70, // [70:70] is the sub-list for extension extendee
+	0,  // [0:70] is the sub-list for field type_name
 }
 
 func init() { file_yubin_storage_v1_storage_proto_init() }
@@ -4714,19 +5347,19 @@ func file_yubin_storage_v1_storage_proto_init() {
 		(*ReplaceRequest_Chunk)(nil),
 		(*ReplaceRequest_Commit)(nil),
 	}
-	file_yubin_storage_v1_storage_proto_msgTypes[11].OneofWrappers = []any{
+	file_yubin_storage_v1_storage_proto_msgTypes[12].OneofWrappers = []any{
 		(*GetMailboxRequest_Name)(nil),
 		(*GetMailboxRequest_MailboxId)(nil),
 	}
-	file_yubin_storage_v1_storage_proto_msgTypes[38].OneofWrappers = []any{}
-	file_yubin_storage_v1_storage_proto_msgTypes[58].OneofWrappers = []any{}
+	file_yubin_storage_v1_storage_proto_msgTypes[44].OneofWrappers = []any{}
+	file_yubin_storage_v1_storage_proto_msgTypes[64].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_yubin_storage_v1_storage_proto_rawDesc), len(file_yubin_storage_v1_storage_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   62,
+			NumEnums:      5,
+			NumMessages:   68,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -33,6 +33,8 @@ const (
 	StorageService_SetSubscribed_FullMethodName  = "/yubin.storage.v1.StorageService/SetSubscribed"
 	StorageService_GetMetadata_FullMethodName    = "/yubin.storage.v1.StorageService/GetMetadata"
 	StorageService_SetMetadata_FullMethodName    = "/yubin.storage.v1.StorageService/SetMetadata"
+	StorageService_GetAcl_FullMethodName         = "/yubin.storage.v1.StorageService/GetAcl"
+	StorageService_SetAcl_FullMethodName         = "/yubin.storage.v1.StorageService/SetAcl"
 	StorageService_Sync_FullMethodName           = "/yubin.storage.v1.StorageService/Sync"
 	StorageService_Watch_FullMethodName          = "/yubin.storage.v1.StorageService/Watch"
 	StorageService_Fetch_FullMethodName          = "/yubin.storage.v1.StorageService/Fetch"
@@ -52,7 +54,9 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // StorageService is what gateways use. Common errors: MAILBOX_NOT_FOUND, UNAVAILABLE, INVALID; ACCOUNT_NOT_FOUND for an account that
-// was purged.
+// was purged. With an actor NOT_PERMITTED, and MAILBOX_NOT_FOUND for a mailbox that the actor may not even know of (RFC 4314 section 6).
+// Who asks for himself needs no actor. Sync and Watch take none: a gateway asks GetMailbox before it shows somebody else's mailbox, and again
+// when Mailbox.access_modseq grows.
 // An account's default mailboxes come into being at its first use.
 type StorageServiceClient interface {
 	// Deliver stores one message for many recipients. Exactly once per delivery id and recipient: repeating a delivery id within a day
@@ -86,6 +90,11 @@ type StorageServiceClient interface {
 	// annotations, and so has the account itself; all of an account together have at most 1,000 and 1 MiB. A change takes a modseq of the mailbox; what
 	// is the account's own takes one of INBOX. The account itself has no shared ones. Errors: MESSAGE_TOO_LARGE, LIMIT.
 	SetMetadata(ctx context.Context, in *SetMetadataRequest, opts ...grpc.CallOption) (*SetMetadataResponse, error)
+	// GetAcl answers who may do what with a mailbox (RFC 4314), the owner left out, who may do everything. Needs the right a.
+	GetAcl(ctx context.Context, in *GetAclRequest, opts ...grpc.CallOption) (*GetAclResponse, error)
+	// SetAcl changes what one grantee may do with a mailbox, which takes a modseq by that. Needs the right a. A new mailbox begins with the list of
+	// the one above it. Errors: LIMIT.
+	SetAcl(ctx context.Context, in *SetAclRequest, opts ...grpc.CallOption) (*SetAclResponse, error)
 	// Sync answers "what changed since modseq N", from one consistent snapshot: changed states in UID order, vanished UIDs, and last
 	// the mailbox itself. since 0: all states and no vanished.
 	Sync(ctx context.Context, in *SyncRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SyncResponse], error)
@@ -247,6 +256,26 @@ func (c *storageServiceClient) SetMetadata(ctx context.Context, in *SetMetadataR
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(SetMetadataResponse)
 	err := c.cc.Invoke(ctx, StorageService_SetMetadata_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *storageServiceClient) GetAcl(ctx context.Context, in *GetAclRequest, opts ...grpc.CallOption) (*GetAclResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetAclResponse)
+	err := c.cc.Invoke(ctx, StorageService_GetAcl_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *storageServiceClient) SetAcl(ctx context.Context, in *SetAclRequest, opts ...grpc.CallOption) (*SetAclResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetAclResponse)
+	err := c.cc.Invoke(ctx, StorageService_SetAcl_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -426,7 +455,9 @@ func (c *storageServiceClient) CommitMaildrop(ctx context.Context, in *CommitMai
 // for forward compatibility.
 //
 // StorageService is what gateways use. Common errors: MAILBOX_NOT_FOUND, UNAVAILABLE, INVALID; ACCOUNT_NOT_FOUND for an account that
-// was purged.
+// was purged. With an actor NOT_PERMITTED, and MAILBOX_NOT_FOUND for a mailbox that the actor may not even know of (RFC 4314 section 6).
+// Who asks for himself needs no actor. Sync and Watch take none: a gateway asks GetMailbox before it shows somebody else's mailbox, and again
+// when Mailbox.access_modseq grows.
 // An account's default mailboxes come into being at its first use.
 type StorageServiceServer interface {
 	// Deliver stores one message for many recipients. Exactly once per delivery id and recipient: repeating a delivery id within a day
@@ -460,6 +491,11 @@ type StorageServiceServer interface {
 	// annotations, and so has the account itself; all of an account together have at most 1,000 and 1 MiB. A change takes a modseq of the mailbox; what
 	// is the account's own takes one of INBOX. The account itself has no shared ones. Errors: MESSAGE_TOO_LARGE, LIMIT.
 	SetMetadata(context.Context, *SetMetadataRequest) (*SetMetadataResponse, error)
+	// GetAcl answers who may do what with a mailbox (RFC 4314), the owner left out, who may do everything. Needs the right a.
+	GetAcl(context.Context, *GetAclRequest) (*GetAclResponse, error)
+	// SetAcl changes what one grantee may do with a mailbox, which takes a modseq by that. Needs the right a. A new mailbox begins with the list of
+	// the one above it. Errors: LIMIT.
+	SetAcl(context.Context, *SetAclRequest) (*SetAclResponse, error)
 	// Sync answers "what changed since modseq N", from one consistent snapshot: changed states in UID order, vanished UIDs, and last
 	// the mailbox itself. since 0: all states and no vanished.
 	Sync(*SyncRequest, grpc.ServerStreamingServer[SyncResponse]) error
@@ -533,6 +569,12 @@ func (UnimplementedStorageServiceServer) GetMetadata(context.Context, *GetMetada
 }
 func (UnimplementedStorageServiceServer) SetMetadata(context.Context, *SetMetadataRequest) (*SetMetadataResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetMetadata not implemented")
+}
+func (UnimplementedStorageServiceServer) GetAcl(context.Context, *GetAclRequest) (*GetAclResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetAcl not implemented")
+}
+func (UnimplementedStorageServiceServer) SetAcl(context.Context, *SetAclRequest) (*SetAclResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetAcl not implemented")
 }
 func (UnimplementedStorageServiceServer) Sync(*SyncRequest, grpc.ServerStreamingServer[SyncResponse]) error {
 	return status.Error(codes.Unimplemented, "method Sync not implemented")
@@ -774,6 +816,42 @@ func _StorageService_SetMetadata_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _StorageService_GetAcl_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetAclRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StorageServiceServer).GetAcl(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: StorageService_GetAcl_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StorageServiceServer).GetAcl(ctx, req.(*GetAclRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _StorageService_SetAcl_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetAclRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StorageServiceServer).SetAcl(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: StorageService_SetAcl_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StorageServiceServer).SetAcl(ctx, req.(*SetAclRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _StorageService_Sync_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(SyncRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -986,6 +1064,14 @@ var StorageService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SetMetadata",
 			Handler:    _StorageService_SetMetadata_Handler,
+		},
+		{
+			MethodName: "GetAcl",
+			Handler:    _StorageService_GetAcl_Handler,
+		},
+		{
+			MethodName: "SetAcl",
+			Handler:    _StorageService_SetAcl_Handler,
 		},
 		{
 			MethodName: "Search",

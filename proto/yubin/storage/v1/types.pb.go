@@ -162,11 +162,15 @@ type Mailbox struct {
 	Messages      uint32 `protobuf:"varint,6,opt,name=messages,proto3" json:"messages,omitempty"`
 	Unseen        uint32 `protobuf:"varint,7,opt,name=unseen,proto3" json:"unseen,omitempty"`
 	// Messages with \Deleted, and their octets (STATUS DELETED, DELETED-STORAGE: RFC 9208).
-	Deleted       uint32     `protobuf:"varint,8,opt,name=deleted,proto3" json:"deleted,omitempty"`
-	DeletedBytes  uint64     `protobuf:"varint,9,opt,name=deleted_bytes,json=deletedBytes,proto3" json:"deleted_bytes,omitempty"`
-	Bytes         uint64     `protobuf:"varint,10,opt,name=bytes,proto3" json:"bytes,omitempty"`
-	SpecialUse    SpecialUse `protobuf:"varint,11,opt,name=special_use,json=specialUse,proto3,enum=yubin.storage.v1.SpecialUse" json:"special_use,omitempty"`
-	Subscribed    bool       `protobuf:"varint,12,opt,name=subscribed,proto3" json:"subscribed,omitempty"`
+	Deleted      uint32     `protobuf:"varint,8,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	DeletedBytes uint64     `protobuf:"varint,9,opt,name=deleted_bytes,json=deletedBytes,proto3" json:"deleted_bytes,omitempty"`
+	Bytes        uint64     `protobuf:"varint,10,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	SpecialUse   SpecialUse `protobuf:"varint,11,opt,name=special_use,json=specialUse,proto3,enum=yubin.storage.v1.SpecialUse" json:"special_use,omitempty"`
+	Subscribed   bool       `protobuf:"varint,12,opt,name=subscribed,proto3" json:"subscribed,omitempty"`
+	// What the actor may do (RFC 4314 section 2.1), of the letters lrswipkxtea in that order; empty: everything, it is the actor's own.
+	Rights string `protobuf:"bytes,13,opt,name=rights,proto3" json:"rights,omitempty"`
+	// The modseq of the last change of the access control list; 0: it never had one.
+	AccessModseq  uint64 `protobuf:"varint,14,opt,name=access_modseq,json=accessModseq,proto3" json:"access_modseq,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -285,6 +289,74 @@ func (x *Mailbox) GetSubscribed() bool {
 	return false
 }
 
+func (x *Mailbox) GetRights() string {
+	if x != nil {
+		return x.Rights
+	}
+	return ""
+}
+
+func (x *Mailbox) GetAccessModseq() uint64 {
+	if x != nil {
+		return x.AccessModseq
+	}
+	return 0
+}
+
+// Actor is the account on whose behalf a gateway asks about the mailboxes of another one.
+type Actor struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	AccountId string                 `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	// In lower-case A-labels: what is granted to all of a domain is granted to this account, too.
+	Domain        string `protobuf:"bytes,2,opt,name=domain,proto3" json:"domain,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Actor) Reset() {
+	*x = Actor{}
+	mi := &file_yubin_storage_v1_types_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Actor) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Actor) ProtoMessage() {}
+
+func (x *Actor) ProtoReflect() protoreflect.Message {
+	mi := &file_yubin_storage_v1_types_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Actor.ProtoReflect.Descriptor instead.
+func (*Actor) Descriptor() ([]byte, []int) {
+	return file_yubin_storage_v1_types_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Actor) GetAccountId() string {
+	if x != nil {
+		return x.AccountId
+	}
+	return ""
+}
+
+func (x *Actor) GetDomain() string {
+	if x != nil {
+		return x.Domain
+	}
+	return ""
+}
+
 // MessageState is what a gateway's view keeps of a message.
 type MessageState struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
@@ -308,7 +380,7 @@ type MessageState struct {
 
 func (x *MessageState) Reset() {
 	*x = MessageState{}
-	mi := &file_yubin_storage_v1_types_proto_msgTypes[1]
+	mi := &file_yubin_storage_v1_types_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -320,7 +392,7 @@ func (x *MessageState) String() string {
 func (*MessageState) ProtoMessage() {}
 
 func (x *MessageState) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_types_proto_msgTypes[1]
+	mi := &file_yubin_storage_v1_types_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -333,7 +405,7 @@ func (x *MessageState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MessageState.ProtoReflect.Descriptor instead.
 func (*MessageState) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_types_proto_rawDescGZIP(), []int{1}
+	return file_yubin_storage_v1_types_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *MessageState) GetUid() uint32 {
@@ -403,7 +475,7 @@ type UidRange struct {
 
 func (x *UidRange) Reset() {
 	*x = UidRange{}
-	mi := &file_yubin_storage_v1_types_proto_msgTypes[2]
+	mi := &file_yubin_storage_v1_types_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -415,7 +487,7 @@ func (x *UidRange) String() string {
 func (*UidRange) ProtoMessage() {}
 
 func (x *UidRange) ProtoReflect() protoreflect.Message {
-	mi := &file_yubin_storage_v1_types_proto_msgTypes[2]
+	mi := &file_yubin_storage_v1_types_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -428,7 +500,7 @@ func (x *UidRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UidRange.ProtoReflect.Descriptor instead.
 func (*UidRange) Descriptor() ([]byte, []int) {
-	return file_yubin_storage_v1_types_proto_rawDescGZIP(), []int{2}
+	return file_yubin_storage_v1_types_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *UidRange) GetStart() uint32 {
@@ -449,7 +521,7 @@ var File_yubin_storage_v1_types_proto protoreflect.FileDescriptor
 
 const file_yubin_storage_v1_types_proto_rawDesc = "" +
 	"\n" +
-	"\x1cyubin/storage/v1/types.proto\x12\x10yubin.storage.v1\"\x89\x03\n" +
+	"\x1cyubin/storage/v1/types.proto\x12\x10yubin.storage.v1\"\xc6\x03\n" +
 	"\aMailbox\x12\x1d\n" +
 	"\n" +
 	"mailbox_id\x18\x01 \x01(\x04R\tmailboxId\x12\x12\n" +
@@ -467,7 +539,13 @@ const file_yubin_storage_v1_types_proto_rawDesc = "" +
 	"specialUse\x12\x1e\n" +
 	"\n" +
 	"subscribed\x18\f \x01(\bR\n" +
-	"subscribed\"\xda\x01\n" +
+	"subscribed\x12\x16\n" +
+	"\x06rights\x18\r \x01(\tR\x06rights\x12#\n" +
+	"\raccess_modseq\x18\x0e \x01(\x04R\faccessModseq\">\n" +
+	"\x05Actor\x12\x1d\n" +
+	"\n" +
+	"account_id\x18\x01 \x01(\tR\taccountId\x12\x16\n" +
+	"\x06domain\x18\x02 \x01(\tR\x06domain\"\xda\x01\n" +
 	"\fMessageState\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\rR\x03uid\x12\x16\n" +
 	"\x06modseq\x18\x02 \x01(\x04R\x06modseq\x12\x14\n" +
@@ -514,13 +592,14 @@ func file_yubin_storage_v1_types_proto_rawDescGZIP() []byte {
 }
 
 var file_yubin_storage_v1_types_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_yubin_storage_v1_types_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_yubin_storage_v1_types_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_yubin_storage_v1_types_proto_goTypes = []any{
 	(SpecialUse)(0),      // 0: yubin.storage.v1.SpecialUse
 	(Flag)(0),            // 1: yubin.storage.v1.Flag
 	(*Mailbox)(nil),      // 2: yubin.storage.v1.Mailbox
-	(*MessageState)(nil), // 3: yubin.storage.v1.MessageState
-	(*UidRange)(nil),     // 4: yubin.storage.v1.UidRange
+	(*Actor)(nil),        // 3: yubin.storage.v1.Actor
+	(*MessageState)(nil), // 4: yubin.storage.v1.MessageState
+	(*UidRange)(nil),     // 5: yubin.storage.v1.UidRange
 }
 var file_yubin_storage_v1_types_proto_depIdxs = []int32{
 	0, // 0: yubin.storage.v1.Mailbox.special_use:type_name -> yubin.storage.v1.SpecialUse
@@ -542,7 +621,7 @@ func file_yubin_storage_v1_types_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_yubin_storage_v1_types_proto_rawDesc), len(file_yubin_storage_v1_types_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   3,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
