@@ -34,7 +34,7 @@ func init() {
 func runAppend(ctx context.Context, s *session) (reply, error) {
 	ctx, cancel := context.WithCancel(ctx) // also ends what CATENATE has opened
 	defer cancel()
-	a := &appending{session: s, mailbox: canonical(s.dec.AppendMailbox())}
+	a := &appending{session: s, mailbox: s.dec.AppendMailbox()}
 	start, literal, err := a.next(ctx)
 	if err != nil {
 		return reply{}, err
@@ -46,7 +46,7 @@ func runAppend(ctx context.Context, s *session) (reply, error) {
 	if len(answer.GetUids()) == 0 {
 		return reply{}, errNoUID
 	}
-	if s.box != nil && s.box.id == answer.GetMailboxId() {
+	if s.isSelected(a.target.key(answer.GetMailboxId())) {
 		s.refresh(ctx) // RFC 9051 section 6.3.12: the new message should be told at once
 	}
 	code := []byte("APPENDUID " + itoa(uint64(answer.GetUidValidity())) + " ")
@@ -56,7 +56,8 @@ func runAppend(ctx context.Context, s *session) (reply, error) {
 // appending is one APPEND: of a message, or of several that are stored all or none (RFC 3502).
 type appending struct {
 	*session
-	mailbox string
+	mailbox string // as the client calls it
+	target  place
 	// messages and bytes were announced so far.
 	messages, bytes int64
 	// catenated: the message that is read is put together, and has no size until it is.
@@ -108,13 +109,14 @@ func (a *appending) mayAppend(ctx context.Context, size int64) error {
 	ctx, cancel := a.rpc(ctx)
 	defer cancel()
 	if a.messages == 0 {
-		if _, err := a.mailboxNamed(ctx, a.mailbox); err != nil {
+		var err error
+		if a.target, err = a.targetNamed(ctx, a.mailbox); err != nil {
 			return tryCreate(err)
 		}
 	}
 	a.messages++
 	a.bytes += size
-	answer, err := a.Quota.Check(ctx, &quotav1.CheckRequest{AccountId: a.accountID(), Bytes: a.bytes, Messages: a.messages})
+	answer, err := a.Quota.Check(ctx, &quotav1.CheckRequest{AccountId: a.target.account, Bytes: a.bytes, Messages: a.messages})
 	if err != nil {
 		return err
 	}
@@ -122,6 +124,19 @@ func (a *appending) mayAppend(ctx context.Context, size int64) error {
 		return no("OVERQUOTA", "mailbox is full")
 	}
 	return nil
+}
+
+// targetNamed finds the mailbox that messages are to go to.
+func (s *session) targetNamed(ctx context.Context, name string) (place, error) {
+	p, err := s.locate(ctx, name)
+	if err != nil {
+		return p, err
+	}
+	m, err := s.mailboxAt(ctx, p)
+	if err == nil {
+		err = m.need(rightInsert)
+	}
+	return p, err
 }
 
 var errNoUID = errors.New("storage appended without a UID")
@@ -137,7 +152,7 @@ func tryCreate(err error) error {
 // store streams the messages to storage. Unless the whole command came, nothing is committed. One small message is sent again, under
 // the same id, if its replica of storage was lost.
 func (a *appending) store(ctx context.Context, start *storagev1.AppendRequest_Message, literal io.Reader) (*storagev1.AppendResponse, error) {
-	target := &storagev1.AppendRequest_Target{AccountId: a.accountID(), Mailbox: a.mailbox, AppendId: rand.Text()}
+	target := &storagev1.AppendRequest_Target{AccountId: a.target.account, Mailbox: a.target.name, AppendId: rand.Text(), Actor: a.target.actor}
 	source := replay.New(literal, nil)
 	ended := sync.OnceValues(func() (bool, error) { return a.ends(source.Size(), start) })
 	return uploaded(ctx, source, func() bool { return a.messages <= 1 }, func() (*storagev1.AppendResponse, error) {

@@ -107,15 +107,15 @@ func (c *catenation) open(text string) (*part, error) {
 	}
 	ctx, cancel := c.rpc(c.ctx)
 	defer cancel()
-	box, err := c.mailboxNamed(ctx, u.mailbox)
-	if fault.Is(err, rpcv1.Reason_REASON_MAILBOX_NOT_FOUND) || err == nil && u.uidValidity != 0 && box.GetUidValidity() != u.uidValidity {
+	box, err := c.mailboxNamed(ctx, u.mailbox, rightRead)
+	if fault.Is(err, rpcv1.Reason_REASON_MAILBOX_NOT_FOUND) || fault.Is(err, rpcv1.Reason_REASON_NOT_PERMITTED) || err == nil && u.uidValidity != 0 && box.GetUidValidity() != u.uidValidity {
 		return nil, badURL
 	}
 	if err != nil {
 		return nil, err
 	}
 	stream, err := c.Storage.Fetch(ctx, &storagev1.FetchRequest{
-		AccountId: c.accountID(), MailboxId: box.GetMailboxId(), Uids: []*storagev1.UidRange{{Start: u.uid, Stop: u.uid}},
+		AccountId: box.account, MailboxId: box.GetMailboxId(), Uids: []*storagev1.UidRange{{Start: u.uid, Stop: u.uid}}, Actor: box.actor,
 		Structure: true, Header: topHeader(u.section),
 	})
 	if err != nil {
@@ -129,7 +129,7 @@ func (c *catenation) open(text string) (*part, error) {
 		return nil, err
 	}
 	info := answer.GetMessages()[0]
-	m := &fetched{mailbox: box.GetMailboxId(), info: info, state: view.Message{UID: u.uid, Size: info.GetState().GetSize()}}
+	m := &fetched{of: &box, info: info, state: view.Message{UID: u.uid, Size: info.GetState().GetSize()}}
 	p, err := openSection(c.ctx, c.session, m, wire.Item{Name: "BODY", Arg: u.section})
 	if isGone(err) || err == nil && p.absent {
 		return nil, badURL

@@ -22,13 +22,24 @@ func init() {
 }
 
 // copyArgs reads the arguments and finds the messages.
-func (s *session) copyArgs(uid bool) (spans []span, target string, err error) {
+func (s *session) copyArgs(ctx context.Context, uid bool) (spans []span, target place, err error) {
 	args, err := s.dec.CopyArgs()
 	if err != nil {
-		return nil, "", err
+		return nil, place{}, err
 	}
 	spans, err = s.box.resolve(args.Set, uid)
-	return spans, canonical(args.Mailbox), err
+	if err == nil && len(spans) > 0 {
+		target, err = s.locate(ctx, args.Mailbox)
+	}
+	return spans, target, tryCreate(err)
+}
+
+// intoAccount is what COPY, MOVE and REPLACE say of the account that messages go to: nothing if they stay in theirs.
+func (b *mailbox) intoAccount(target place) string {
+	if target.account == b.account {
+		return ""
+	}
+	return target.account
 }
 
 const (
@@ -40,7 +51,7 @@ const (
 )
 
 func runCopy(ctx context.Context, s *session, uid bool) (reply, error) {
-	spans, target, err := s.copyArgs(uid)
+	spans, target, err := s.copyArgs(ctx, uid)
 	if err != nil || len(spans) == 0 {
 		return reply{}, err
 	}
@@ -55,19 +66,20 @@ func runCopy(ctx context.Context, s *session, uid bool) (reply, error) {
 	var answer *storagev1.CopyResponse
 	err = s.working(func() (err error) {
 		answer, err = s.Storage.Copy(call, &storagev1.CopyRequest{
-			AccountId: s.accountID(), MailboxId: s.box.id, Uids: s.box.uidRanges(spans), ToMailbox: target,
+			AccountId: s.box.account, MailboxId: s.box.id, Uids: s.box.uidRanges(spans),
+			ToMailbox: target.name, ToAccountId: s.box.intoAccount(target), Actor: s.actorFor(s.box.holder, target.holder),
 		})
 		return err
 	})
 	if err != nil {
 		return reply{}, tryCreate(err)
 	}
-	s.seeTarget(ctx, answer.GetMapping())
+	s.seeTarget(ctx, target, answer.GetMapping())
 	return reply{code: copyUID(answer.GetMapping())}, nil
 }
 
 func runMove(ctx context.Context, s *session, uid bool) (reply, error) {
-	spans, target, err := s.copyArgs(uid)
+	spans, target, err := s.copyArgs(ctx, uid)
 	if err != nil || len(spans) == 0 {
 		return reply{}, err
 	}
@@ -84,14 +96,15 @@ func runMove(ctx context.Context, s *session, uid bool) (reply, error) {
 	return s.within(limit, r, err)
 }
 
-func (s *session) move(ctx context.Context, spans []span, target string) error {
+func (s *session) move(ctx context.Context, spans []span, target place) error {
 	call, cancel := s.bulk(ctx)
 	defer cancel()
 	var answer *storagev1.MoveResponse
 	err := s.box.view.Change(func() (outcome view.Outcome, err error) {
 		err = s.working(func() (err error) {
 			answer, err = s.Storage.Move(call, &storagev1.MoveRequest{
-				AccountId: s.accountID(), MailboxId: s.box.id, Uids: s.box.uidRanges(spans), ToMailbox: target,
+				AccountId: s.box.account, MailboxId: s.box.id, Uids: s.box.uidRanges(spans),
+				ToMailbox: target.name, ToAccountId: s.box.intoAccount(target), Actor: s.actorFor(s.box.holder, target.holder),
 			})
 			return err
 		})
@@ -109,17 +122,17 @@ func (s *session) move(ctx context.Context, spans []span, target string) error {
 		s.enc.Untagged(wire.StatusOK, code, "moved")
 	}
 	s.await(ctx, answer.GetHighestModseq())
-	s.seeTarget(ctx, answer.GetMapping())
+	s.seeTarget(ctx, target, answer.GetMapping())
 	return nil
 }
 
 // seeTarget has the copies seen where a session of this gateway has the target selected.
-func (s *session) seeTarget(ctx context.Context, m *storagev1.UidMapping) {
-	if m.GetMailboxId() == s.box.id {
+func (s *session) seeTarget(ctx context.Context, target place, m *storagev1.UidMapping) {
+	if s.isSelected(target.key(m.GetMailboxId())) {
 		s.refresh(ctx)
 		return
 	}
-	s.Views.Touch(s.accountID(), m.GetMailboxId())
+	s.Views.Touch(target.account, m.GetMailboxId())
 }
 
 // copyUID gives the COPYUID code (RFC 4315 section 3), "" if nothing was copied.

@@ -74,6 +74,7 @@ type Engine struct {
 	grammar *wire.Grammar
 	offer   *sasl.Offer
 	metrics *metrics
+	owners  *owners
 
 	mu       sync.Mutex
 	accounts map[string]int // sessions by account id
@@ -87,6 +88,7 @@ func New(opts Options) *Engine {
 		grammar:  newGrammar(),
 		offer:    sasl.NewOffer(opts.Directory),
 		metrics:  newMetrics(opts.Registerer),
+		owners:   newOwners(),
 		accounts: map[string]int{},
 	}
 }

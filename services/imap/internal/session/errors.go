@@ -70,6 +70,7 @@ var reasonCodes = map[rpcv1.Reason]string{
 	rpcv1.Reason_REASON_CORRUPT:               "CONTACTADMIN",
 	rpcv1.Reason_REASON_CALLER_NOT_ALLOWED:    "SERVERBUG",
 	rpcv1.Reason_REASON_UID_VALIDITY_CHANGED:  "NONEXISTENT",
+	rpcv1.Reason_REASON_NOT_PERMITTED:         "NOPERM",
 }
 
 const unavailableText = "the service is not available now, try again later"

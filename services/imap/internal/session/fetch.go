@@ -32,8 +32,8 @@ func (n need) or(o need) need {
 type fetched struct {
 	seq   uint32
 	state view.Message
-	// mailbox is its mailbox's id; 0: the selected one.
-	mailbox uint64
+	// of is its mailbox; nil: the selected one.
+	of *held
 	// info is nil if no item needs anything of storage.
 	info *storagev1.Message
 
@@ -198,7 +198,7 @@ func newFetcher(s *session, items []wire.Item, uid bool) *fetcher {
 // belong into the same responses (RFC 9051 section 6.4.5).
 func (f *fetcher) markSeen(ctx context.Context, spans []span) error {
 	b := f.s.box
-	if !f.seen || b.readOnly {
+	if !f.seen || b.readOnly || !b.may(rightSeen) {
 		return nil
 	}
 	var unseen []span
@@ -330,7 +330,7 @@ func (f *fetcher) ask(ctx context.Context, wanted []*storagev1.UidRange) (told a
 	defer cancel()
 	b := f.s.box
 	request := &storagev1.FetchRequest{
-		AccountId: f.s.accountID(), MailboxId: b.id, Uids: wanted,
+		AccountId: b.account, MailboxId: b.id, Uids: wanted, Actor: b.actor,
 		Structure: f.needs.structure, Envelope: f.needs.envelope, Preview: f.needs.preview, Header: f.needs.header,
 	}
 	if f.needs.whole {

@@ -152,13 +152,13 @@ func (s *session) openExtent(ctx context.Context, m *fetched, label []byte, exte
 	if uint64(len(prefix)+len(whole)) == m.state.Size && extent.Offset+extent.Size <= m.state.Size {
 		return &part{label: label, size: extent.Size, body: wire.NewMemory(extent.Offset, extent.Size, prefix, whole)}, nil
 	}
-	mailbox := m.mailbox
-	if mailbox == 0 {
-		mailbox = s.box.id
+	request := &storagev1.ReadRequest{Uid: m.state.UID, Offset: extent.Offset, Length: extent.Size}
+	if m.of != nil {
+		request.AccountId, request.MailboxId, request.Actor = m.of.account, m.of.GetMailboxId(), m.of.actor
+	} else {
+		request.AccountId, request.MailboxId, request.Actor = s.box.account, s.box.id, s.box.actor
 	}
-	r := octets.NewReader(ctx, s.Storage, &storagev1.ReadRequest{
-		AccountId: s.accountID(), MailboxId: mailbox, Uid: m.state.UID, Offset: extent.Offset, Length: extent.Size,
-	}, s.Limits.RPC)
+	r := octets.NewReader(ctx, s.Storage, request, s.Limits.RPC)
 	if err := r.Fill(); err != nil {
 		r.Close()
 		if errors.Is(err, io.EOF) {

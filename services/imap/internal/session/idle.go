@@ -31,7 +31,7 @@ func runIdle(ctx context.Context, s *session) (reply, error) {
 	}
 	if s.box != nil {
 		changed = s.box.view.Changed()
-		if err := s.tell(true, false); err != nil {
+		if err := s.tellWith(ctx, true, false); err != nil {
 			return reply{}, err
 		}
 	}

@@ -53,43 +53,67 @@ func (s *session) sendList(l listLine) {
 
 // folder is a name that LIST may show.
 type folder struct {
-	name       string
-	mailbox    *storagev1.Mailbox
+	name string
+	// held has no mailbox if there is none of that name.
+	held
 	subscribed bool
-	children   bool
+	// level: there is no mailbox, but some below it.
+	level    bool
+	children bool
 	// subscribedBelow: a descendant is subscribed.
 	subscribedBelow bool
 }
 
-// folders gives all names in order, INBOX first.
-func (s *session) folders(ctx context.Context) ([]*folder, error) {
+// folders gives all names in order, INBOX first, also those of what others share if that is wanted.
+func (s *session) folders(ctx context.Context, shared bool) ([]*folder, error) {
 	ctx, cancel := s.rpc(ctx)
 	defer cancel()
-	answer, err := s.Storage.ListMailboxes(ctx, &storagev1.ListMailboxesRequest{AccountId: s.accountID()})
+	request := &storagev1.ListMailboxesRequest{AccountId: s.accountID()}
+	if shared {
+		request.SharedWith = s.actor()
+	}
+	answer, err := s.Storage.ListMailboxes(ctx, request)
 	if err != nil {
 		return nil, err
 	}
 	byName := map[string]*folder{}
 	var out []*folder
-	for _, m := range answer.GetMailboxes() {
-		f := &folder{name: m.GetName(), mailbox: m, subscribed: m.GetSubscribed()}
+	add := func(f *folder) {
 		byName[f.name] = f
 		out = append(out, f)
 	}
+	own := s.own()
+	for _, m := range answer.GetMailboxes() {
+		if _, _, foreign := cutForeign(m.GetName()); !foreign {
+			add(&folder{name: m.GetName(), held: own.holds(m), subscribed: m.GetSubscribed()})
+		}
+	}
+	for _, some := range answer.GetShared() {
+		others, err := s.sharedFolders(ctx, some)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range others {
+			add(f)
+		}
+	}
 	for _, name := range answer.GetSubscribedOnly() {
-		f := &folder{name: name, subscribed: true}
-		byName[name] = f
-		out = append(out, f)
+		if f := byName[name]; f != nil { // shared
+			f.subscribed, f.Subscribed = true, true
+			continue
+		}
+		add(&folder{name: name, subscribed: true})
 	}
 	for _, f := range slices.Clone(out) {
 		for parent := parentOf(f.name); parent != ""; parent = parentOf(parent) {
 			p := byName[parent]
-			if p == nil { // only above names that are subscribed but do not exist
+			if p == nil { // above what others share, and names that are subscribed but do not exist
 				p = &folder{name: parent}
 				byName[parent] = p
 				out = append(out, p)
 			}
-			p.children = p.children || f.mailbox != nil
+			p.children = p.children || f.Mailbox != nil
+			p.level = p.level || p.Mailbox == nil && f.Mailbox != nil
 			p.subscribedBelow = p.subscribedBelow || f.subscribed
 		}
 	}
@@ -105,6 +129,32 @@ func (s *session) folders(ctx context.Context) ([]*folder, error) {
 		return strings.Compare(a.name, b.name)
 	})
 	return out, nil
+}
+
+// sharedFolders gives what one account shares; nothing if the directory does not know it any more.
+func (s *session) sharedFolders(ctx context.Context, some *storagev1.SharedMailboxes) (out []*folder, err error) {
+	owner, err := s.sharerWith(ctx, some.GetAccountId())
+	if err != nil || owner.id == "" {
+		return nil, err
+	}
+	h := s.other(owner)
+	for _, m := range some.GetMailboxes() {
+		f := &folder{held: h.holds(m)}
+		f.name = f.GetName()
+		out = append(out, f)
+	}
+	return out, nil
+}
+
+// asksOthers tells whether patterns may match what others share.
+func asksOthers(reference string, patterns []string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool {
+		p = reference + p
+		if i := strings.IndexAny(p, "*%"); i >= 0 {
+			p = p[:i]
+		}
+		return strings.HasPrefix(p, othersLevel) || strings.HasPrefix(othersLevel, p)
+	})
 }
 
 func parentOf(name string) string {
@@ -136,13 +186,13 @@ func runList(ctx context.Context, s *session) (reply, error) {
 		s.sendList(listLine{attrs: []string{`\Noselect`}})
 		return reply{}, nil
 	}
-	all, err := s.folders(ctx)
+	all, err := s.folders(ctx, asksOthers(args.Reference, args.Patterns))
 	if err != nil {
 		return reply{}, err
 	}
 	matches := matcher(args.Reference, args.Patterns)
 	statusItems, _ := wire.Arg[[]wire.Item](args.Return, "STATUS")
-	annotations, err := s.listAnnotations(ctx, args.Return)
+	annotations, err := s.listAnnotations(ctx, args.Return, all)
 	if err != nil {
 		return reply{}, err
 	}
@@ -153,13 +203,16 @@ func runList(ctx context.Context, s *session) (reply, error) {
 			continue
 		}
 		s.sendList(sel.line(f, below))
-		// Not of one that is shown for what is below it (RFC 5819 section 2).
-		if own && len(statusItems) > 0 && f.mailbox != nil {
-			s.sendStatus(statusItems, f.mailbox)
+		if !own || f.Mailbox == nil { // it is shown for what is below it (RFC 5819 section 2)
+			continue
 		}
-		if own && f.mailbox != nil {
-			annotations.sendOf(s, f.mailbox)
+		if len(statusItems) > 0 && f.may(rightRead) {
+			s.sendStatus(statusItems, f.held)
 		}
+		if wire.Has(args.Return, "MYRIGHTS") {
+			s.sendRights(f.held)
+		}
+		annotations.sendOf(s, f.held)
 	}
 	return annotations.reply(), nil
 }
@@ -195,20 +248,23 @@ func newSelection(args wire.ListArgs, all []*folder) selection {
 
 // selects tells whether a folder itself is selected.
 func (sel selection) selects(f *folder) bool {
-	if sel.specialUse && len(specialUseAttrs(f.mailbox)) == 0 {
+	if sel.specialUse && len(specialUseAttrs(f.Mailbox)) == 0 {
 		return false
 	}
 	if sel.subscribed {
 		return f.subscribed
 	}
-	return f.mailbox != nil // a name that is only subscribed is not one of "the existing mailboxes" (RFC 9051 section 6.3.9)
+	return f.Mailbox != nil || f.level && !sel.specialUse // a name that is only subscribed is not one of "the existing mailboxes" (RFC 9051 section 6.3.9)
 }
 
 // line makes the response for a folder.
 func (sel selection) line(f *folder, below bool) listLine {
 	line := listLine{name: f.name}
-	if f.mailbox == nil {
+	if f.Mailbox == nil {
 		line.attrs = append(line.attrs, `\NonExistent`)
+	}
+	if f.level || f.Mailbox != nil && !f.may(rightRead) {
+		line.attrs = append(line.attrs, `\Noselect`)
 	}
 	if sel.showSubscribed && f.subscribed {
 		line.attrs = append(line.attrs, `\Subscribed`)
@@ -218,7 +274,7 @@ func (sel selection) line(f *folder, below bool) listLine {
 	} else {
 		line.attrs = append(line.attrs, `\HasNoChildren`)
 	}
-	line.attrs = append(line.attrs, specialUseAttrs(f.mailbox)...)
+	line.attrs = append(line.attrs, specialUseAttrs(f.Mailbox)...)
 	if below && sel.subscribed {
 		line.childInfo = append(line.childInfo, "SUBSCRIBED")
 	}
@@ -236,7 +292,7 @@ func runLsub(ctx context.Context, s *session) (reply, error) {
 	if args.Extended {
 		return reply{}, bad("LSUB has no options")
 	}
-	all, err := s.folders(ctx)
+	all, err := s.folders(ctx, asksOthers(args.Reference, args.Patterns))
 	if err != nil {
 		return reply{}, err
 	}

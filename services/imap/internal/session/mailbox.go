@@ -12,7 +12,11 @@ import (
 
 // mailbox is the selected one.
 type mailbox struct {
-	id       uint64
+	holder
+	id uint64
+	// rights of the session, and the modification sequence of the access control list by which it has them; only of others' mailboxes.
+	rights   string
+	access   uint64
 	readOnly bool
 	view     *view.Handle
 	// told is what the client was told last: its map of sequence numbers.
@@ -34,6 +38,9 @@ func (s *session) unselect() {
 	s.box = nil
 	s.to(authenticated)
 }
+
+// isSelected tells whether a mailbox is the selected one.
+func (s *session) isSelected(k view.Key) bool { return s.box != nil && s.box.key(s.box.id) == k }
 
 // tell sends what changed in the mailbox since the client was told last. Expunges only where they are allowed.
 // In answers to UID commands each FETCH carries the UID (RFC 9051 section 7.5.2).

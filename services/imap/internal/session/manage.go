@@ -78,19 +78,47 @@ func runCreate(ctx context.Context, s *session) (reply, error) {
 	defer cancel()
 	// A separator at the end announces that children will follow (RFC 9051 section 6.3.4).
 	name := strings.TrimSuffix(canonical(args.Mailbox), "/")
-	answer, err := s.Storage.CreateMailbox(ctx, &storagev1.CreateMailboxRequest{AccountId: s.accountID(), Name: name, SpecialUse: use})
+	p, err := s.placeFor(ctx, name)
+	if err != nil {
+		return reply{}, err
+	}
+	if p.actor != nil && len(attrs) > 0 {
+		return reply{}, no("USEATTR", "special uses are the owner's")
+	}
+	answer, err := s.Storage.CreateMailbox(ctx, &storagev1.CreateMailboxRequest{AccountId: p.account, Name: p.name, SpecialUse: use, Actor: p.actor})
 	if len(attrs) > 0 && fault.Is(err, rpcv1.Reason_REASON_INVALID) {
 		return reply{}, no("USEATTR", fault.Text(err)) // RFC 6154 section 3
 	}
 	if err != nil {
 		return reply{}, err
 	}
-	s.Views.TouchAccount(s.accountID())
-	if s.rev2 && answer.GetMailbox().GetName() != name {
+	s.namesChanged(p)
+	m := p.holds(answer.GetMailbox())
+	if s.rev2 && m.GetName() != name {
 		// RFC 9051 section 6.3.4: the client learns what became of its name.
-		s.sendList(listLine{attrs: specialUseAttrs(answer.GetMailbox()), name: answer.GetMailbox().GetName(), oldName: name})
+		s.sendList(listLine{attrs: specialUseAttrs(m.Mailbox), name: m.GetName(), oldName: name})
 	}
-	return reply{code: mailboxIDCode(answer.GetMailbox())}, nil // RFC 8474 section 4.1
+	return reply{code: mailboxIDCode(m)}, nil // RFC 8474 section 4.1
+}
+
+// placeFor finds the place of a mailbox that shall be made. Where nothing is known of an owner the answer is the same as where an owner shares nothing.
+func (s *session) placeFor(ctx context.Context, name string) (place, error) {
+	p, err := s.locate(ctx, name)
+	switch {
+	case fault.Is(err, rpcv1.Reason_REASON_MAILBOX_NOT_FOUND):
+		return p, errNotPermitted
+	case err == nil && p.actor == nil && reserved(p.name):
+		return p, no("CANNOT", "the names that begin so are of what others share")
+	}
+	return p, err
+}
+
+// namesChanged has those look who follow the names of an account's mailboxes.
+func (s *session) namesChanged(p place) {
+	s.Views.TouchAccount(p.account)
+	if p.actor != nil {
+		s.Views.TouchAccount(s.accountID())
+	}
 }
 
 func runDelete(ctx context.Context, s *session) (reply, error) {
@@ -100,24 +128,28 @@ func runDelete(ctx context.Context, s *session) (reply, error) {
 	}
 	call, cancel := s.rpc(ctx)
 	defer cancel()
-	var own bool
-	if s.box != nil {
-		info, err := s.mailboxNamed(call, name)
+	p, err := s.locate(call, name)
+	if err != nil {
+		return reply{}, err
+	}
+	var selected bool
+	if s.box != nil && s.box.account == p.account {
+		info, err := s.mailboxAt(call, p)
 		if err != nil {
 			return reply{}, err
 		}
-		own = info.GetMailboxId() == s.box.id
+		selected = s.isSelected(info.key())
 	}
-	_, err = s.Storage.DeleteMailbox(call, &storagev1.DeleteMailboxRequest{AccountId: s.accountID(), Name: canonical(name)})
-	if fault.Is(err, rpcv1.Reason_REASON_MAILBOX_PROTECTED) && canonical(name) != "INBOX" {
+	_, err = s.Storage.DeleteMailbox(call, &storagev1.DeleteMailboxRequest{AccountId: p.account, Name: p.name, Actor: p.actor})
+	if fault.Is(err, rpcv1.Reason_REASON_MAILBOX_PROTECTED) && p.name != "INBOX" {
 		return reply{}, no("HASCHILDREN", fault.Text(err)) // RFC 9051 section 7.1
 	}
 	if err != nil {
 		return reply{}, err
 	}
-	s.Views.TouchAccount(s.accountID())
-	if own {
-		s.Views.Touch(s.accountID(), s.box.id)
+	s.namesChanged(p)
+	if selected {
+		s.Views.Touch(p.account, s.box.id)
 		s.unselect()
 		s.enc.Untagged(wire.StatusOK, "CLOSED", "the selected mailbox was deleted")
 	}
@@ -129,12 +161,25 @@ func runRename(ctx context.Context, s *session) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	to = strings.TrimSuffix(canonical(to), "/")
 	call, cancel := s.rpc(ctx)
 	defer cancel()
+	oldOwner, _, _ := cutForeign(from)
+	if newOwner, _, _ := cutForeign(to); newOwner != oldOwner {
+		return reply{}, no("CANNOT", "a mailbox stays its owner's")
+	}
+	source, err := s.locate(call, from)
+	if err != nil {
+		return reply{}, err
+	}
+	target, err := s.placeFor(call, to)
+	if err != nil {
+		return reply{}, err
+	}
 	_, err = s.Storage.RenameMailbox(call, &storagev1.RenameMailboxRequest{
-		AccountId: s.accountID(), From: canonical(from), To: strings.TrimSuffix(canonical(to), "/"),
+		AccountId: source.account, From: source.name, To: target.name, Actor: source.actor,
 	})
-	s.Views.TouchAccount(s.accountID())
+	s.namesChanged(source)
 	if err == nil && s.box != nil {
 		s.refresh(ctx) // renaming INBOX moves its messages away (RFC 9051 section 6.3.6)
 	}
@@ -148,6 +193,7 @@ func setSubscribed(ctx context.Context, s *session, subscribed bool) (reply, err
 	}
 	ctx, cancel := s.rpc(ctx)
 	defer cancel()
+	// The list of subscriptions is one's own, also for the names of what others share.
 	_, err = s.Storage.SetSubscribed(ctx, &storagev1.SetSubscribedRequest{AccountId: s.accountID(), Name: canonical(name), Subscribed: subscribed})
 	s.Views.TouchAccount(s.accountID())
 	return reply{}, err

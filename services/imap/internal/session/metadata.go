@@ -8,6 +8,7 @@ import (
 	"github.com/yubin-mail/yubin/pkg/fault"
 	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
+	"github.com/yubin-mail/yubin/services/imap/internal/view"
 	"github.com/yubin-mail/yubin/services/imap/internal/wire"
 )
 
@@ -34,14 +35,17 @@ func runGetMetadata(ctx context.Context, s *session) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	mailbox = canonical(mailbox)
 	ctx, cancel := s.rpc(ctx)
 	defer cancel()
-	found, err := s.annotations(ctx, query, &storagev1.GetMetadataRequest{Mailbox: mailbox})
+	p, err := s.locate(ctx, mailbox)
 	if err != nil {
 		return reply{}, err
 	}
-	found.send(s, mailbox, found.only())
+	found := newAnnotations(query)
+	if err := found.ask(ctx, s, p.holder, &storagev1.GetMetadataRequest{Mailbox: p.name}); err != nil {
+		return reply{}, err
+	}
+	found.send(s, p.shown(), found.only())
 	return found.reply(), nil
 }
 
@@ -49,7 +53,7 @@ func runGetMetadata(ctx context.Context, s *session) (reply, error) {
 type annotations struct {
 	wire.MetadataQuery
 	// entries are what there is, by mailbox and name in lower case, in storage's order.
-	entries map[uint64]*annotated
+	entries map[view.Key]*annotated
 	// longest is the size of the largest value that the client did not want for its size.
 	longest int
 }
@@ -60,9 +64,14 @@ type annotated struct {
 	byName map[string]*storagev1.GetMetadataResponse_Entry
 }
 
-func (s *session) annotations(ctx context.Context, query wire.MetadataQuery, request *storagev1.GetMetadataRequest) (*annotations, error) {
-	request.AccountId, request.Entries = s.accountID(), query.Entries
-	switch query.Depth {
+func newAnnotations(query wire.MetadataQuery) *annotations {
+	return &annotations{MetadataQuery: query, entries: map[view.Key]*annotated{}}
+}
+
+// ask adds what storage knows of mailboxes of an account.
+func (a *annotations) ask(ctx context.Context, s *session, h holder, request *storagev1.GetMetadataRequest) error {
+	request.AccountId, request.Actor, request.Entries = h.account, h.actor, a.Entries
+	switch a.Depth {
 	case 1:
 		request.Depth = storagev1.GetMetadataRequest_DEPTH_CHILDREN
 	case -1:
@@ -70,19 +79,18 @@ func (s *session) annotations(ctx context.Context, query wire.MetadataQuery, req
 	}
 	answer, err := s.Storage.GetMetadata(ctx, request)
 	if err != nil {
-		return nil, badEntry(err)
+		return badEntry(err)
 	}
-	a := &annotations{MetadataQuery: query, entries: map[uint64]*annotated{}}
 	for _, e := range answer.GetEntries() {
-		of := a.entries[e.GetMailboxId()]
+		of := a.entries[h.key(e.GetMailboxId())]
 		if of == nil {
 			of = &annotated{byName: map[string]*storagev1.GetMetadataResponse_Entry{}}
-			a.entries[e.GetMailboxId()] = of
+			a.entries[h.key(e.GetMailboxId())] = of
 		}
 		name := strings.ToLower(e.GetName())
 		of.order, of.byName[name] = append(of.order, name), e
 	}
-	return a, nil
+	return nil
 }
 
 // only gives what was found where one mailbox was asked about.
@@ -101,21 +109,32 @@ func badEntry(err error) error {
 	return err
 }
 
-// listAnnotations gives what LIST shall show of all mailboxes (RFC 9590), nil if it was not asked for.
-func (s *session) listAnnotations(ctx context.Context, options []wire.Item) (*annotations, error) {
-	query, asked := wire.Arg[wire.MetadataQuery](options, "METADATA")
-	if !asked {
+// listAnnotations gives what LIST shall show of all mailboxes (RFC 9590), nil if it was not asked for. Each owner's are asked for once.
+func (s *session) listAnnotations(ctx context.Context, options []wire.Item, all []*folder) (*annotations, error) {
+	query, wanted := wire.Arg[wire.MetadataQuery](options, "METADATA")
+	if !wanted {
 		return nil, nil
 	}
 	ctx, cancel := s.rpc(ctx)
 	defer cancel()
-	return s.annotations(ctx, query, &storagev1.GetMetadataRequest{AllMailboxes: true})
+	a := newAnnotations(query)
+	asked := map[string]bool{}
+	for _, f := range all {
+		if f.Mailbox == nil || asked[f.account] {
+			continue
+		}
+		asked[f.account] = true
+		if err := a.ask(ctx, s, f.holder, &storagev1.GetMetadataRequest{AllMailboxes: true}); err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
 }
 
 // sendOf sends what a mailbox has.
-func (a *annotations) sendOf(s *session, m *storagev1.Mailbox) {
+func (a *annotations) sendOf(s *session, m held) {
 	if a != nil {
-		a.send(s, m.GetName(), a.entries[m.GetMailboxId()])
+		a.send(s, m.GetName(), a.entries[m.key()])
 	}
 }
 
@@ -182,7 +201,7 @@ func runSetMetadata(ctx context.Context, s *session) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	request := &storagev1.SetMetadataRequest{AccountId: s.accountID(), Mailbox: canonical(mailbox)}
+	request := &storagev1.SetMetadataRequest{}
 	for _, v := range values {
 		if mailbox == "" && strings.HasPrefix(strings.ToLower(v.Entry), "/shared/") {
 			return reply{}, no("NOPERM", "annotations of the server that all share cannot be set") // RFC 5464 section 3.3
@@ -191,6 +210,11 @@ func runSetMetadata(ctx context.Context, s *session) (reply, error) {
 	}
 	ctx, cancel := s.rpc(ctx)
 	defer cancel()
+	p, err := s.locate(ctx, mailbox)
+	if err != nil {
+		return reply{}, err
+	}
+	request.AccountId, request.Mailbox, request.Actor = p.account, p.name, p.actor
 	_, err = s.Storage.SetMetadata(ctx, request)
 	return reply{}, metadataRefused(err)
 }

@@ -31,7 +31,7 @@ func runESearch(ctx context.Context, s *session) (reply, error) {
 	if err := s.checkESearch(&args); err != nil {
 		return reply{}, err
 	}
-	all, err := s.folders(ctx)
+	all, err := s.folders(ctx, s.searchesOthers(args.Sources))
 	if err != nil {
 		return reply{}, err
 	}
@@ -40,8 +40,8 @@ func runESearch(ctx context.Context, s *session) (reply, error) {
 	r := reply{}
 	for i, m := range sources {
 		uids, modseq, err := s.searchIn(ctx, m, args.Key)
-		if errors.Is(err, view.ErrDead) || fault.Is(err, rpcv1.Reason_REASON_MAILBOX_NOT_FOUND) {
-			continue // deleted meanwhile
+		if errors.Is(err, view.ErrDead) || fault.Is(err, rpcv1.Reason_REASON_MAILBOX_NOT_FOUND) || fault.Is(err, rpcv1.Reason_REASON_NOT_PERMITTED) {
+			continue // deleted meanwhile, or not shared any more
 		}
 		if err != nil {
 			if a, _ := answerFor(err); s.box != nil && wire.Has(args.Return, "SAVE") && a.status == wire.StatusNO {
@@ -49,7 +49,7 @@ func runESearch(ctx context.Context, s *session) (reply, error) {
 			}
 			return reply{}, err
 		}
-		if s.box != nil && s.box.id == m.GetMailboxId() {
+		if s.isSelected(m.key()) {
 			var limit string
 			uids, limit = s.limitedUIDs(uids)
 			r, _ = s.within(limit, r, nil)
@@ -97,12 +97,21 @@ func hasSet(k wire.SearchKey) bool {
 	return k.Op == wire.SearchSeq || k.Op == wire.SearchUID || slices.ContainsFunc(k.Keys, hasSet)
 }
 
-// mailboxesOf gives the mailboxes that filters name, each once. Names of what is not there are ignored (RFC 5465 section 6).
-func (s *session) mailboxesOf(filters []wire.MailboxFilter, all []*folder) []*storagev1.Mailbox {
-	var out []*storagev1.Mailbox
+// searchesOthers tells whether filters may name what others share.
+func (s *session) searchesOthers(filters []wire.MailboxFilter) bool {
+	return slices.ContainsFunc(filters, func(f wire.MailboxFilter) bool {
+		return namesOthers(f) || f.Kind == "selected" && s.box.actor != nil
+	})
+}
+
+func namesOthers(f wire.MailboxFilter) bool { return f.Kind == "subscribed" || len(f.Names) > 0 }
+
+// mailboxesOf gives the mailboxes that filters name, each once. Names of what is not there, or may not be read, are ignored (RFC 5465 section 6).
+func (s *session) mailboxesOf(filters []wire.MailboxFilter, all []*folder) []held {
+	var out []held
 	for _, f := range all {
-		if f.mailbox != nil && slices.ContainsFunc(filters, func(filter wire.MailboxFilter) bool { return s.matchesFilter(filter, f) }) {
-			out = append(out, f.mailbox)
+		if f.Mailbox != nil && f.may(rightRead) && slices.ContainsFunc(filters, func(filter wire.MailboxFilter) bool { return s.matchesFilter(filter, f) }) {
+			out = append(out, f.held)
 		}
 	}
 	return out
@@ -111,11 +120,11 @@ func (s *session) mailboxesOf(filters []wire.MailboxFilter, all []*folder) []*st
 func (s *session) matchesFilter(filter wire.MailboxFilter, f *folder) bool {
 	switch filter.Kind {
 	case "selected":
-		return s.box != nil && s.box.id == f.mailbox.GetMailboxId()
+		return f.Mailbox != nil && s.isSelected(f.key())
 	case "inboxes":
 		return f.name == "INBOX" // mail is delivered nowhere else
 	case "personal":
-		return true
+		return f.actor == nil
 	case "subscribed":
 		return f.subscribed
 	}
@@ -133,9 +142,9 @@ func (s *session) matchesFilter(filter wire.MailboxFilter, f *folder) bool {
 }
 
 // searchIn searches one mailbox. modseq is 0 unless it was asked for.
-func (s *session) searchIn(ctx context.Context, m *storagev1.Mailbox, key wire.SearchKey) (uids []*storagev1.UidRange, modseq uint64, err error) {
+func (s *session) searchIn(ctx context.Context, m held, key wire.SearchKey) (uids []*storagev1.UidRange, modseq uint64, err error) {
 	asked := uses(key, "MODSEQ")
-	if s.box != nil && s.box.id == m.GetMailboxId() {
+	if s.isSelected(m.key()) {
 		if uids, err = s.search(ctx, key); err == nil && asked {
 			modseq = s.box.foundModSeq(s.box.numbers(uids, true), nil)
 		}
@@ -148,12 +157,12 @@ func (s *session) searchIn(ctx context.Context, m *storagev1.Mailbox, key wire.S
 	ctx, cancel := s.bulk(ctx)
 	defer cancel()
 	if hasSet(key) { // only the view knows what "*" is
-		handle, err := s.Views.Open(ctx, s.accountID(), m.GetMailboxId())
+		handle, err := s.Views.Open(ctx, m.account, m.GetMailboxId())
 		if err != nil {
 			return nil, 0, err
 		}
 		defer handle.Close()
-		box = &mailbox{id: m.GetMailboxId(), view: handle, told: handle.Snapshot()}
+		box = &mailbox{holder: m.holder, id: m.GetMailboxId(), view: handle, told: handle.Snapshot()}
 	}
 	criteria, err := s.criteria(box, key)
 	if err != nil {
@@ -161,7 +170,7 @@ func (s *session) searchIn(ctx context.Context, m *storagev1.Mailbox, key wire.S
 	}
 	var answer *storagev1.SearchResponse
 	err = s.working(func() (err error) {
-		answer, err = s.Storage.Search(ctx, &storagev1.SearchRequest{AccountId: s.accountID(), MailboxId: m.GetMailboxId(), Criteria: criteria})
+		answer, err = s.Storage.Search(ctx, &storagev1.SearchRequest{AccountId: m.account, MailboxId: m.GetMailboxId(), Criteria: criteria, Actor: m.actor})
 		return err
 	})
 	if asked {
@@ -171,11 +180,11 @@ func (s *session) searchIn(ctx context.Context, m *storagev1.Mailbox, key wire.S
 }
 
 // sendFound tells what was found in a mailbox, unless that is nothing (RFC 7377 section 2.1).
-func (s *session) sendFound(args wire.ESearchArgs, m *storagev1.Mailbox, found []wire.Range, modseq uint64) {
+func (s *session) sendFound(args wire.ESearchArgs, m held, found []wire.Range, modseq uint64) {
 	if len(found) == 0 || wire.Has(args.Return, "SAVE") && len(args.Return) == 1 {
 		return
 	}
-	s.sendESearch(args.Return, m, found, modseq, true)
+	s.sendESearch(args.Return, &m, found, modseq, true)
 }
 
 func wireRanges(uids []*storagev1.UidRange) []wire.Range {

@@ -47,7 +47,7 @@ type notification struct {
 	others   []wire.NotifyGroup
 	follow   *view.Follow
 	// known are the mailboxes as the client knows them.
-	known map[uint64]*storagev1.Mailbox
+	known map[view.Key]held
 	next  time.Time // of the next look, at the earliest
 }
 
@@ -64,7 +64,7 @@ func runNotify(ctx context.Context, s *session) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	all, err := s.folders(ctx)
+	all, err := s.folders(ctx, n.hearsOthers())
 	if err != nil {
 		return reply{}, err
 	}
@@ -76,8 +76,8 @@ func runNotify(ctx context.Context, s *session) (reply, error) {
 	n.follow = s.Views.Follow(s.accountID(), n.names())
 	s.remember(all)
 	for _, f := range all {
-		if g := s.groupOf(n, f); args.Status && f.mailbox != nil && hasEvent(g, eventNew) {
-			s.sendChanged(f.mailbox)
+		if args.Status && s.hearsOf(n, f) {
+			s.sendChanged(f.held)
 		}
 	}
 	return reply{}, nil
@@ -135,6 +135,11 @@ func (n *notification) names() bool {
 	return slices.ContainsFunc(n.others, func(g wire.NotifyGroup) bool { return hasEvent(&g, eventName) || hasEvent(&g, eventSubscription) })
 }
 
+// hearsOthers tells whether it may be about what others share.
+func (n *notification) hearsOthers() bool {
+	return slices.ContainsFunc(n.others, func(g wire.NotifyGroup) bool { return namesOthers(g.Mailboxes) })
+}
+
 // unnotify ends NOTIFY.
 func (s *session) unnotify() {
 	if s.notify != nil {
@@ -153,10 +158,15 @@ func (s *session) groupOf(n *notification, f *folder) *wire.NotifyGroup {
 	return nil
 }
 
+// hearsOf tells whether the client wants to hear of the messages in a mailbox, and may.
+func (s *session) hearsOf(n *notification, f *folder) bool {
+	return f.Mailbox != nil && f.may(rightRead) && hasEvent(s.groupOf(n, f), eventNew)
+}
+
 // followed counts the mailboxes of whose messages the client wants to hear.
 func (s *session) followed(n *notification, all []*folder) (total int) {
 	for _, f := range all {
-		if f.mailbox != nil && hasEvent(s.groupOf(n, f), eventNew) {
+		if s.hearsOf(n, f) {
 			total++
 		}
 	}
@@ -166,15 +176,15 @@ func (s *session) followed(n *notification, all []*folder) (total int) {
 // remember notes how the mailboxes are, and follows those that are wanted.
 func (s *session) remember(all []*folder) {
 	n := s.notify
-	n.known = map[uint64]*storagev1.Mailbox{}
-	modseqs := map[uint64]uint64{}
+	n.known = map[view.Key]held{}
+	modseqs := map[view.Key]uint64{}
 	for _, f := range all {
-		if f.mailbox == nil {
+		if f.Mailbox == nil {
 			continue
 		}
-		n.known[f.mailbox.GetMailboxId()] = f.mailbox
-		if hasEvent(s.groupOf(n, f), eventNew) {
-			modseqs[f.mailbox.GetMailboxId()] = f.mailbox.GetHighestModseq()
+		n.known[f.key()] = f.held
+		if s.hearsOf(n, f) {
+			modseqs[f.key()] = f.GetHighestModseq()
 		}
 	}
 	n.follow.Set(modseqs)
@@ -189,7 +199,7 @@ func (s *session) look(ctx context.Context) {
 		return
 	}
 	n.next = now.Add(notifyPause)
-	all, err := s.folders(ctx)
+	all, err := s.folders(ctx, n.hearsOthers())
 	if err != nil {
 		s.Log.Warn("changes are told later", "session", s.id, "error", err)
 		n.follow.Later(notifyRetry)
@@ -200,15 +210,15 @@ func (s *session) look(ctx context.Context) {
 		s.enc.Untagged(wire.StatusOK, "NOTIFICATIONOVERFLOW", errOverflow.Error())
 		return
 	}
-	there := map[uint64]bool{}
+	there := map[view.Key]bool{}
 	for _, f := range all {
-		if f.mailbox != nil {
-			there[f.mailbox.GetMailboxId()] = true
-			s.tellFolder(f, n.known[f.mailbox.GetMailboxId()])
+		if f.Mailbox != nil {
+			there[f.key()] = true
+			s.tellFolder(f, n.known[f.key()].Mailbox)
 		}
 	}
-	for id, m := range n.known {
-		if gone := (&folder{name: m.GetName(), mailbox: m, subscribed: m.GetSubscribed()}); !there[id] && hasEvent(s.groupOf(n, gone), eventName) {
+	for k, m := range n.known {
+		if gone := (&folder{name: m.GetName(), held: m, subscribed: m.GetSubscribed()}); !there[k] && hasEvent(s.groupOf(n, gone), eventName) {
 			s.sendList(listLine{attrs: []string{`\NonExistent`}, name: m.GetName()}) // RFC 5465 section 5.4
 		}
 	}
@@ -218,7 +228,7 @@ func (s *session) look(ctx context.Context) {
 // tellFolder tells what has changed in a mailbox that was as old, or is new.
 func (s *session) tellFolder(f *folder, old *storagev1.Mailbox) {
 	g := s.groupOf(s.notify, f)
-	now := f.mailbox
+	now := f.Mailbox
 	renamed := old != nil && old.GetName() != now.GetName()
 	subscribed := old != nil && old.GetSubscribed() != now.GetSubscribed()
 	if hasEvent(g, eventName) && (old == nil || renamed) || hasEvent(g, eventSubscription) && subscribed {
@@ -229,17 +239,17 @@ func (s *session) tellFolder(f *folder, old *storagev1.Mailbox) {
 		s.sendList(line)
 	}
 	same := old.GetHighestModseq() == now.GetHighestModseq() || old == nil && now.GetUidNext() == 1
-	if same || s.box != nil && s.box.id == now.GetMailboxId() {
+	if same || s.isSelected(f.key()) || !f.may(rightRead) {
 		return
 	}
 	flagsOnly := old.GetUidNext() == now.GetUidNext() && old.GetMessages() == now.GetMessages()
 	if hasEvent(g, eventFlags) || hasEvent(g, eventNew) && !flagsOnly {
-		s.sendChanged(now)
+		s.sendChanged(f.held)
 	}
 }
 
 // sendChanged tells how a mailbox is that is not selected (RFC 5465 section 5.1 to 5.3).
-func (s *session) sendChanged(m *storagev1.Mailbox) {
+func (s *session) sendChanged(m held) {
 	items := []wire.Item{{Name: "MESSAGES"}, {Name: "UIDNEXT"}, {Name: "UIDVALIDITY"}, {Name: "UNSEEN"}}
 	if s.condstore {
 		items = append(items, wire.Item{Name: "HIGHESTMODSEQ"})
@@ -254,6 +264,13 @@ func (s *session) quiet() bool {
 
 // tellWith is tell, and then what the client wants to know of each new message.
 func (s *session) tellWith(ctx context.Context, expunge, uid bool) error {
+	if err := s.checkAccess(ctx); err != nil {
+		if fatal(err) {
+			return err
+		}
+		s.Log.Warn("changes are told later", "session", s.id, "error", err)
+		return nil
+	}
 	last := s.box.told.LastUID()
 	if err := s.tell(expunge, uid); err != nil || s.notify == nil || s.notify.selected == nil {
 		return err

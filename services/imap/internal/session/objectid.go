@@ -1,6 +1,9 @@
 package session
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 	"github.com/yubin-mail/yubin/services/imap/internal/wire"
 )
@@ -18,7 +21,7 @@ func init() {
 				return append(append(append(dst, "THREADID ("...), m.info.GetThreadId()...), ')')
 			}},
 		},
-		statusItems: []statusItem{{name: "MAILBOXID", text: func(m *storagev1.Mailbox) string { return "(" + mailboxID(m) + ")" }}},
+		statusItems: []statusItem{{name: "MAILBOXID", text: func(m held) string { return "(" + mailboxID(m) + ")" }}},
 		searchKeys: []searchKey{
 			{name: "EMAILID", criteria: func(_ *session, arg any) *storagev1.SearchCriteria {
 				return &storagev1.SearchCriteria{Key: &storagev1.SearchCriteria_EmailId{EmailId: arg.(string)}}
@@ -54,7 +57,15 @@ func parseObjectID(d *wire.Decoder) any {
 	return id
 }
 
-// mailboxID begins with a letter, so that it cannot be taken for a number (RFC 8474 section 7).
-func mailboxID(m *storagev1.Mailbox) string { return "F" + itoa(m.GetMailboxId()) }
+// mailboxID begins with a letter, so that it cannot be taken for a number (RFC 8474 section 7). Storage's numbers are of an account, so that a
+// mailbox of somebody else must also say whose it is.
+func mailboxID(m held) string {
+	id := "F" + itoa(m.GetMailboxId())
+	if m.actor == nil {
+		return id
+	}
+	owner := sha256.Sum256([]byte(m.account))
+	return id + "-" + hex.EncodeToString(owner[:12])
+}
 
-func mailboxIDCode(m *storagev1.Mailbox) string { return "MAILBOXID (" + mailboxID(m) + ")" }
+func mailboxIDCode(m held) string { return "MAILBOXID (" + mailboxID(m) + ")" }

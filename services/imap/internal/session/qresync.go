@@ -86,7 +86,7 @@ func (s *session) vanishedSince(ctx context.Context, b *mailbox, modseq uint64, 
 	ctx, cancel := context.WithTimeout(ctx, s.Limits.Bulk)
 	defer cancel()
 	stream, err := s.Storage.Sync(ctx, &storagev1.SyncRequest{
-		AccountId: s.accountID(), MailboxId: b.id, SinceModseq: max(modseq, 1), UidValidity: b.told.UIDValidity,
+		AccountId: b.account, MailboxId: b.id, SinceModseq: max(modseq, 1), UidValidity: b.told.UIDValidity,
 	})
 	if err != nil {
 		return nil, err

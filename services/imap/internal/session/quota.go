@@ -6,7 +6,7 @@ import (
 	quotav1 "github.com/yubin-mail/yubin/proto/yubin/quota/v1"
 )
 
-// quotaRoot is the one root of an account.
+// quotaRoot is the one root of an account; others know it by its address.
 const quotaRoot = "User quota"
 
 // quotaUnit of STORAGE is 1,024 octets (RFC 9208 section 5.1).
@@ -54,11 +54,11 @@ func runGetQuotaRoot(ctx context.Context, s *session) (reply, error) {
 	}
 	call, cancel := s.rpc(ctx)
 	defer cancel()
-	info, err := s.mailboxNamed(call, name)
+	info, err := s.mailboxNamed(call, name, rightRead)
 	if err != nil {
 		return reply{}, err
 	}
-	usage, err := s.usage(call, s.accountID())
+	usage, err := s.usage(call, info.account)
 	if err != nil {
 		return reply{}, err
 	}
@@ -67,8 +67,12 @@ func runGetQuotaRoot(ctx context.Context, s *session) (reply, error) {
 		s.enc.CRLF()
 		return reply{}, nil
 	}
-	s.enc.SP().String(quotaRoot).CRLF()
-	s.sendQuota(quotaRoot, usage)
+	root := quotaRoot
+	if info.actor != nil {
+		root = info.address
+	}
+	s.enc.SP().String(root).CRLF()
+	s.sendQuota(root, usage)
 	return reply{}, nil
 }
 

@@ -5,12 +5,8 @@ import (
 	"slices"
 	"strings"
 
-	"google.golang.org/grpc/codes"
-
-	"github.com/yubin-mail/yubin/pkg/fault"
 	directoryv1 "github.com/yubin-mail/yubin/proto/yubin/directory/v1"
 	quotav1 "github.com/yubin-mail/yubin/proto/yubin/quota/v1"
-	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 )
 
 // QUOTASET: RFC 9208 section 4.1.3, for the operator. Besides their own root, operators know one of each account: its address.
@@ -89,7 +85,7 @@ func (s *session) quotaAccount(ctx context.Context, root string) (string, error)
 	ctx, cancel := s.rpc(ctx)
 	defer cancel()
 	answer, err := s.Directory.GetAccount(ctx, &directoryv1.GetAccountRequest{Key: &directoryv1.GetAccountRequest_Address{Address: root}})
-	if fault.Is(err, rpcv1.Reason_REASON_ACCOUNT_NOT_FOUND) || fault.Is(err, rpcv1.Reason_REASON_NOT_FOUND) || fault.Code(err) == codes.InvalidArgument {
+	if noAccount(err) {
 		return "", errNoQuotaRoot
 	}
 	return answer.GetAccount().GetAccountId(), err

@@ -34,7 +34,7 @@ func runReplace(ctx context.Context, s *session, uid bool) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	r := &replacing{session: s, mailbox: canonical(name), uid: uid}
+	r := &replacing{session: s, mailbox: name, uid: uid}
 	if err := r.find(number); err != nil {
 		return reply{}, err
 	}
@@ -46,8 +46,8 @@ func runReplace(ctx context.Context, s *session, uid bool) (reply, error) {
 		return reply{}, r.failure(err)
 	}
 	s.refresh(ctx)
-	if answer.GetMailboxId() != s.box.id {
-		s.Views.Touch(s.accountID(), answer.GetMailboxId())
+	if !s.isSelected(r.target.key(answer.GetMailboxId())) {
+		s.Views.Touch(r.target.account, answer.GetMailboxId())
 	}
 	// RFC 8508 section 4.3: the client learns the new UID before it hears that the old message is gone.
 	s.enc.Untagged(wire.StatusOK, "APPENDUID "+itoa(uint64(answer.GetUidValidity()))+" "+itoa(uint64(answer.GetUid())), "replacement is stored")
@@ -60,7 +60,8 @@ func runReplace(ctx context.Context, s *session, uid bool) (reply, error) {
 // replacing is one REPLACE.
 type replacing struct {
 	*session
-	mailbox string
+	mailbox string // as the client calls it
+	target  place
 	uid     bool // the message was named by its UID
 	old     view.Message
 	start   *storagev1.AppendRequest_Message
@@ -114,11 +115,11 @@ func (r *replacing) begin(ctx context.Context, announced wire.AppendMessage) err
 	}
 	call, cancel := r.rpc(ctx)
 	defer cancel()
-	if _, err := r.mailboxNamed(call, r.mailbox); err != nil {
+	if r.target, err = r.targetNamed(call, r.mailbox); err != nil {
 		return tryCreate(err)
 	}
-	if growth := announced.Size - int64(r.old.Size); growth > 0 {
-		answer, err := r.Quota.Check(call, &quotav1.CheckRequest{AccountId: r.accountID(), Bytes: growth})
+	if growth := r.growth(announced.Size); growth > 0 {
+		answer, err := r.Quota.Check(call, &quotav1.CheckRequest{AccountId: r.target.account, Bytes: growth})
 		if err != nil {
 			return err
 		}
@@ -137,6 +138,14 @@ func (r *replacing) begin(ctx context.Context, announced wire.AppendMessage) err
 	return err
 }
 
+// growth is by how much a message of that size makes the account larger that it goes to.
+func (r *replacing) growth(size int64) int64 {
+	if r.target.account == r.box.account {
+		size -= int64(r.old.Size)
+	}
+	return size
+}
+
 // octets accepts those of the message.
 func (r *replacing) octets(ctx context.Context, announced wire.AppendMessage) (io.Reader, error) {
 	if r.catenated {
@@ -152,7 +161,8 @@ func (r *replacing) octets(ctx context.Context, announced wire.AppendMessage) (i
 // store streams the message to storage, again under the same id if its replica of storage was lost and the message is small.
 func (r *replacing) store(ctx context.Context) (*storagev1.ReplaceResponse, error) {
 	target := &storagev1.ReplaceRequest_Target{
-		AccountId: r.accountID(), Mailbox: r.mailbox, AppendId: rand.Text(), MailboxId: r.box.id, Uid: r.old.UID,
+		AccountId: r.box.account, Mailbox: r.target.name, AppendId: rand.Text(), MailboxId: r.box.id, Uid: r.old.UID,
+		Actor: r.actorFor(r.box.holder, r.target.holder), ToAccountId: r.box.intoAccount(r.target),
 	}
 	ended := sync.OnceValue(r.ends)
 	return uploaded(ctx, r.source, func() bool { return true }, func() (*storagev1.ReplaceResponse, error) {

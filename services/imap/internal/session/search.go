@@ -116,7 +116,7 @@ func (b *mailbox) savedResult(uids []wire.Range, options []wire.Item) []wire.Ran
 
 // sendESearch sends an ESEARCH response (RFC 9051 section 7.3.4). in is the mailbox, if it must be told; highest is its MODSEQ, 0 if there
 // is none.
-func (s *session) sendESearch(options []wire.Item, in *storagev1.Mailbox, found []wire.Range, highest uint64, uid bool) {
+func (s *session) sendESearch(options []wire.Item, in *held, found []wire.Range, highest uint64, uid bool) {
 	s.enc.Star().Raw("ESEARCH (TAG ").String(s.tag)
 	if in != nil {
 		s.enc.Raw(" MAILBOX ").Mailbox(in.GetName()).Raw(" UIDVALIDITY ").Num(uint64(in.GetUidValidity()))
@@ -176,7 +176,7 @@ func (s *session) search(ctx context.Context, key wire.SearchKey) ([]*storagev1.
 	defer cancel()
 	var answer *storagev1.SearchResponse
 	err = s.working(func() (err error) {
-		answer, err = s.Storage.Search(ctx, &storagev1.SearchRequest{AccountId: s.accountID(), MailboxId: s.box.id, Criteria: criteria})
+		answer, err = s.Storage.Search(ctx, &storagev1.SearchRequest{AccountId: s.box.account, MailboxId: s.box.id, Criteria: criteria, Actor: s.box.actor})
 		return err
 	})
 	return answer.GetUids(), err

@@ -36,15 +36,18 @@ func runSelect(ctx context.Context, s *session, readOnly bool) (reply, error) {
 	}
 	ctx, cancel := s.rpc(ctx)
 	defer cancel()
-	info, err := s.mailboxNamed(ctx, args.Mailbox)
+	info, err := s.mailboxNamed(ctx, args.Mailbox, rightRead)
 	if err != nil {
 		return reply{}, err
 	}
-	handle, err := s.Views.Open(ctx, s.accountID(), info.GetMailboxId())
+	handle, err := s.Views.Open(ctx, info.account, info.GetMailboxId())
 	if err != nil {
 		return reply{}, err
 	}
-	box := &mailbox{id: info.GetMailboxId(), readOnly: readOnly, view: handle, told: handle.Snapshot()}
+	box := &mailbox{
+		holder: info.holder, id: info.GetMailboxId(), rights: info.GetRights(), access: info.GetAccessModseq(),
+		readOnly: readOnly, view: handle, told: handle.Snapshot(),
+	}
 	box.settled = box.told.ModSeq
 	resyncs = resyncs && resync.uidValidity == box.told.UIDValidity
 	var vanished []wire.Range
@@ -61,14 +64,14 @@ func runSelect(ctx context.Context, s *session, readOnly bool) (reply, error) {
 	if resyncs {
 		s.resync(resync, vanished)
 	}
-	if readOnly {
+	if readOnly || !box.writable() {
 		return reply{code: "READ-ONLY"}, nil
 	}
 	return reply{code: "READ-WRITE"}, nil
 }
 
 // describe sends what a client learns on SELECT of a mailbox by a name.
-func (s *session) describe(info *storagev1.Mailbox, name string) {
+func (s *session) describe(info held, name string) {
 	told := s.box.told
 	s.enc.Star().Num(uint64(told.Len())).Raw(" EXISTS").CRLF()
 	if !s.rev2 {
@@ -85,7 +88,7 @@ func (s *session) describe(info *storagev1.Mailbox, name string) {
 	s.sendHighestModSeq()                                               // RFC 7162 section 3.1.2.1
 	s.enc.Untagged(wire.StatusOK, mailboxIDCode(info), "mailbox's own") // RFC 8474 section 4.2
 	if s.rev2 {
-		line := listLine{attrs: specialUseAttrs(info), name: info.GetName()}
+		line := listLine{attrs: specialUseAttrs(info.Mailbox), name: info.GetName()}
 		if name != line.name {
 			line.oldName = name // RFC 9051 section 6.3.2: the name was not normalised
 		}
@@ -96,11 +99,7 @@ func (s *session) describe(info *storagev1.Mailbox, name string) {
 // sendFlagList tells which flags there are, and which can be changed.
 func (s *session) sendFlagList() {
 	s.enc.Star().Raw("FLAGS ").Flags(s.box.flags).CRLF()
-	permanent := "()"
-	if !s.box.readOnly {
-		permanent = "(" + strings.Join(s.box.flags, " ") + ` \*)`
-	}
-	s.enc.Untagged(wire.StatusOK, "PERMANENTFLAGS "+permanent, "flags that are kept")
+	s.enc.Untagged(wire.StatusOK, "PERMANENTFLAGS "+s.box.permanentFlags(), "flags that are kept")
 }
 
 // announce tells of keywords that came into use since the mailbox was selected (RFC 9051 section 7.3.5).
@@ -142,19 +141,40 @@ func survey(snapshot *view.Snapshot) (flags []string, firstUnseen uint32) {
 	return append(flags, keywords...), firstUnseen
 }
 
-// mailboxNamed asks storage for a mailbox.
-func (s *session) mailboxNamed(ctx context.Context, name string) (*storagev1.Mailbox, error) {
-	answer, err := s.Storage.GetMailbox(ctx, &storagev1.GetMailboxRequest{
-		AccountId: s.accountID(), Key: &storagev1.GetMailboxRequest_Name{Name: canonical(name)},
-	})
+// mailboxNamed asks storage for a mailbox on which the session has a right.
+func (s *session) mailboxNamed(ctx context.Context, name string, right byte) (held, error) {
+	p, err := s.locate(ctx, name)
 	if err != nil {
-		return nil, err
+		return held{}, err
 	}
-	return answer.GetMailbox(), nil
+	m, err := s.mailboxAt(ctx, p)
+	if err == nil {
+		err = m.need(right)
+	}
+	return m, err
 }
 
-// canonical gives a mailbox name as storage has it: INBOX in upper case in whatever case it came (RFC 9051 section 5.1).
+// mailboxAt asks storage for a mailbox.
+func (s *session) mailboxAt(ctx context.Context, p place) (held, error) {
+	answer, err := s.Storage.GetMailbox(ctx, &storagev1.GetMailboxRequest{
+		AccountId: p.account, Key: &storagev1.GetMailboxRequest_Name{Name: p.name}, Actor: p.actor,
+	})
+	if err != nil {
+		return held{}, err
+	}
+	return p.holds(answer.GetMailbox()), nil
+}
+
+// canonical gives a mailbox name as it is known here: INBOX in upper case in whatever case it came (RFC 9051 section 5.1), the owner of a mailbox of others
+// as the directory writes addresses.
 func canonical(name string) string {
+	if owner, mailbox, foreign := cutForeign(name); foreign && owner != "" {
+		return foreignPrefix(owner) + canonicalInbox(mailbox)
+	}
+	return canonicalInbox(name)
+}
+
+func canonicalInbox(name string) string {
 	const inbox = "INBOX"
 	if len(name) >= len(inbox) && strings.EqualFold(name[:len(inbox)], inbox) &&
 		(len(name) == len(inbox) || name[len(inbox)] == '/') {

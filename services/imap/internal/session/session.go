@@ -239,7 +239,14 @@ func (s *session) traced(ctx context.Context, c *command) (reply, context.Contex
 		ctx, span = s.Tracer.Begin(ctx, "imap", c.name)
 		span.String("session", s.id)
 	}
-	r, err := c.run(ctx, s)
+	var r reply
+	var err error
+	if c.states == selectedState {
+		err = s.checkAccess(ctx)
+	}
+	if err == nil {
+		r, err = c.run(ctx, s)
+	}
 	span.End(err)
 	return r, ctx, err
 }

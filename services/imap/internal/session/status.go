@@ -13,7 +13,7 @@ type statusItem struct {
 	name   string
 	number func(s *session, m *storagev1.Mailbox) uint64
 	// text is the value of an item that is no number; then number is nil.
-	text func(m *storagev1.Mailbox) string
+	text func(m held) string
 	// asked is called before a response in which the item is; nil: nothing is to do.
 	asked func(s *session)
 }
@@ -43,7 +43,7 @@ func runStatus(ctx context.Context, s *session) (reply, error) {
 	}
 	ctx, cancel := s.rpc(ctx)
 	defer cancel()
-	info, err := s.mailboxNamed(ctx, args.Mailbox)
+	info, err := s.mailboxNamed(ctx, args.Mailbox, rightRead)
 	if err != nil {
 		return reply{}, err
 	}
@@ -51,7 +51,7 @@ func runStatus(ctx context.Context, s *session) (reply, error) {
 	return reply{}, nil
 }
 
-func (s *session) sendStatus(items []wire.Item, m *storagev1.Mailbox) {
+func (s *session) sendStatus(items []wire.Item, m held) {
 	for _, item := range items {
 		if i, ok := registered.statusItems[item.Name]; ok && i.asked != nil {
 			i.asked(s)
@@ -73,7 +73,7 @@ func (s *session) sendStatus(items []wire.Item, m *storagev1.Mailbox) {
 			s.enc.Raw(i.text(m))
 			continue
 		}
-		s.enc.Num(i.number(s, m))
+		s.enc.Num(i.number(s, m.Mailbox))
 	}
 	s.enc.Close().CRLF()
 }

@@ -25,13 +25,14 @@ func runClose(ctx context.Context, s *session) (reply, error) {
 	if err := s.dec.End(); err != nil {
 		return reply{}, err
 	}
-	if !s.box.readOnly {
+	// RFC 4314 section 4: who may not expunge closes without.
+	if !s.box.readOnly && s.box.may(rightErase) {
 		ctx, cancel := s.bulk(ctx)
 		defer cancel()
-		if _, err := s.Storage.Expunge(ctx, &storagev1.ExpungeRequest{AccountId: s.accountID(), MailboxId: s.box.id}); err != nil {
+		if _, err := s.Storage.Expunge(ctx, &storagev1.ExpungeRequest{AccountId: s.box.account, MailboxId: s.box.id, Actor: s.box.actor}); err != nil {
 			return reply{}, err
 		}
-		s.Views.Touch(s.accountID(), s.box.id)
+		s.Views.Touch(s.box.account, s.box.id)
 	}
 	s.unselect()
 	return reply{}, nil
@@ -78,7 +79,7 @@ func (s *session) expunge(ctx context.Context, uids []*storagev1.UidRange) (repl
 	var answer *storagev1.ExpungeResponse
 	err := s.box.view.Change(func() (outcome view.Outcome, err error) {
 		err = s.working(func() (err error) {
-			answer, err = s.Storage.Expunge(call, &storagev1.ExpungeRequest{AccountId: s.accountID(), MailboxId: s.box.id, Uids: uids})
+			answer, err = s.Storage.Expunge(call, &storagev1.ExpungeRequest{AccountId: s.box.account, MailboxId: s.box.id, Uids: uids, Actor: s.box.actor})
 			return err
 		})
 		return view.Outcome{Previous: answer.GetPreviousModseq(), ModSeq: answer.GetHighestModseq(), Vanished: answer.GetExpunged()}, err

@@ -81,9 +81,7 @@ func (b *mailbox) learn(o Outcome) {
 			}
 			build.put(messageOf(state))
 		}
-		next := build.snapshot()
-		next.UIDValidity, next.UIDNext, next.ModSeq = from.UIDValidity, from.UIDNext, o.ModSeq
-		if b.manager.replace(b, from, next) {
+		if b.manager.replace(b, from, build.snapshot().as(from, o.ModSeq)) {
 			return
 		}
 	}

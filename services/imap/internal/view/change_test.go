@@ -242,11 +242,11 @@ func TestKeptViewsAreSyncedSince(t *testing.T) {
 func TestShelfIsBounded(t *testing.T) {
 	s := newShelf(2 * minWeight)
 	for id := range uint64(3) {
-		s.put(key{"a", id}, newSnapshot(nil))
+		s.put(Key{"a", id}, newSnapshot(nil))
 	}
-	s.put(key{"a", 3}, newSnapshot([]*chunk{new(make(chunk, minWeight+1))}))
+	s.put(Key{"a", 3}, newSnapshot([]*chunk{new(make(chunk, minWeight+1))}))
 	for id, kept := range []bool{false, true, true, false} {
-		if got := s.take(key{"a", uint64(id)}) != nil; got != kept {
+		if got := s.take(Key{"a", uint64(id)}) != nil; got != kept {
 			t.Errorf("mailbox %d is kept: %v", id, got)
 		}
 	}

@@ -46,7 +46,7 @@ func Diff(told, current *Snapshot, expunge bool) Update {
 		update.Told = current
 	} else {
 		update.Told = d.next.snapshot()
-		update.Told.UIDValidity, update.Told.UIDNext, update.Told.ModSeq = current.UIDValidity, current.UIDNext, current.ModSeq
+		update.Told.as(current, current.ModSeq)
 	}
 	if d.added {
 		update.Exists = uint32(update.Told.Len())

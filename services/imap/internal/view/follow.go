@@ -2,45 +2,62 @@ package view
 
 import "time"
 
-// Follow tells that something has changed in mailboxes of an account of which nothing else is known here. It costs a gateway a few words
-// for each mailbox, where a view has all its messages.
+// Follow tells that something has changed in mailboxes, of one account or of several, of which nothing else is known here. It costs a gateway a few
+// words for each mailbox, where a view has all its messages.
 type Follow struct {
 	manager *Manager
-	account string
+	account string // whose names are followed
 	changed chan struct{}
 	// The rest is guarded by manager.mu.
-	known map[uint64]uint64 // modseq by mailbox
+	known map[Key]uint64 // modseq by mailbox
 	names bool              // mailboxes that come, go or are renamed count, too
 }
 
 // Follow begins to follow an account; Set says which mailboxes. With names, Changed gets a signal each PollInterval, too: storage has no notice for
 // what happens to names, which is seen at once only if it happens through this gateway (TouchAccount).
 func (m *Manager) Follow(accountID string, names bool) *Follow {
-	f := &Follow{manager: m, account: accountID, changed: make(chan struct{}, 1), known: map[uint64]uint64{}, names: names}
+	f := &Follow{manager: m, account: accountID, changed: make(chan struct{}, 1), known: map[Key]uint64{}, names: names}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.followLocked(accountID, f)
+	return f
+}
+
+func (m *Manager) followLocked(accountID string, f *Follow) {
 	if m.follows[accountID] == nil {
 		m.follows[accountID] = map[*Follow]struct{}{}
 	}
 	m.follows[accountID][f] = struct{}{}
-	return f
+}
+
+func (m *Manager) unfollowLocked(accountID string, f *Follow) {
+	delete(m.follows[accountID], f)
+	if len(m.follows[accountID]) == 0 {
+		delete(m.follows, accountID)
+	}
 }
 
 // Set follows exactly these mailboxes, of which the caller knows these modseqs.
-func (f *Follow) Set(modseqs map[uint64]uint64) {
+func (f *Follow) Set(modseqs map[Key]uint64) {
 	m := f.manager
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	old := f.known
 	f.known = modseqs
-	for id := range modseqs {
-		if _, ok := old[id]; !ok {
-			m.subscribeLocked(key{f.account, id}, true)
+	for k := range old {
+		if k.Account != f.account {
+			m.unfollowLocked(k.Account, f)
 		}
 	}
-	for id := range old {
-		if _, ok := modseqs[id]; !ok {
-			m.unsubscribeLocked(key{f.account, id})
+	for k := range modseqs {
+		m.followLocked(k.Account, f)
+		if _, ok := old[k]; !ok {
+			m.subscribeLocked(k, true)
+		}
+	}
+	for k := range old {
+		if _, ok := modseqs[k]; !ok {
+			m.unsubscribeLocked(k)
 		}
 	}
 }
@@ -57,10 +74,7 @@ func (f *Follow) Close() {
 	m := f.manager
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.follows[f.account], f)
-	if len(m.follows[f.account]) == 0 {
-		delete(m.follows, f.account)
-	}
+	m.unfollowLocked(f.account, f)
 }
 
 func (f *Follow) signal() {
@@ -75,16 +89,16 @@ func (m *Manager) TouchAccount(accountID string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for f := range m.follows[accountID] {
-		if f.names {
+		if f.names && f.account == accountID {
 			f.signal()
 		}
 	}
 }
 
 // followedLocked tells whether somebody follows a mailbox.
-func (m *Manager) followedLocked(k key) bool {
-	for f := range m.follows[k.account] {
-		if _, ok := f.known[k.mailbox]; ok {
+func (m *Manager) followedLocked(k Key) bool {
+	for f := range m.follows[k.Account] {
+		if _, ok := f.known[k]; ok {
 			return true
 		}
 	}
@@ -92,18 +106,18 @@ func (m *Manager) followedLocked(k key) bool {
 }
 
 // unsubscribeLocked ends the notices for a mailbox, if nobody wants them any more.
-func (m *Manager) unsubscribeLocked(k key) {
+func (m *Manager) unsubscribeLocked(k Key) {
 	if m.boxes[k] == nil && !m.followedLocked(k) {
 		m.subscribeLocked(k, false)
 	}
 }
 
 // noticed passes a notice on to those who follow the mailbox.
-func (m *Manager) noticed(k key, modseq uint64, deleted bool) {
+func (m *Manager) noticed(k Key, modseq uint64, deleted bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for f := range m.follows[k.account] {
-		if known, ok := f.known[k.mailbox]; ok && (deleted || modseq > known) {
+	for f := range m.follows[k.Account] {
+		if known, ok := f.known[k]; ok && (deleted || modseq > known) {
 			f.signal()
 		}
 	}

@@ -24,7 +24,7 @@ func TestFollow(t *testing.T) {
 			s.add(id + 1)
 		}
 		f := m.Follow("a", false)
-		f.Set(map[uint64]uint64{1: 1, 2: 1})
+		f.Set(map[Key]uint64{{"a", 1}: 1, {"a", 2}: 1})
 		if signalled(f) {
 			t.Error("a signal for what is known")
 		}
@@ -36,7 +36,7 @@ func TestFollow(t *testing.T) {
 		if !signalled(f) {
 			t.Error("no signal")
 		}
-		f.Set(map[uint64]uint64{1: 2, 2: 1})
+		f.Set(map[Key]uint64{{"a", 1}: 2, {"a", 2}: 1})
 		// A view of the same mailbox comes and goes.
 		h := open(t, m, 1)
 		h.Close()
@@ -45,7 +45,7 @@ func TestFollow(t *testing.T) {
 		if !signalled(f) {
 			t.Error("no signal after a view was closed")
 		}
-		f.Set(map[uint64]uint64{1: 3})
+		f.Set(map[Key]uint64{{"a", 1}: 3})
 		s.deliver(2)
 		if signalled(f) {
 			t.Error("a signal for what is not followed any more")

@@ -26,19 +26,19 @@ var errPast = errors.New("the mailbox's modseq has fallen")
 // errOrder means that storage told of a message between UIDs that were known before.
 var errOrder = errors.New("a message appeared between known UIDs")
 
-// key names a mailbox. Mailbox ids are never reused in an account.
-type key struct {
-	account string
-	mailbox uint64
+// Key names a mailbox. Mailbox ids are never reused in an account.
+type Key struct {
+	Account string
+	Mailbox uint64
 }
 
-func (k key) proto() *storagev1.WatchRequest_Key {
-	return &storagev1.WatchRequest_Key{AccountId: k.account, MailboxId: k.mailbox}
+func (k Key) proto() *storagev1.WatchRequest_Key {
+	return &storagev1.WatchRequest_Key{AccountId: k.Account, MailboxId: k.Mailbox}
 }
 
 // mailbox is what the handles on one mailbox share.
 type mailbox struct {
-	key     key
+	key     Key
 	manager *Manager
 	refs    int  // guarded by manager.mu
 	kept    bool // begun from a snapshot of earlier sessions
@@ -139,7 +139,7 @@ func (b *mailbox) sync() error {
 // pull asks storage what changed since the current snapshot. begun says that an answer had begun to come.
 func (b *mailbox) pull(ctx context.Context) (next *Snapshot, begun bool, err error) {
 	from := b.current.Load()
-	request := &storagev1.SyncRequest{AccountId: b.key.account, MailboxId: b.key.mailbox}
+	request := &storagev1.SyncRequest{AccountId: b.key.Account, MailboxId: b.key.Mailbox}
 	if from == nil {
 		from = newSnapshot(nil)
 	} else {
@@ -180,6 +180,7 @@ func (b *mailbox) pull(ctx context.Context) (next *Snapshot, begun bool, err err
 	}
 	next = build.snapshot()
 	next.UIDValidity, next.UIDNext, next.ModSeq = end.GetUidValidity(), end.GetUidNext(), end.GetHighestModseq()
+	next.AccessModSeq = end.GetAccessModseq()
 	return next, begun, nil
 }
 

@@ -68,10 +68,10 @@ type Manager struct {
 	mu      sync.Mutex
 	closed  bool
 	work    sync.WaitGroup
-	boxes   map[key]*mailbox
+	boxes   map[Key]*mailbox
 	shelf   shelf // snapshots of mailboxes that are not in boxes
 	follows map[string]map[*Follow]struct{}
-	pending map[key]bool // true: subscribe, false: unsubscribe
+	pending map[Key]bool // true: subscribe, false: unsubscribe
 	polled  time.Time    // when all views were synced last
 }
 
@@ -94,10 +94,10 @@ func NewManager(storage Storage, opts Options) *Manager {
 		cancel:  cancel,
 		slots:   make(chan struct{}, opts.Syncs),
 		wake:    make(chan struct{}, 1),
-		boxes:   map[key]*mailbox{},
+		boxes:   map[Key]*mailbox{},
 		shelf:   newShelf(opts.Keep),
 		follows: map[string]map[*Follow]struct{}{},
-		pending: map[key]bool{},
+		pending: map[Key]bool{},
 		metrics: metrics{
 			views: telemetry.Register(opts.Registerer, prometheus.NewGauge(prometheus.GaugeOpts{
 				Name: "yubin_imap_views", Help: "Mailboxes that are selected by at least one session.",
@@ -122,7 +122,7 @@ func NewManager(storage Storage, opts Options) *Manager {
 // storage, those of ctx.
 func (m *Manager) Open(ctx context.Context, accountID string, mailboxID uint64) (*Handle, error) {
 	for {
-		h := m.hold(key{accountID, mailboxID})
+		h := m.hold(Key{accountID, mailboxID})
 		err := h.Refresh(ctx)
 		if err == nil {
 			return h, nil
@@ -138,7 +138,7 @@ func (m *Manager) Open(ctx context.Context, accountID string, mailboxID uint64) 
 // Touch has the view of a mailbox synced soon, if there is one: the caller knows that it changed.
 func (m *Manager) Touch(accountID string, mailboxID uint64) {
 	m.mu.Lock()
-	b := m.boxes[key{accountID, mailboxID}]
+	b := m.boxes[Key{accountID, mailboxID}]
 	m.mu.Unlock()
 	if b != nil {
 		m.syncSoon(b, 0)
@@ -154,7 +154,7 @@ func (m *Manager) Close() {
 	m.work.Wait()
 }
 
-func (m *Manager) hold(k key) *Handle {
+func (m *Manager) hold(k Key) *Handle {
 	b := m.refer(k)
 	h := &Handle{box: b, changed: make(chan struct{}, 1)}
 	b.mu.Lock()
@@ -164,7 +164,7 @@ func (m *Manager) hold(k key) *Handle {
 }
 
 // refer counts a reference to a view. It must not take the view's lock: a refresh that holds it takes the manager's.
-func (m *Manager) refer(k key) *mailbox {
+func (m *Manager) refer(k Key) *mailbox {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	b := m.boxes[k]
@@ -241,7 +241,7 @@ func (m *Manager) forgetLocked(b *mailbox) {
 	}
 }
 
-func (m *Manager) subscribeLocked(k key, on bool) {
+func (m *Manager) subscribeLocked(k Key, on bool) {
 	m.pending[k] = on
 	select {
 	case m.wake <- struct{}{}:

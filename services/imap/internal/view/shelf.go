@@ -8,11 +8,11 @@ type shelf struct {
 	room     int // in messages
 	messages int
 	order    *list.List // of book, the latest first
-	places   map[key]*list.Element
+	places   map[Key]*list.Element
 }
 
 type book struct {
-	key      key
+	key      Key
 	snapshot *Snapshot
 }
 
@@ -22,11 +22,11 @@ const minWeight = 8
 func (b book) weight() int { return minWeight + b.snapshot.Len() }
 
 func newShelf(room int) shelf {
-	return shelf{room: room, order: list.New(), places: map[key]*list.Element{}}
+	return shelf{room: room, order: list.New(), places: map[Key]*list.Element{}}
 }
 
 // put adds a snapshot of a mailbox that has none, and drops others to make room. One that is larger than the shelf is not kept.
-func (s *shelf) put(k key, snapshot *Snapshot) {
+func (s *shelf) put(k Key, snapshot *Snapshot) {
 	b := book{k, snapshot}
 	if b.weight() > s.room {
 		return
@@ -39,7 +39,7 @@ func (s *shelf) put(k key, snapshot *Snapshot) {
 }
 
 // take removes the snapshot of a mailbox and gives it, nil if there is none.
-func (s *shelf) take(k key) *Snapshot {
+func (s *shelf) take(k Key) *Snapshot {
 	place := s.places[k]
 	if place == nil {
 		return nil

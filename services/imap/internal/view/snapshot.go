@@ -24,6 +24,14 @@ type Snapshot struct {
 	UIDValidity uint32
 	UIDNext     uint32
 	ModSeq      uint64
+	// AccessModSeq is that of the last change of the mailbox's access control list, 0 if it never had one.
+	AccessModSeq uint64
+}
+
+// as takes over what from is as a whole, at another modseq.
+func (s *Snapshot) as(from *Snapshot, modseq uint64) *Snapshot {
+	s.UIDValidity, s.UIDNext, s.AccessModSeq, s.ModSeq = from.UIDValidity, from.UIDNext, from.AccessModSeq, modseq
+	return s
 }
 
 func newSnapshot(chunks []*chunk) *Snapshot {
@@ -107,9 +115,7 @@ func (s *Snapshot) Replace(states []*storagev1.MessageState) *Snapshot {
 			b.put(messageOf(state))
 		}
 	}
-	next := b.snapshot()
-	next.UIDValidity, next.UIDNext, next.ModSeq = s.UIDValidity, s.UIDNext, s.ModSeq
-	return next
+	return b.snapshot().as(s, s.ModSeq)
 }
 
 // chunkOf gives the first chunk that ends at or after uid.

@@ -102,10 +102,10 @@ func (m *Manager) subscribeAll() {
 	for k := range m.boxes {
 		m.pending[k] = true
 	}
-	for account, some := range m.follows {
+	for _, some := range m.follows {
 		for f := range some {
-			for id := range f.known {
-				m.pending[key{account, id}] = true
+			for k := range f.known {
+				m.pending[k] = true
 			}
 		}
 	}
@@ -120,7 +120,7 @@ func (m *Manager) subscribeAll() {
 func (m *Manager) sendPending(stream watchStream) error {
 	m.mu.Lock()
 	pending := m.pending
-	m.pending = map[key]bool{}
+	m.pending = map[Key]bool{}
 	m.mu.Unlock()
 	request, n := &storagev1.WatchRequest{}, 0
 	for k, on := range pending {
@@ -154,7 +154,7 @@ func (m *Manager) receive(stream watchStream) error {
 			m.syncAll()
 		}
 		for _, change := range notice.GetChanges() {
-			k := key{change.GetAccountId(), change.GetMailboxId()}
+			k := Key{change.GetAccountId(), change.GetMailboxId()}
 			m.noticed(k, change.GetModseq(), change.GetDeleted())
 			m.mu.Lock()
 			b := m.boxes[k]
