@@ -7,8 +7,12 @@ import (
 	"time"
 )
 
-// errInterrupted ends the wait for a command when the session is to leave.
-var errInterrupted = errors.New("interrupted")
+var (
+	// errInterrupted ends the wait for a command when the session is to leave.
+	errInterrupted = errors.New("interrupted")
+	// errNudged ends it when there is something to tell meanwhile.
+	errNudged = errors.New("nudged")
+)
 
 // timedConn gives each read and each write of a connection a deadline, so that neither a client that stalls nor
 // one that does not read holds a session for ever.
@@ -22,6 +26,8 @@ type timedConn struct {
 	stall       time.Duration // nor does one read take longer; 0: as long as it likes
 	waiting     bool          // between commands
 	interrupted bool
+	watching    bool // nudges count
+	nudged      bool
 }
 
 // await allows reads until a time, and lets interrupt end them.
@@ -29,6 +35,25 @@ func (c *timedConn) await(until time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.until, c.stall, c.waiting = until, 0, true
+	c.watching, c.nudged = false, false
+}
+
+// watch is await, and lets nudge end a read, too. Such a read may be made again: nothing is lost.
+func (c *timedConn) watch(until time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.until, c.stall, c.waiting = until, 0, true
+	c.watching, c.nudged = true, false
+}
+
+// nudge ends one read of a session that watches, this one or the next.
+func (c *timedConn) nudge() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.watching {
+		c.nudged = true
+		_ = c.conn.SetReadDeadline(time.Unix(1, 0)) // a closed connection needs no waking
+	}
 }
 
 // limit allows reads until a time (zero: no end), each at most stall long. interrupt has no effect now.
@@ -36,6 +61,7 @@ func (c *timedConn) limit(until time.Time, stall time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.until, c.stall, c.waiting = until, stall, false
+	c.watching, c.nudged = false, false
 }
 
 // interrupt ends reads while the session waits, now and later.
@@ -55,8 +81,12 @@ func (c *timedConn) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := conn.Read(p)
-	if err != nil && n == 0 && c.stopped() {
-		err = errInterrupted
+	if err != nil && n == 0 {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if why := c.calledLocked(); why != nil {
+			err = why
+		}
 	}
 	return n, err
 }
@@ -65,8 +95,8 @@ func (c *timedConn) Read(p []byte) (int, error) {
 func (c *timedConn) arm() (net.Conn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.waiting && c.interrupted {
-		return nil, errInterrupted
+	if why := c.calledLocked(); why != nil {
+		return nil, why
 	}
 	deadline := c.until
 	if c.stall > 0 {
@@ -77,10 +107,16 @@ func (c *timedConn) arm() (net.Conn, error) {
 	return c.conn, c.conn.SetReadDeadline(deadline)
 }
 
-func (c *timedConn) stopped() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.waiting && c.interrupted
+// calledLocked tells who wants the wait to end; nil: nobody.
+func (c *timedConn) calledLocked() error {
+	switch {
+	case c.waiting && c.interrupted:
+		return errInterrupted
+	case c.nudged:
+		c.nudged = false
+		return errNudged
+	}
+	return nil
 }
 
 // Write implements io.Writer.

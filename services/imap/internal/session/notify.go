@@ -291,35 +291,3 @@ func (s *session) tellWith(ctx context.Context, expunge, uid bool) error {
 	}
 	return nil
 }
-
-// waitNotified waits for a command as Decoder.Wait does, and tells meanwhile what happens.
-func (s *session) waitNotified(ctx context.Context) error {
-	arrived := make(chan idleLine, 1)
-	go func() { arrived <- idleLine{err: s.dec.Wait()} }()
-	var selected <-chan struct{}
-	if s.box != nil && s.notify.selected != nil && s.notify.selected.Events != nil {
-		selected = s.box.view.Changed()
-	}
-	changed := s.notify.follow.Changed()
-	for {
-		var err error
-		select {
-		case l := <-arrived:
-			return s.waited(l.err)
-		case <-selected:
-			err = s.tellWith(ctx, s.notify.selected.Mailboxes.Kind == "selected", false)
-		case <-changed:
-			if s.look(ctx); s.notify == nil { // it was too much
-				selected, changed = nil, nil
-			}
-		}
-		if flushErr := s.enc.Flush(); err == nil && flushErr != nil {
-			err = &brokenError{flushErr}
-		}
-		if err != nil {
-			s.conn.interrupt()
-			<-arrived // the decoder has one user at a time
-			return err
-		}
-	}
-}

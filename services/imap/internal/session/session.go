@@ -274,10 +274,11 @@ func (s *session) wait(ctx context.Context) error {
 	if s.state&loggedIn != 0 {
 		until = s.Now().Add(s.Limits.Idle)
 	}
-	s.conn.await(until)
 	if s.notify != nil && s.dec.Buffered() == 0 {
-		return s.waitNotified(ctx)
+		selected := s.box != nil && s.notify.selected != nil && s.notify.selected.Events != nil
+		return s.watch(ctx, until, selected, selected && s.notify.selected.Mailboxes.Kind == "selected")
 	}
+	s.conn.await(until)
 	return s.waited(s.dec.Wait())
 }
 

@@ -3,20 +3,20 @@ package view
 import "time"
 
 // Follow tells that something has changed in mailboxes, of one account or of several, of which nothing else is known here. It costs a gateway a few
-// words for each mailbox, where a view has all its messages.
+// words for each mailbox, where a view has all its messages. Some signals may be for nothing.
 type Follow struct {
+	*Signal
 	manager *Manager
 	account string // whose names are followed
-	changed chan struct{}
 	// The rest is guarded by manager.mu.
 	known map[Key]uint64 // modseq by mailbox
-	names bool              // mailboxes that come, go or are renamed count, too
+	names bool           // mailboxes that come, go or are renamed count, too
 }
 
 // Follow begins to follow an account; Set says which mailboxes. With names, Changed gets a signal each PollInterval, too: storage has no notice for
 // what happens to names, which is seen at once only if it happens through this gateway (TouchAccount).
 func (m *Manager) Follow(accountID string, names bool) *Follow {
-	f := &Follow{manager: m, account: accountID, changed: make(chan struct{}, 1), known: map[Key]uint64{}, names: names}
+	f := &Follow{Signal: newSignal(), manager: m, account: accountID, known: map[Key]uint64{}, names: names}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.followLocked(accountID, f)
@@ -62,9 +62,6 @@ func (f *Follow) Set(modseqs map[Key]uint64) {
 	}
 }
 
-// Changed gets a signal when one of the mailboxes has changed. Signals that are not received collapse into one; some may be for nothing.
-func (f *Follow) Changed() <-chan struct{} { return f.changed }
-
 // Later has Changed get a signal after some time.
 func (f *Follow) Later(d time.Duration) { time.AfterFunc(d, f.signal) }
 
@@ -75,13 +72,6 @@ func (f *Follow) Close() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.unfollowLocked(f.account, f)
-}
-
-func (f *Follow) signal() {
-	select {
-	case f.changed <- struct{}{}:
-	default: // it has not looked at the last signal yet
-	}
 }
 
 // TouchAccount tells those who follow the names of an account's mailboxes that something has happened to them.

@@ -195,10 +195,7 @@ func (b *mailbox) notify() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for h := range b.handles {
-		select {
-		case h.changed <- struct{}{}:
-		default: // it has not looked at the last signal yet
-		}
+		h.signal()
 	}
 }
 
@@ -209,18 +206,15 @@ func lenOf(s *Snapshot) int {
 	return s.Len()
 }
 
-// Handle is one session's hold on a view.
+// Handle is one session's hold on a view. Its signal says that Snapshot or Dead has changed.
 type Handle struct {
-	box     *mailbox
-	changed chan struct{}
-	once    sync.Once
+	*Signal
+	box  *mailbox
+	once sync.Once
 }
 
 // Snapshot gives the mailbox as it is known now.
 func (h *Handle) Snapshot() *Snapshot { return h.box.current.Load() }
-
-// Changed gets a signal when Snapshot or Dead has changed. Signals that are not received collapse into one.
-func (h *Handle) Changed() <-chan struct{} { return h.changed }
 
 // Dead tells whether the mailbox is gone.
 func (h *Handle) Dead() bool { return h.box.dead.Load() }

@@ -156,7 +156,7 @@ func (m *Manager) Close() {
 
 func (m *Manager) hold(k Key) *Handle {
 	b := m.refer(k)
-	h := &Handle{box: b, changed: make(chan struct{}, 1)}
+	h := &Handle{Signal: newSignal(), box: b}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.handles[h] = struct{}{}
