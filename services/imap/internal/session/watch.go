@@ -79,7 +79,7 @@ func (s *session) waiter(until time.Time) waiter {
 		},
 		stop: func() {
 			s.conn.interrupt()
-			<-arrived // the decoder has one user at a time
+			_ = <-arrived // the decoder has one user at a time
 		},
 	}
 }
