@@ -1,7 +1,6 @@
 package session
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/klauspost/compress/flate"
 
+	"github.com/yubin-mail/yubin/services/imap/internal/inflate"
 	"github.com/yubin-mail/yubin/services/imap/internal/wire"
 )
 
@@ -63,8 +63,7 @@ const (
 	deflatePiece = 16 << 10
 )
 
-// inflater reads what a client has compressed. It gives out everything that has come, whether the client flushes with Z_SYNC_FLUSH or, as
-// RFC 4978 section 4 has it, Z_PARTIAL_FLUSH: the block before which zlib sends the empty one is whole then.
+// inflater reads what a client has compressed, however it flushes: RFC 4978 section 4 has Z_PARTIAL_FLUSH and others in mind.
 type inflater struct {
 	raw   *countingReader
 	plain io.Reader
@@ -75,20 +74,13 @@ type inflater struct {
 
 func newInflater(r io.Reader, messageSize int64) *inflater {
 	raw := &countingReader{r: r}
-	return &inflater{
-		raw:   raw,
-		plain: flate.NewReaderOpts(bufio.NewReaderSize(raw, readAheadBuffer), flate.WithPartialBlock()),
-		spare: messageSize + inflateSpare,
-	}
+	return &inflater{raw: raw, plain: inflate.NewReader(raw), spare: messageSize + inflateSpare}
 }
-
-// readAheadBuffer is what an idle session with compression keeps for compressed octets.
-const readAheadBuffer = 1 << 10
 
 // Read implements io.Reader. Errors: *wire.ByeError for what cannot be read, those of the connection.
 func (f *inflater) Read(p []byte) (int, error) {
 	n, err := f.plain.Read(p)
-	if _, ok := errors.AsType[flate.CorruptInputError](err); ok {
+	if errors.Is(err, inflate.ErrCorrupt) {
 		err = &wire.ByeError{Text: "compressed data is damaged"}
 	}
 	f.owed = max(0, f.owed+int64(n)-inflateRatio*(f.raw.n-f.paid))

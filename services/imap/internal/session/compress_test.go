@@ -247,7 +247,7 @@ func TestInflaterRatio(t *testing.T) {
 		return buf.Bytes()
 	}
 	const message = 1 << 20
-	if n, err := io.Copy(io.Discard, newInflater(bytes.NewReader(squeeze(message)), message)); n != message || err == nil {
+	if n, err := io.Copy(io.Discard, newInflater(bytes.NewReader(squeeze(message)), message)); n != message || err != nil {
 		t.Errorf("a message: %d octets, %v", n, err)
 	}
 	n, err := io.Copy(io.Discard, newInflater(bytes.NewReader(squeeze(20*message)), message))
