@@ -15,7 +15,7 @@ import (
 
 func TestConversationsAndSearchesOverMailboxes(t *testing.T) {
 	t.Parallel()
-	s := harness.Start(t, harness.Options{Accounts: []string{"alice"}, Args: append([]string{"--imap-compress"}, cheapPasswords...)})
+	s := harness.Start(t, harness.Options{Accounts: []string{"alice"}, Args: cheapPasswords})
 	mail := func(id, subject, more string) {
 		s.Deliver(t, "alice", []byte("From: bob@example.test\r\nMessage-ID: <"+id+"@x>\r\nSubject: "+subject+"\r\n"+more+"Date: Mon, 1 Jan 2024 10:00:00 +0000\r\n\r\ntext "+id+"\r\n"))
 	}
@@ -80,7 +80,7 @@ func TestNotifyOverGateways(t *testing.T) {
 // TestCompressedMail: RFC 4978, a mailbox is read over a compressed connection.
 func TestCompressedMail(t *testing.T) {
 	t.Parallel()
-	s := harness.Start(t, harness.Options{Accounts: []string{"alice"}, Args: append([]string{"--imap-compress"}, cheapPasswords...)})
+	s := harness.Start(t, harness.Options{Accounts: []string{"alice"}, Args: cheapPasswords})
 	c := connect(t, s, 0)
 	for i := range 50 {
 		c.append(fmt.Sprint("message ", i))

@@ -52,7 +52,7 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 	fs.IntVar(&c.MaxSessionsPerAccount, "imap-max-sessions-per-account", 50, "sessions of one account on this gateway")
 	fs.IntVar(&c.MaxAuthFailures, "imap-max-auth-failures", 3, "failed logins after which a connection is closed")
 	fs.IntVar(&c.MaxBadCommands, "imap-max-bad-commands", 20, "malformed commands in a row after which a connection is closed")
-	fs.BoolVar(&c.Compress, "imap-compress", false, "offer COMPRESS=DEFLATE; mbsync may stall when it uploads over a compressed connection")
+	fs.BoolVar(&c.Compress, "imap-compress", true, "offer COMPRESS=DEFLATE")
 	fs.IntVar(&c.MessageLimit, "imap-message-limit", 0, "messages that one command takes, also told as MESSAGELIMIT; 0: any number")
 	fs.StringSliceVar(&c.Operators, "imap-operators", nil, "addresses of accounts that may see and set the quota of all by GETQUOTA and SETQUOTA; empty: nobody")
 	fs.DurationVar(&c.LoginTimeout, "imap-login-timeout", 2*time.Minute, "how long a client may take to log in")

@@ -105,7 +105,7 @@ func (c *countingReader) Read(p []byte) (int, error) {
 var deflateBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 // deflater compresses what is sent, with a Z_SYNC_FLUSH at the end of each Write: the encoder gathers what belongs together. Between
-// writes it keeps nothing but the window, where an ordinary compressor has several hundred KiB for each session.
+// writes it keeps nothing but the window, as far as it was needed, where an ordinary compressor has several hundred KiB for each session.
 type deflater struct {
 	w      io.Writer
 	window []byte // the last octets that were sent
@@ -132,9 +132,6 @@ func (d *deflater) Write(p []byte) (int, error) {
 }
 
 func (d *deflater) remember(p []byte) {
-	if d.window == nil {
-		d.window = make([]byte, 0, deflateWindow)
-	}
 	if len(p) >= deflateWindow {
 		d.window = append(d.window[:0], p[len(p)-deflateWindow:]...)
 		return
