@@ -29,11 +29,15 @@ func (s *Service) Append(stream grpc.ClientStreamingServer[storagev1.AppendReque
 	if target == nil {
 		return invalid("an append begins with its target")
 	}
-	box, err := s.destination(stream.Context(), target)
+	actor, err := actorOf(target)
 	if err != nil {
 		return err
 	}
-	a := &appending{service: s, account: target.GetAccountId(), mailbox: box.GetName(), most: maxAppend}
+	box, has, err := s.destination(stream.Context(), actor, target.GetAccountId(), target)
+	if err != nil {
+		return err
+	}
+	a := &appending{service: s, account: target.GetAccountId(), mailbox: box.GetName(), most: maxAppend, actor: actor, has: has}
 	defer a.close()
 	if err := a.receive(stream.Recv); err != nil {
 		return err
@@ -60,19 +64,19 @@ func (s *Service) Append(stream grpc.ClientStreamingServer[storagev1.AppendReque
 	return stream.SendAndClose(response)
 }
 
-// destination finds the mailbox of a target, and checks the target, before a message is taken; the commit looks again.
-func (s *Service) destination(ctx context.Context, target interface {
-	GetAccountId() string
+// destination finds the mailbox of a target in an account, and checks the target, before a message is taken; the commit looks again.
+func (s *Service) destination(ctx context.Context, actor meta.Actor, account string, target interface {
 	GetMailbox() string
 	GetAppendId() string
-}) (*storagev1.Mailbox, error) {
-	if err := checkAccount(target.GetAccountId()); err != nil {
-		return nil, err
-	}
+}) (box *storagev1.Mailbox, has meta.Rights, err error) {
 	if len(target.GetAppendId()) > maxID {
-		return nil, invalid("the append id is longer than %d octets", maxID)
+		return nil, 0, invalid("the append id is longer than %d octets", maxID)
 	}
-	return s.named(ctx, target.GetAccountId(), target.GetMailbox())
+	name, err := existing(target.GetMailbox())
+	if err != nil {
+		return nil, 0, err
+	}
+	return s.Meta.As(actor).Destination(ctx, account, name)
 }
 
 // appending is an Append whose messages come in.
@@ -80,6 +84,8 @@ type appending struct {
 	service          *Service
 	account, mailbox string
 	most             int // messages
+	actor            meta.Actor
+	has              meta.Rights // of the actor at the mailbox
 	targets          []delivery.Target
 	started          bool   // the last target's message is yet to be sealed
 	size             uint64 // octets of that message
@@ -149,9 +155,11 @@ func (a *appending) start(m *storagev1.AppendRequest_Message) error {
 	if err != nil {
 		return err
 	}
+	// The commit leaves out the same; this is so that the pack does not tell otherwise.
+	flags, keywords := a.has.Admit(m.GetFlags(), m.GetKeywords())
 	a.targets = append(a.targets, delivery.Target{
-		Message: message, AccountID: a.account, Mailbox: a.mailbox,
-		Flags: m.GetFlags(), Keywords: m.GetKeywords(), InternalUnix: m.GetInternalUnix(),
+		Message: message, AccountID: a.account, Mailbox: a.mailbox, Actor: a.actor,
+		Flags: flags, Keywords: keywords, InternalUnix: m.GetInternalUnix(),
 	})
 	a.started, a.size = true, 0
 	return nil

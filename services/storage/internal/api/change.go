@@ -13,7 +13,7 @@ const maxFlagKeywords = 64
 
 // StoreFlags implements storagev1.StorageServiceServer.
 func (s *Service) StoreFlags(ctx context.Context, r *storagev1.StoreFlagsRequest) (*storagev1.StoreFlagsResponse, error) {
-	set, err := accountAndSet(r)
+	store, set, err := s.storeAndSet(r)
 	if err != nil {
 		return nil, err
 	}
@@ -25,7 +25,7 @@ func (s *Service) StoreFlags(ctx context.Context, r *storagev1.StoreFlagsRequest
 	if len(r.GetKeywords()) > maxFlagKeywords {
 		return nil, invalid("more than %d keywords", maxFlagKeywords)
 	}
-	out, err := s.Meta.StoreFlags(ctx, r.GetAccountId(), r.GetMailboxId(), set, meta.FlagChange{
+	out, err := store.StoreFlags(ctx, r.GetAccountId(), r.GetMailboxId(), set, meta.FlagChange{
 		Operation: r.GetOperation(), Flags: r.GetFlags(), Keywords: r.GetKeywords(), UnchangedSince: r.UnchangedSince,
 	})
 	if err != nil {
@@ -34,27 +34,30 @@ func (s *Service) StoreFlags(ctx context.Context, r *storagev1.StoreFlagsRequest
 	return &storagev1.StoreFlagsResponse{States: out.States, Modified: out.Modified.Proto(), HighestModseq: out.HighestModseq, PreviousModseq: out.PreviousModseq}, nil
 }
 
-// accountAndSet checks what the requests on messages have in common.
-func accountAndSet(r interface {
+// storeAndSet checks what the requests on messages have in common.
+func (s *Service) storeAndSet(r interface {
 	GetAccountId() string
+	GetActor() *storagev1.Actor
 	GetUids() []*storagev1.UidRange
-}) (uidset.Set, error) {
-	if err := checkAccount(r.GetAccountId()); err != nil {
-		return nil, err
+}) (*meta.Store, uidset.Set, error) {
+	store, err := s.metaAs(r)
+	if err != nil {
+		return nil, nil, err
 	}
-	return uidset.FromProto(r.GetUids())
+	set, err := uidset.FromProto(r.GetUids())
+	return store, set, err
 }
 
 // Expunge implements storagev1.StorageServiceServer.
 func (s *Service) Expunge(ctx context.Context, r *storagev1.ExpungeRequest) (*storagev1.ExpungeResponse, error) {
-	set, err := accountAndSet(r)
+	store, set, err := s.storeAndSet(r)
 	if err != nil {
 		return nil, err
 	}
 	if len(set) == 0 {
 		set = uidset.All
 	}
-	expunged, step, err := s.Meta.Expunge(ctx, r.GetAccountId(), r.GetMailboxId(), set)
+	expunged, step, err := store.Expunge(ctx, r.GetAccountId(), r.GetMailboxId(), set)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +66,7 @@ func (s *Service) Expunge(ctx context.Context, r *storagev1.ExpungeRequest) (*st
 
 // Move implements storagev1.StorageServiceServer.
 func (s *Service) Move(ctx context.Context, r *storagev1.MoveRequest) (*storagev1.MoveResponse, error) {
-	set, err := accountAndSet(r)
+	store, set, err := s.storeAndSet(r)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +74,7 @@ func (s *Service) Move(ctx context.Context, r *storagev1.MoveRequest) (*storagev
 	if err != nil {
 		return nil, err
 	}
-	out, err := s.Meta.Move(ctx, r.GetAccountId(), r.GetMailboxId(), set, to)
+	out, err := store.Move(ctx, r.GetAccountId(), r.GetMailboxId(), set, to)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +83,7 @@ func (s *Service) Move(ctx context.Context, r *storagev1.MoveRequest) (*storagev
 
 // Copy implements storagev1.StorageServiceServer.
 func (s *Service) Copy(ctx context.Context, r *storagev1.CopyRequest) (*storagev1.CopyResponse, error) {
-	set, err := accountAndSet(r)
+	store, set, err := s.storeAndSet(r)
 	if err != nil {
 		return nil, err
 	}
@@ -88,17 +91,17 @@ func (s *Service) Copy(ctx context.Context, r *storagev1.CopyRequest) (*storagev
 	if err != nil {
 		return nil, err
 	}
-	target, err := s.Meta.MailboxNamed(ctx, r.GetAccountId(), to)
+	target, err := store.MailboxNamed(ctx, r.GetAccountId(), to)
 	if err != nil {
 		return nil, err
 	}
 	out := &meta.Moved{Mapping: &storagev1.UidMapping{MailboxId: target.GetMailboxId(), UidValidity: target.GetUidValidity()}}
 	err = s.withReservation(ctx, r.GetAccountId(), false,
 		func(ctx context.Context) (bytes, messages int64, err error) {
-			return s.Meta.CopySize(ctx, r.GetAccountId(), r.GetMailboxId(), set, to)
+			return store.CopySize(ctx, r.GetAccountId(), r.GetMailboxId(), set, to)
 		},
 		func(ctx context.Context, reserved meta.Reserved) error {
-			moved, err := s.Meta.Copy(ctx, r.GetAccountId(), r.GetMailboxId(), set, to, reserved)
+			moved, err := store.Copy(ctx, r.GetAccountId(), r.GetMailboxId(), set, to, reserved)
 			if err != nil {
 				return err
 			}

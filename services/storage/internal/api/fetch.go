@@ -23,7 +23,8 @@ const maxFetchBytes = 1 << 20
 // Fetch implements storagev1.StorageServiceServer. Each page of messages is a snapshot of its own.
 func (s *Service) Fetch(r *storagev1.FetchRequest, stream grpc.ServerStreamingServer[storagev1.FetchResponse]) error {
 	ctx := stream.Context()
-	if err := checkAccount(r.GetAccountId()); err != nil {
+	store, err := s.metaAs(r)
+	if err != nil {
 		return err
 	}
 	set, err := uidset.FromProto(r.GetUids())
@@ -33,7 +34,7 @@ func (s *Service) Fetch(r *storagev1.FetchRequest, stream grpc.ServerStreamingSe
 	want := meta.Wanted{Header: r.GetHeader(), Summary: r.GetEnvelope() || r.GetPreview() || r.GetReferences(), Root: r.GetStructure()}
 	for after, more := uint32(0), true; more; {
 		var page []*meta.Message
-		page, more, err = s.Meta.Messages(ctx, r.GetAccountId(), r.GetMailboxId(), set, after, want)
+		page, more, err = store.Messages(ctx, r.GetAccountId(), r.GetMailboxId(), set, after, want)
 		if err != nil {
 			return err
 		}
@@ -134,10 +135,11 @@ func shift(p *mailv1.Part, n uint64) {
 // Read implements storagev1.StorageServiceServer.
 func (s *Service) Read(r *storagev1.ReadRequest, stream grpc.ServerStreamingServer[storagev1.ReadResponse]) error {
 	ctx := stream.Context()
-	if err := checkAccount(r.GetAccountId()); err != nil {
+	store, err := s.metaAs(r)
+	if err != nil {
 		return err
 	}
-	m, err := s.Meta.Message(ctx, r.GetAccountId(), r.GetMailboxId(), r.GetUid())
+	m, err := store.Message(ctx, r.GetAccountId(), r.GetMailboxId(), r.GetUid())
 	if err != nil {
 		return err
 	}

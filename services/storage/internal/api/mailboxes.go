@@ -13,33 +13,48 @@ func (s *Service) ListMailboxes(ctx context.Context, r *storagev1.ListMailboxesR
 	if err := checkAccount(r.GetAccountId()); err != nil {
 		return nil, err
 	}
+	var actor meta.Actor
+	if r.GetSharedWith() != nil {
+		var err error
+		if actor, err = checkActor(r.GetSharedWith()); err != nil {
+			return nil, err
+		}
+		if actor.AccountID != r.GetAccountId() {
+			return nil, invalid("an account can list what is shared with it, not with others")
+		}
+	}
 	list, subscribedOnly, err := s.Meta.ListMailboxes(ctx, r.GetAccountId())
 	if err != nil {
 		return nil, err
 	}
-	return &storagev1.ListMailboxesResponse{Mailboxes: list, SubscribedOnly: subscribedOnly}, nil
+	response := &storagev1.ListMailboxesResponse{Mailboxes: list, SubscribedOnly: subscribedOnly}
+	if r.GetSharedWith() != nil {
+		response.Shared, err = s.Meta.As(actor).SharedMailboxes(ctx)
+	}
+	return response, err
 }
 
 // GetMailbox implements storagev1.StorageServiceServer.
 func (s *Service) GetMailbox(ctx context.Context, r *storagev1.GetMailboxRequest) (*storagev1.GetMailboxResponse, error) {
-	if err := checkAccount(r.GetAccountId()); err != nil {
+	store, err := s.metaAs(r)
+	if err != nil {
 		return nil, err
 	}
 	if _, byID := r.GetKey().(*storagev1.GetMailboxRequest_MailboxId); byID {
-		m, err := s.Meta.Mailbox(ctx, r.GetAccountId(), r.GetMailboxId())
+		m, err := store.Mailbox(ctx, r.GetAccountId(), r.GetMailboxId())
 		return &storagev1.GetMailboxResponse{Mailbox: m}, err
 	}
-	m, err := s.named(ctx, r.GetAccountId(), r.GetName())
+	m, err := named(ctx, store, r.GetAccountId(), r.GetName())
 	return &storagev1.GetMailboxResponse{Mailbox: m}, err
 }
 
 // named finds a mailbox by the name of a request. A name that no mailbox can have is not found.
-func (s *Service) named(ctx context.Context, account, name string) (*storagev1.Mailbox, error) {
+func named(ctx context.Context, store *meta.Store, account, name string) (*storagev1.Mailbox, error) {
 	name, err := existing(name)
 	if err != nil {
 		return nil, err
 	}
-	return s.Meta.MailboxNamed(ctx, account, name)
+	return store.MailboxNamed(ctx, account, name)
 }
 
 // existing gives the stored form of the name of a mailbox that should exist: a name that cannot be is not found.
@@ -53,7 +68,8 @@ func existing(name string) (string, error) {
 
 // CreateMailbox implements storagev1.StorageServiceServer.
 func (s *Service) CreateMailbox(ctx context.Context, r *storagev1.CreateMailboxRequest) (*storagev1.CreateMailboxResponse, error) {
-	if err := checkAccount(r.GetAccountId()); err != nil {
+	store, err := s.metaAs(r)
+	if err != nil {
 		return nil, err
 	}
 	name, err := names.Normalise(r.GetName())
@@ -65,7 +81,7 @@ func (s *Service) CreateMailbox(ctx context.Context, r *storagev1.CreateMailboxR
 		// The inbox is one; virtual mailboxes are not held (RFC 6154 section 2).
 		return nil, invalid("a mailbox of that special use cannot be created")
 	}
-	m, err := s.Meta.CreateMailbox(ctx, r.GetAccountId(), name, r.GetSpecialUse())
+	m, err := store.CreateMailbox(ctx, r.GetAccountId(), name, r.GetSpecialUse())
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +90,8 @@ func (s *Service) CreateMailbox(ctx context.Context, r *storagev1.CreateMailboxR
 
 // RenameMailbox implements storagev1.StorageServiceServer.
 func (s *Service) RenameMailbox(ctx context.Context, r *storagev1.RenameMailboxRequest) (*storagev1.RenameMailboxResponse, error) {
-	if err := checkAccount(r.GetAccountId()); err != nil {
+	store, err := s.metaAs(r)
+	if err != nil {
 		return nil, err
 	}
 	from, err := existing(r.GetFrom())
@@ -85,19 +102,20 @@ func (s *Service) RenameMailbox(ctx context.Context, r *storagev1.RenameMailboxR
 	if err != nil {
 		return nil, err
 	}
-	return &storagev1.RenameMailboxResponse{}, s.Meta.RenameMailbox(ctx, r.GetAccountId(), from, to)
+	return &storagev1.RenameMailboxResponse{}, store.RenameMailbox(ctx, r.GetAccountId(), from, to)
 }
 
 // DeleteMailbox implements storagev1.StorageServiceServer.
 func (s *Service) DeleteMailbox(ctx context.Context, r *storagev1.DeleteMailboxRequest) (*storagev1.DeleteMailboxResponse, error) {
-	if err := checkAccount(r.GetAccountId()); err != nil {
+	store, err := s.metaAs(r)
+	if err != nil {
 		return nil, err
 	}
 	name, err := existing(r.GetName())
 	if err != nil {
 		return nil, err
 	}
-	return &storagev1.DeleteMailboxResponse{}, s.Meta.DeleteMailbox(ctx, r.GetAccountId(), name)
+	return &storagev1.DeleteMailboxResponse{}, store.DeleteMailbox(ctx, r.GetAccountId(), name)
 }
 
 // SetSubscribed implements storagev1.StorageServiceServer.

@@ -18,7 +18,8 @@ const maxEntries = 256
 
 // GetMetadata implements storagev1.StorageServiceServer.
 func (s *Service) GetMetadata(ctx context.Context, r *storagev1.GetMetadataRequest) (*storagev1.GetMetadataResponse, error) {
-	if err := checkAccount(r.GetAccountId()); err != nil {
+	store, err := s.metaAs(r)
+	if err != nil {
 		return nil, err
 	}
 	if len(r.GetEntries()) > maxEntries {
@@ -50,7 +51,7 @@ func (s *Service) GetMetadata(ctx context.Context, r *storagev1.GetMetadataReque
 	if matches == nil {
 		return nil, invalid("no depth of annotations")
 	}
-	found, err := s.Meta.Annotations(ctx, r.GetAccountId(), scope, func(e names.Entry) bool {
+	found, err := store.Annotations(ctx, r.GetAccountId(), scope, func(e names.Entry) bool {
 		return slices.ContainsFunc(wanted, func(w names.Entry) bool { return matches(e, w) })
 	})
 	if err != nil {
@@ -73,7 +74,8 @@ func annotated(name string) (string, error) {
 
 // SetMetadata implements storagev1.StorageServiceServer.
 func (s *Service) SetMetadata(ctx context.Context, r *storagev1.SetMetadataRequest) (*storagev1.SetMetadataResponse, error) {
-	if err := checkAccount(r.GetAccountId()); err != nil {
+	store, err := s.metaAs(r)
+	if err != nil {
 		return nil, err
 	}
 	if n := len(r.GetChanges()); n == 0 || n > maxEntries {
@@ -89,7 +91,7 @@ func (s *Service) SetMetadata(ctx context.Context, r *storagev1.SetMetadataReque
 			return nil, err
 		}
 	}
-	return &storagev1.SetMetadataResponse{}, s.Meta.SetAnnotations(ctx, r.GetAccountId(), mailbox, changes)
+	return &storagev1.SetMetadataResponse{}, store.SetAnnotations(ctx, r.GetAccountId(), mailbox, changes)
 }
 
 func annotationChange(mailbox string, c *storagev1.SetMetadataRequest_Change) (meta.AnnotationChange, error) {

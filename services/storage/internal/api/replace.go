@@ -22,19 +22,30 @@ func (s *Service) Replace(stream grpc.ClientStreamingServer[storagev1.ReplaceReq
 	if target == nil {
 		return invalid("a replacement begins with its target")
 	}
-	box, err := s.destination(stream.Context(), target)
+	actor, err := actorOf(target)
 	if err != nil {
 		return err
 	}
-	old := &delivery.Replaced{Replaced: meta.Replaced{AccountID: target.GetAccountId(), MailboxID: target.GetMailboxId(), UID: target.GetUid()}}
+	account, err := otherAccount(target)
+	if err != nil {
+		return err
+	}
+	box, has, err := s.destination(stream.Context(), actor, account, target)
+	if err != nil {
+		return err
+	}
+	old := &delivery.Replaced{Replaced: meta.Replaced{
+		AccountID: target.GetAccountId(), MailboxID: target.GetMailboxId(), UID: target.GetUid(), Actor: actor,
+	}}
 	request := delivery.Request{AllOrNone: true, Replaces: old}
 	if target.GetAppendId() != "" {
 		request.ID = "r:" + target.GetAppendId()
 	}
-	if err := s.findReplaced(stream.Context(), request.ID, box.GetName(), old); err != nil {
+	key := meta.DeliveryKey{AccountID: account, DeliveryID: delivery.RowID(request.ID, 0), Mailbox: box.GetName()}
+	if err := s.findReplaced(stream.Context(), request.ID, key, old); err != nil {
 		return err
 	}
-	a := &appending{service: s, account: target.GetAccountId(), mailbox: box.GetName(), most: 1}
+	a := &appending{service: s, account: account, mailbox: box.GetName(), most: 1, actor: actor, has: has}
 	defer a.close()
 	err = a.receive(func() (*storagev1.AppendRequest, error) {
 		r, err := stream.Recv()
@@ -72,12 +83,11 @@ func appendRequest(r *storagev1.ReplaceRequest) *storagev1.AppendRequest {
 
 // findReplaced sets the size of the message that is to be replaced. If it is gone because an earlier try has replaced it, its size stays 0:
 // the write path then answers as that try did.
-func (s *Service) findReplaced(ctx context.Context, request, mailbox string, old *delivery.Replaced) (err error) {
-	old.Size, err = s.Meta.MessageSize(ctx, old.AccountID, old.MailboxID, old.UID)
+func (s *Service) findReplaced(ctx context.Context, request string, key meta.DeliveryKey, old *delivery.Replaced) (err error) {
+	old.Size, err = s.Meta.As(old.Actor).MessageSize(ctx, old.AccountID, old.MailboxID, old.UID)
 	if request == "" || !errors.Is(err, meta.ErrMessageNotFound) {
 		return err
 	}
-	key := meta.DeliveryKey{AccountID: old.AccountID, DeliveryID: delivery.RowID(request, 0), Mailbox: mailbox}
 	found, findErr := s.Meta.Deliveries(ctx, []meta.DeliveryKey{key})
 	if findErr != nil {
 		return findErr

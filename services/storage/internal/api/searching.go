@@ -65,6 +65,7 @@ func newSearchMetrics(reg prometheus.Registerer) searchMetrics {
 // searching is one search.
 type searching struct {
 	*Service
+	Meta    *meta.Store // on behalf of who asks
 	request *storagev1.SearchRequest
 	program *search.Program
 	index   *knownTexts // nil: there is none
@@ -76,14 +77,15 @@ type searching struct {
 }
 
 func (s *Service) newSearching(r *storagev1.SearchRequest) (*searching, error) {
-	if err := checkAccount(r.GetAccountId()); err != nil {
+	store, err := s.metaAs(r)
+	if err != nil {
 		return nil, err
 	}
 	program, err := search.Compile(r.GetCriteria())
 	if err != nil {
 		return nil, err
 	}
-	return &searching{Service: s, request: r, program: program}, nil
+	return &searching{Service: s, Meta: store, request: r, program: program}, nil
 }
 
 func (w *searching) key() meta.MailboxKey {
@@ -111,7 +113,10 @@ func (w *searching) run(ctx context.Context) (*storagev1.SearchResponse, error) 
 }
 
 func (w *searching) search(ctx context.Context) error {
-	set, err := w.candidates(ctx, w.request)
+	if err := w.Meta.Permitted(ctx, w.request.GetAccountId(), w.request.GetMailboxId(), meta.RightRead); err != nil {
+		return err
+	}
+	set, err := candidates(ctx, w.Meta, w.request)
 	if err != nil {
 		return err
 	}

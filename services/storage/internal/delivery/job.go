@@ -43,7 +43,7 @@ func (w *Writer) newJob(r Request) *job {
 		t.Message.content.Location.Size = t.Message.Size()
 		j.rows[i] = &meta.Row{
 			AccountID: t.AccountID, Mailbox: t.Mailbox, Fallback: t.Fallback, Content: t.Message.content, Prefix: t.Prefix,
-			Flags: t.Flags, Keywords: t.Keywords, InternalUnix: t.InternalUnix, DeliveryID: id,
+			Flags: t.Flags, Keywords: t.Keywords, InternalUnix: t.InternalUnix, DeliveryID: id, Actor: t.Actor,
 		}
 	}
 	return j
@@ -101,9 +101,9 @@ func (w *Writer) anyLarge(j *job) bool {
 // open tells whether a target is yet to be decided.
 func (j *job) open(i int) bool { return !j.accepted[i] && j.outcomes[i] == Outcome{} }
 
-// growth is what the account's usage grows by with a target; what it replaces makes room for it.
+// growth is what the account's usage grows by with a target; what it replaces makes room for it, if that is of the same account.
 func (j *job) growth(row *meta.Row) (bytes, messages int64) {
-	if j.Replaces != nil {
+	if j.Replaces != nil && j.Replaces.AccountID == row.AccountID {
 		return max(row.Size()-j.Replaces.Size, 0), 0
 	}
 	return row.Size(), 1

@@ -125,6 +125,8 @@ type Target struct {
 	Flags        uint32
 	Keywords     []string
 	InternalUnix int64 // 0: now
+	// Actor is on whose behalf it is stored, if that is not the account.
+	Actor meta.Actor
 }
 
 // Request is one write.

@@ -22,13 +22,17 @@ var defaults = []struct {
 	{"Archive", storagev1.SpecialUse_SPECIAL_USE_ARCHIVE},
 }
 
-// openAccount locks the account, which is made with its default mailboxes if it is new; ErrAccountNotFound if it was purged.
+// openAccount locks the account, which is made with its default mailboxes if it is new; ErrAccountNotFound if it was purged. An actor who is
+// not the owner makes none: there is nothing for him.
 func (t *tx) openAccount(account string) error {
 	for {
 		known := false
 		t.findAccount(&t.queue, account, func() { known = true })
 		if err := t.flush(); err != nil || known {
 			return err
+		}
+		if t.actor.foreign(account) {
+			return ErrMailboxNotFound
 		}
 		// Another transaction may have made it meanwhile; then it is there to be locked.
 		if made, err := t.makeAccount(account); err != nil || made {
@@ -89,6 +93,9 @@ func (s *Store) makeAccounts(ctx context.Context, accounts []string, purged map[
 
 // ensure makes the account if it is new, at the cost of a read otherwise; ErrAccountNotFound if it was purged.
 func (s *Store) ensure(ctx context.Context, account string) error {
+	if s.actor.foreign(account) {
+		return nil
+	}
 	known := false
 	err := s.read(ctx, "find_account", func(t *tx) error {
 		var n int

@@ -270,6 +270,15 @@ func (e *snapshotter) head() (*storagev1.CatalogAccount, error) {
 	if err := e.rows(text(&head.Keywords), `SELECT name FROM keywords WHERE account_id = ?`, e.account); err != nil {
 		return nil, err
 	}
+	err = e.rows(func(rows *sqldb.Rows) error {
+		a := &storagev1.CatalogAccount_Access{}
+		err := rows.Scan(&a.MailboxId, &a.Grantee, &a.Rights)
+		head.Access = append(head.Access, a)
+		return err
+	}, `SELECT mailbox_id, grantee, rights FROM mailbox_access WHERE account_id = ?`, e.account)
+	if err != nil {
+		return nil, err
+	}
 	return head, e.rows(func(rows *sqldb.Rows) error {
 		a := &storagev1.CatalogAccount_Metadata{}
 		err := rows.Scan(&a.MailboxId, &a.Viewer, &a.Name, &a.Value)

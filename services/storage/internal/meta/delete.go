@@ -25,6 +25,9 @@ func (s *Store) DeleteMailbox(ctx context.Context, account, name string) error {
 		if m, err = t.mailboxNamed(account, name); err != nil {
 			return err
 		}
+		if err := t.permit(account, m.GetMailboxId(), RightDelete); err != nil {
+			return err
+		}
 		if name == names.Inbox {
 			return fault.New(codes.FailedPrecondition, rpcv1.Reason_REASON_MAILBOX_PROTECTED, "INBOX cannot be deleted")
 		}
@@ -40,6 +43,9 @@ func (s *Store) DeleteMailbox(ctx context.Context, account, name string) error {
 			return err
 		}
 		if err := t.dropAnnotations(account, m.GetMailboxId()); err != nil {
+			return err
+		}
+		if err := t.dropAcl(account, m); err != nil {
 			return err
 		}
 		if err := t.later(`UPDATE accounts SET mailboxes = mailboxes - 1 WHERE account_id = ?`, account); err != nil {

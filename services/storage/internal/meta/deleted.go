@@ -213,10 +213,11 @@ func (t *tx) restoreTarget(account string, l lost, to string) (*storagev1.Mailbo
 		if _, err := names.Normalise(name); err != nil {
 			return nil, err
 		}
-		if err := t.createParents(account, name); err != nil {
+		above, err := t.createParents(account, name)
+		if err != nil {
 			return nil, err
 		}
-		m, err = t.createMailbox(account, name, storagev1.SpecialUse_SPECIAL_USE_UNSPECIFIED)
+		return t.createMailbox(account, name, storagev1.SpecialUse_SPECIAL_USE_UNSPECIFIED, above)
 	}
 	return m, err
 }

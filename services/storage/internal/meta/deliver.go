@@ -20,6 +20,8 @@ type Row struct {
 	InternalUnix int64
 	// ReservationID is settled by the commit.
 	ReservationID string
+	// Actor needs RightInsert; flags and keywords that it may not set are left out.
+	Actor Actor
 	// DeliveryID makes the row idempotent together with the account and the mailbox asked for; empty: it is not.
 	DeliveryID string
 }
@@ -51,8 +53,8 @@ type Unit struct {
 	Rows []*Row
 	// AllOrNone leaves out all rows if one is of a purged account.
 	AllOrNone bool
-	// Replaces goes with the commit that stores the rows; nil: nothing goes. It is of the account of the rows. If it is not there the unit
-	// is left out, unless an earlier delivery has stored its rows.
+	// Replaces goes with the commit that stores the rows; nil: nothing goes. It may be of another account than the rows. If it is not there the
+	// unit is left out, unless an earlier delivery has stored its rows.
 	Replaces *Replaced
 	// Placed and Err are set by Insert.
 	Placed []Placed

@@ -11,7 +11,7 @@ import (
 const expungeBatch = 5000
 
 // Expunge removes the messages of a set that have \Deleted. They can be restored for the retention time. Many go in several
-// transactions; after an error some may be gone.
+// transactions; after an error some may be gone. An actor needs RightExpunge.
 func (s *Store) Expunge(ctx context.Context, account string, mailbox uint64, set uidset.Set) (expunged uidset.Set, step Step, err error) {
 	for more := true; more && err == nil; {
 		var some uidset.Set
@@ -19,6 +19,9 @@ func (s *Store) Expunge(ctx context.Context, account string, mailbox uint64, set
 		err = s.change(ctx, "expunge", account, func(t *tx) error {
 			m, err := t.mailbox(account, mailbox)
 			if err != nil {
+				return err
+			}
+			if err := t.permit(account, mailbox, RightExpunge); err != nil {
 				return err
 			}
 			next, more, some = Step{m.GetHighestModseq(), m.GetHighestModseq()}, false, nil

@@ -52,6 +52,9 @@ func (s *Store) Messages(
 		if err != nil {
 			return err
 		}
+		if err := t.permit(account, mailbox, RightRead); err != nil {
+			return err
+		}
 		page = nil
 		bytes := 0
 		full := func() bool { return bytes >= pageBytes || len(page) >= pageMessages }

@@ -25,6 +25,29 @@ type FlagChange struct {
 	Keywords  []string
 	// UnchangedSince is the condition of RFC 7162 section 3.1.3; nil: none.
 	UnchangedSince *uint64
+
+	// keep are the flags that stay as they are, whatever the operation says; keepKeywords says so of all keywords.
+	keep         uint32
+	keepKeywords bool
+}
+
+// within gives what rights let of a change be done: what they do not stays as it is. It is ErrNotPermitted if that is nothing of what was
+// asked for (RFC 4314 section 4, STORE).
+func (c FlagChange) within(has Rights) (FlagChange, error) {
+	mask, keywords := has.flags()
+	asked, permitted := c.Flags&AllFlags != 0 || len(c.Keywords) > 0, c.Flags&mask != 0 || keywords && len(c.Keywords) > 0
+	if c.Operation == storagev1.StoreFlagsRequest_OPERATION_SET { // which is about those that are not named, too
+		asked, permitted = true, mask != 0
+	}
+	if asked && !permitted {
+		return c, ErrNotPermitted
+	}
+	c.Flags &= mask
+	c.keep, c.keepKeywords = AllFlags&^mask, !keywords
+	if c.keepKeywords {
+		c.Keywords = nil
+	}
+	return c, nil
 }
 
 // Flagged is the outcome of StoreFlags.
@@ -54,7 +77,8 @@ func (s Step) then(next Step) Step {
 // maxFlagged bounds the messages of one change, so that their states fit into one answer.
 const maxFlagged = 100_000
 
-// StoreFlags changes the flags of the messages in a set. Those that change share one new modseq, the others keep theirs.
+// StoreFlags changes the flags of the messages in a set. Those that change share one new modseq, the others keep theirs. An actor needs
+// RightRead, as the states are answered; flags that it may not change stay as they are.
 func (s *Store) StoreFlags(ctx context.Context, account string, mailbox uint64, set uidset.Set, change FlagChange) (*Flagged, error) {
 	var out *Flagged
 	err := s.change(ctx, "store_flags", account, func(t *tx) error {
@@ -64,6 +88,17 @@ func (s *Store) StoreFlags(ctx context.Context, account string, mailbox uint64, 
 			known.learn(&t.queue, account)
 		}
 		m, states, err := t.mailboxStates(account, mailbox, set, maxFlagged+1)
+		if err != nil {
+			return err
+		}
+		has, err := t.rights(account, mailbox)
+		if err != nil {
+			return err
+		}
+		if err := has.permit(RightRead); err != nil {
+			return err
+		}
+		change, err := change.within(has)
 		if err != nil {
 			return err
 		}
@@ -171,6 +206,9 @@ func (c FlagChange) apply(state *storagev1.MessageState, keywords []string) (uin
 		words := slices.DeleteFunc(slices.Clone(state.GetKeywords()), func(k string) bool { return slices.Contains(keywords, k) })
 		return state.GetFlags() &^ flags, words
 	default:
-		return flags, keywords
+		if c.keepKeywords {
+			keywords = state.GetKeywords()
+		}
+		return flags | state.GetFlags()&c.keep, keywords
 	}
 }

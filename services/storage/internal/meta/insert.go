@@ -49,7 +49,7 @@ func (s *Store) Insert(ctx context.Context, units []*Unit) error {
 func soundUnits(units []*Unit) []*Unit {
 	return slices.DeleteFunc(slices.Clone(units), func(u *Unit) bool {
 		bad := slices.ContainsFunc(u.Rows, func(r *Row) bool {
-			return !validText(r.AccountID) || !validText(r.Mailbox) || !validText(r.DeliveryID) || !validText(r.ReservationID)
+			return !validText(r.AccountID) || !validText(r.Mailbox) || !validText(r.DeliveryID) || !validText(r.Actor.AccountID) || !validText(r.Actor.Domain) || !validText(r.ReservationID)
 		})
 		if bad {
 			u.Placed, u.Err = make([]Placed, len(u.Rows)), errText
@@ -65,6 +65,7 @@ type insertion struct {
 	purged map[string]bool // accounts
 	// What was read.
 	known   map[string]bool // accounts that there are
+	granted map[boxGrant]*Rights
 	boxes   map[boxName]*storagev1.Mailbox
 	words   map[string]vocabulary
 	earlier map[DeliveryKey]Placed
@@ -82,7 +83,7 @@ type insertion struct {
 func newInsertion(t *tx, units []*Unit, purged map[string]bool) *insertion {
 	return &insertion{
 		tx: t, units: units, purged: purged,
-		known: map[string]bool{}, boxes: map[boxName]*storagev1.Mailbox{}, words: map[string]vocabulary{},
+		known: map[string]bool{}, granted: map[boxGrant]*Rights{}, boxes: map[boxName]*storagev1.Mailbox{}, words: map[string]vocabulary{},
 		earlier: map[DeliveryKey]Placed{}, threads: threads{}, hashes: map[*Content][]threadSum{},
 		queued: map[*storagev1.Mailbox]int{}, fresh: map[DeliveryKey]*entry{}, packs: map[string]objectUse{},
 		replacements: replacements{found: map[*Unit]*replaced{}, taken: map[messageKey]bool{}},
@@ -90,6 +91,12 @@ func newInsertion(t *tx, units []*Unit, purged map[string]bool) *insertion {
 }
 
 type boxName struct{ account, name string }
+
+// boxGrant is what an actor may do with a mailbox of somebody else.
+type boxGrant struct {
+	boxName
+	actor Actor
+}
 
 // entry is a row that will be written.
 type entry struct {
@@ -121,6 +128,11 @@ func (in *insertion) read() error {
 			accounts[row.AccountID] = true
 		}
 	}
+	for _, u := range in.units {
+		if u.Replaces != nil {
+			accounts[u.Replaces.AccountID] = true
+		}
+	}
 	for _, account := range slices.Sorted(maps.Keys(accounts)) {
 		in.findAccount(b, account, func() { in.known[account] = true })
 	}
@@ -129,6 +141,7 @@ func (in *insertion) read() error {
 		in.readReplaced(b, u)
 		for _, row := range u.Rows {
 			in.readBox(b, boxName{row.AccountID, row.Mailbox})
+			in.readGrant(b, row)
 			if row.Fallback {
 				in.readBox(b, boxName{row.AccountID, names.Inbox})
 			}
@@ -169,6 +182,32 @@ func (in *insertion) readBox(b *queue, name boxName) {
 	}, mailboxByName, name.account, name.name)
 }
 
+// readGrant adds a query for what the actor of a row may do to a batch, once.
+func (in *insertion) readGrant(b *queue, row *Row) {
+	key := boxGrant{boxName{row.AccountID, row.Mailbox}, row.Actor}
+	if !row.Actor.foreign(row.AccountID) || in.granted[key] != nil {
+		return
+	}
+	in.granted[key] = new(Rights)
+	self, domain := row.Actor.grantees()
+	b.Query(in.granted[key].scan, `SELECT a.rights FROM mailboxes m JOIN mailbox_access a ON a.account_id = m.account_id AND a.mailbox_id = m.mailbox_id
+		WHERE m.account_id = ? AND m.name = ? AND a.grantee IN (?, ?)`, row.AccountID, row.Mailbox, self, domain)
+}
+
+// permitRow gives a row as its actor may store it.
+func (in *insertion) permitRow(row *Row) (*Row, error) {
+	if !row.Actor.foreign(row.AccountID) {
+		return row, nil
+	}
+	has := *in.granted[boxGrant{boxName{row.AccountID, row.Mailbox}, row.Actor}]
+	if err := has.permit(RightInsert); err != nil {
+		return nil, err
+	}
+	permitted := *row
+	permitted.Flags, permitted.Keywords = has.Admit(row.Flags, row.Keywords)
+	return &permitted, nil
+}
+
 // strangers gives the accounts that are yet to be made.
 func (in *insertion) strangers() []string {
 	var out []string
@@ -197,6 +236,11 @@ func (in *insertion) admit(u *Unit) error {
 		box := in.find(row)
 		if box == nil {
 			u.Err = ErrMailboxNotFound
+			return nil
+		}
+		row, err := in.permitRow(row)
+		if err != nil {
+			u.Err = err
 			return nil
 		}
 		if int64(box.GetUidNext())+int64(in.queued[box]+len(u.Rows)) > math.MaxUint32 {

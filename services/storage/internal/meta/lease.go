@@ -124,7 +124,7 @@ func (t *tx) trash(account string, inbox *storagev1.Mailbox, chosen *selection) 
 	target, err := t.specialUse(account, use)
 	if err == nil && target == nil {
 		if target, err = t.mailboxNamed(account, "Trash"); isFault(err) {
-			target, err = t.createMailbox(account, "Trash", use)
+			target, err = t.createMailbox(account, "Trash", use, nil)
 		}
 	}
 	if err != nil {
@@ -133,7 +133,7 @@ func (t *tx) trash(account string, inbox *storagev1.Mailbox, chosen *selection) 
 	if target.GetMailboxId() == inbox.GetMailboxId() {
 		target = inbox
 	}
-	_, err = t.move(account, inbox, target, chosen)
+	_, err = t.move(account, inbox, target, chosen, allRights)
 	return err
 }
 

@@ -24,7 +24,7 @@ var ErrMailboxExists = fault.New(codes.AlreadyExists, rpcv1.Reason_REASON_MAILBO
 
 var errUIDsUsedUp = fault.New(codes.ResourceExhausted, rpcv1.Reason_REASON_LIMIT, "the mailbox has used up its UIDs")
 
-const mailboxColumns = `mailbox_id, name, uid_validity, uid_next, highest_modseq, messages, unseen, deleted, deleted_bytes, bytes, special_use`
+const mailboxColumns = `mailbox_id, name, uid_validity, uid_next, highest_modseq, messages, unseen, deleted, deleted_bytes, bytes, special_use, access_modseq`
 
 // subscribedColumns are mailboxColumns of a mailbox m, and whether there is a subscription to it.
 const subscribedColumns = mailboxColumns + `, (SELECT COUNT(*) FROM subscriptions s WHERE s.account_id = m.account_id AND s.name = m.name)`
@@ -41,7 +41,7 @@ func scanMailbox(row scanner, more ...any) (*storagev1.Mailbox, error) {
 	m := &storagev1.Mailbox{}
 	err := row.Scan(append([]any{
 		&m.MailboxId, &m.Name, &m.UidValidity, &m.UidNext, &m.HighestModseq,
-		&m.Messages, &m.Unseen, &m.Deleted, &m.DeletedBytes, &m.Bytes, &m.SpecialUse,
+		&m.Messages, &m.Unseen, &m.Deleted, &m.DeletedBytes, &m.Bytes, &m.SpecialUse, &m.AccessModseq,
 	}, more...)...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, ErrMailboxNotFound
@@ -80,23 +80,28 @@ func (t *tx) mailboxNamed(account, name string) (*storagev1.Mailbox, error) {
 	return scanMailbox(t.row(mailboxByName, account, name))
 }
 
-// Mailbox reads a mailbox by id.
+// Mailbox reads a mailbox by id, as the actor may see it.
 func (s *Store) Mailbox(ctx context.Context, account string, id uint64) (m *storagev1.Mailbox, err error) {
 	err = s.read(ctx, "get_mailbox", func(t *tx) error {
-		m, err = t.subscribedMailbox(account, id)
-		return err
+		if m, err = t.subscribedMailbox(account, id); err != nil {
+			return err
+		}
+		return t.show(account, m)
 	})
 	return m, err
 }
 
-// MailboxNamed reads a mailbox by its normalised name.
+// MailboxNamed reads a mailbox by its normalised name, as the actor may see it.
 func (s *Store) MailboxNamed(ctx context.Context, account, name string) (m *storagev1.Mailbox, err error) {
 	if err := s.ensure(ctx, account); err != nil {
 		return nil, err
 	}
 	err = s.read(ctx, "get_mailbox", func(t *tx) error {
 		m, err = scanSubscribed(t.row(`SELECT `+subscribedColumns+` FROM mailboxes m WHERE account_id = ? AND name = ?`, account, name))
-		return err
+		if err != nil {
+			return err
+		}
+		return t.show(account, m)
 	})
 	return m, err
 }
@@ -136,8 +141,9 @@ func (s *Store) ListMailboxes(ctx context.Context, account string) (list []*stor
 	return list, subscribedOnly, err
 }
 
-// createMailbox makes a mailbox whose name is free. Its UIDVALIDITY is the time, or more where that was used.
-func (t *tx) createMailbox(account, name string, use storagev1.SpecialUse) (*storagev1.Mailbox, error) {
+// createMailbox makes a mailbox whose name is free. Its UIDVALIDITY is the time, or more where that was used. It begins with the access control
+// list of the one above it, which may be nil.
+func (t *tx) createMailbox(account, name string, use storagev1.SpecialUse, above *storagev1.Mailbox) (*storagev1.Mailbox, error) {
 	m := newMailbox(name, use)
 	var count int
 	err := t.row(`UPDATE accounts SET mailboxes = mailboxes + 1, next_mailbox_id = next_mailbox_id + 1,
@@ -150,6 +156,12 @@ func (t *tx) createMailbox(account, name string, use storagev1.SpecialUse) (*sto
 	if limit := t.store.opts.Limits.Mailboxes; count > limit {
 		return nil, fault.Newf(codes.ResourceExhausted, rpcv1.Reason_REASON_LIMIT, "an account can have %d mailboxes", limit)
 	}
+	if above.GetAccessModseq() > 0 {
+		m.AccessModseq = m.GetHighestModseq()
+		if err := t.inheritAcl(account, above.GetMailboxId(), m.GetMailboxId()); err != nil {
+			return nil, err
+		}
+	}
 	return m, t.insertMailbox(account, m)
 }
 
@@ -160,8 +172,8 @@ func newMailbox(name string, use storagev1.SpecialUse) *storagev1.Mailbox {
 
 func (t *tx) insertMailbox(account string, m *storagev1.Mailbox) error {
 	t.changed(account, m.GetMailboxId(), m.GetHighestModseq())
-	return t.later(`INSERT INTO mailboxes (account_id, `+mailboxColumns+`) VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, ?)`,
-		account, m.GetMailboxId(), m.GetName(), m.GetUidValidity(), m.GetUidNext(), m.GetHighestModseq(), int64(m.GetSpecialUse()))
+	return t.later(`INSERT INTO mailboxes (account_id, `+mailboxColumns+`) VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, ?, ?)`,
+		account, m.GetMailboxId(), m.GetName(), m.GetUidValidity(), m.GetUidNext(), m.GetHighestModseq(), int64(m.GetSpecialUse()), m.GetAccessModseq())
 }
 
 // CreateMailbox makes a mailbox and its missing parents (RFC 9051 section 6.3.4). name is normalised. A special use
@@ -171,38 +183,72 @@ func (s *Store) CreateMailbox(ctx context.Context, account, name string, use sto
 		if err := t.openAccount(account); err != nil {
 			return err
 		}
+		if err := t.permitCreate(account, name); err != nil {
+			return err
+		}
 		if m, err = t.mailboxNamed(account, name); err == nil {
 			return ErrMailboxExists
 		} else if !errors.Is(err, ErrMailboxNotFound) {
 			return err
 		}
 		if use != storagev1.SpecialUse_SPECIAL_USE_UNSPECIFIED {
+			if t.actor.foreign(account) {
+				return ErrNotPermitted // what a mailbox is for is the owner's business
+			}
 			if taken, err := t.specialUse(account, use); err != nil {
 				return err
 			} else if taken != nil {
 				return fault.Newf(codes.FailedPrecondition, rpcv1.Reason_REASON_INVALID, "the mailbox %q has that special use", taken.GetName())
 			}
 		}
-		if err := t.createParents(account, name); err != nil {
+		above, err := t.createParents(account, name)
+		if err != nil {
 			return err
 		}
-		m, err = t.createMailbox(account, name, use)
-		return err
+		if m, err = t.createMailbox(account, name, use, above); err != nil {
+			return err
+		}
+		return t.show(account, m)
 	})
 	return m, err
 }
 
-func (t *tx) createParents(account, name string) error {
+// createParents makes what is missing above a name, and gives the mailbox next above it: nil if it has only one level.
+func (t *tx) createParents(account, name string) (above *storagev1.Mailbox, err error) {
 	for _, parent := range names.Parents(name) {
-		_, err := t.mailboxNamed(account, parent)
+		m, err := t.mailboxNamed(account, parent)
 		if errors.Is(err, ErrMailboxNotFound) {
-			_, err = t.createMailbox(account, parent, storagev1.SpecialUse_SPECIAL_USE_UNSPECIFIED)
+			m, err = t.createMailbox(account, parent, storagev1.SpecialUse_SPECIAL_USE_UNSPECIFIED, above)
+		}
+		if err != nil {
+			return nil, err
+		}
+		above = m
+	}
+	return above, nil
+}
+
+// permitCreate checks that the actor may make a mailbox of a name: below what there is next above it (RFC 4314 section 4, CREATE), and
+// never beside the owner's own.
+func (t *tx) permitCreate(account, name string) error {
+	if !t.actor.foreign(account) {
+		return nil
+	}
+	for _, parent := range slices.Backward(names.Parents(name)) {
+		m, err := t.mailboxNamed(account, parent)
+		if errors.Is(err, ErrMailboxNotFound) {
+			continue
 		}
 		if err != nil {
 			return err
 		}
+		has, err := t.rights(account, m.GetMailboxId())
+		if err == nil && has&RightCreate == 0 {
+			err = ErrNotPermitted
+		}
+		return err
 	}
-	return nil
+	return ErrNotPermitted
 }
 
 // specialUse finds the mailbox of a special use, or nil.

@@ -10,6 +10,7 @@ import (
 	"github.com/yubin-mail/yubin/pkg/fault"
 	"github.com/yubin-mail/yubin/pkg/sqldb"
 	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
+	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 	"github.com/yubin-mail/yubin/services/storage/internal/names"
 )
 
@@ -48,10 +49,19 @@ type AnnotationChange struct {
 
 var errTooManyAnnotations = fault.New(codes.ResourceExhausted, rpcv1.Reason_REASON_LIMIT, "there are too many annotations")
 
-// viewerOf tells whose an entry is that an account sets: its own, or ” of all.
-func viewerOf(account string, e names.Entry) string {
+// annotationRights are those of which one is enough, with RightLookup, to read the annotations of a mailbox and to set private ones (RFC 5464
+// section 3.3).
+const annotationRights = RightRead | RightSeen | RightWrite | RightInsert | RightPost
+
+func (r Rights) readsAnnotations() bool { return r&RightLookup != 0 && r&annotationRights != 0 }
+
+// viewer gives the account whose private annotations of an account's mailboxes are read and set.
+func (t *tx) viewer(account string) string { return cmp.Or(t.actor.AccountID, account) }
+
+// viewerOf tells whose an entry is that a viewer sets: its own, or of all, which is empty.
+func viewerOf(viewer string, e names.Entry) string {
 	if e.Private() {
-		return account
+		return viewer
 	}
 	return ""
 }
@@ -64,18 +74,24 @@ func (s *Store) Annotations(ctx context.Context, account string, scope Annotatio
 	var out []Annotation
 	err := s.read(ctx, "get_metadata", func(t *tx) error {
 		out = nil
-		where, args := `mailbox_id <> 0`, []any{account, account}
+		where, args := `mailbox_id <> 0`, []any{account, t.viewer(account)}
+		var seen map[uint64]bool // nil: all
 		if !scope.All {
 			id, err := t.annotated(account, scope.Mailbox)
 			if err != nil {
 				return err
 			}
 			where, args = `mailbox_id = ?`, append(args, id)
+		} else if t.actor.foreign(account) {
+			var err error
+			if seen, err = t.annotatedFor(account); err != nil {
+				return err
+			}
 		}
 		return t.rows(func(rows *sqldb.Rows) error {
 			var a Annotation
 			err := rows.Scan(&a.MailboxID, &a.entry, &a.Name, &a.Value)
-			if wanted(a.entry) {
+			if wanted(a.entry) && (seen == nil || seen[a.MailboxID]) {
 				out = append(out, a)
 			}
 			return err
@@ -87,13 +103,45 @@ func (s *Store) Annotations(ctx context.Context, account string, scope Annotatio
 	return out, err
 }
 
-// annotated gives the id under which the annotations of a mailbox are; 0 for those of the account itself.
+// annotated gives the id under which the annotations of a mailbox are that the actor may read; 0 for those of the account itself, which are
+// nobody else's.
 func (t *tx) annotated(account, mailbox string) (uint64, error) {
 	if mailbox == "" {
+		if t.actor.foreign(account) {
+			return 0, ErrNotPermitted
+		}
 		return 0, nil
 	}
 	m, err := t.mailboxNamed(account, mailbox)
+	if err != nil {
+		return 0, err
+	}
+	has, err := t.rights(account, m.GetMailboxId())
+	if err == nil && !has.readsAnnotations() {
+		err = cmp.Or(has.permit(RightLookup), error(ErrNotPermitted))
+	}
 	return m.GetMailboxId(), err
+}
+
+// annotatedFor gives the mailboxes of somebody else of which the actor may read annotations.
+func (t *tx) annotatedFor(account string) (map[uint64]bool, error) {
+	has := map[uint64]Rights{}
+	self, domain := t.actor.grantees()
+	err := t.rows(func(rows *sqldb.Rows) error {
+		var id uint64
+		var letters string
+		if err := rows.Scan(&id, &letters); err != nil {
+			return err
+		}
+		more, err := ParseRights(letters)
+		has[id] |= more
+		return err
+	}, `SELECT mailbox_id, rights FROM mailbox_access WHERE account_id = ? AND grantee IN (?, ?)`, account, self, domain)
+	seen := map[uint64]bool{}
+	for id, r := range has {
+		seen[id] = r.readsAnnotations()
+	}
+	return seen, err
 }
 
 // SetAnnotations sets and removes annotations of a mailbox of a normalised name, or of the account itself if it is empty, all or none.
@@ -107,6 +155,9 @@ func (s *Store) SetAnnotations(ctx context.Context, account, mailbox string, cha
 		if err != nil {
 			return err
 		}
+		if err := t.permitAnnotations(account, m, mailbox, changes); err != nil {
+			return err
+		}
 		id := m.GetMailboxId()
 		if mailbox == "" {
 			id = 0
@@ -115,7 +166,7 @@ func (s *Store) SetAnnotations(ctx context.Context, account, mailbox string, cha
 		if err != nil {
 			return err
 		}
-		if !sizes.apply(account, id, changes) {
+		if !sizes.apply(t.viewer(account), id, changes) {
 			return errTooManyAnnotations
 		}
 		for _, c := range changes {
@@ -127,8 +178,23 @@ func (s *Store) SetAnnotations(ctx context.Context, account, mailbox string, cha
 	})
 }
 
+// permitAnnotations checks that the actor may make changes. RFC 5464 section 3.3 leaves it open whether who may read a mailbox may also change
+// what all see of it: here that needs RightWrite, as it does for flags.
+func (t *tx) permitAnnotations(account string, m *storagev1.Mailbox, mailbox string, changes []AnnotationChange) error {
+	if !t.actor.foreign(account) {
+		return nil
+	}
+	if _, err := t.annotated(account, mailbox); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(changes, func(c AnnotationChange) bool { return !c.Entry.Private() }) {
+		return t.permit(account, m.GetMailboxId(), RightWrite)
+	}
+	return nil
+}
+
 func (t *tx) setAnnotation(account string, mailbox uint64, c AnnotationChange) error {
-	viewer := viewerOf(account, c.Entry)
+	viewer := viewerOf(t.viewer(account), c.Entry)
 	if c.Value == nil {
 		return t.later(`DELETE FROM metadata_entries WHERE account_id = ? AND mailbox_id = ? AND viewer = ? AND folded = ?`,
 			account, mailbox, viewer, string(c.Entry))
@@ -159,11 +225,11 @@ func (t *tx) annotationSizes(account string) (annotationSizes, error) {
 }
 
 // apply makes changes and tells whether they may be: what only removes or shrinks always may.
-func (s annotationSizes) apply(account string, mailbox uint64, changes []AnnotationChange) bool {
+func (s annotationSizes) apply(viewer string, mailbox uint64, changes []AnnotationChange) bool {
 	before, bytesBefore := s.count(mailbox)
 	all := len(s)
 	for _, c := range changes {
-		key := annotationKey{mailbox, viewerOf(account, c.Entry), c.Entry}
+		key := annotationKey{mailbox, viewerOf(viewer, c.Entry), c.Entry}
 		if c.Value == nil {
 			delete(s, key)
 			continue

@@ -30,7 +30,8 @@ func newMoved(source, target *storagev1.Mailbox) *Moved {
 const moveBatch = 5000
 
 // Move moves the messages of a set into the mailbox of a normalised name (RFC 6851). Usage stays the same. Many go in several
-// transactions; after an error some may have been moved, and none is in both mailboxes or in neither.
+// transactions; after an error some may have been moved, and none is in both mailboxes or in neither. An actor needs the rights to read and to
+// expunge where they are, and to insert where they go (RFC 6851 section 4.4); flags that it may not set there are left out.
 func (s *Store) Move(ctx context.Context, account string, mailbox uint64, set uidset.Set, to string) (*Moved, error) {
 	var out *Moved
 	var end uint32 // the source's next UID at first: what was moved within a mailbox is not moved again
@@ -41,6 +42,10 @@ func (s *Store) Move(ctx context.Context, account string, mailbox uint64, set ui
 			if err != nil {
 				return err
 			}
+			has, err := t.permitPair(account, source, RightRead|RightDeleted|RightExpunge, account, target)
+			if err != nil {
+				return err
+			}
 			if end == 0 {
 				end = source.GetUidNext()
 			}
@@ -48,7 +53,7 @@ func (s *Store) Move(ctx context.Context, account string, mailbox uint64, set ui
 			if err != nil {
 				return err
 			}
-			some, err = t.move(account, source, target, chosen)
+			some, err = t.move(account, source, target, chosen, has)
 			return err
 		})
 		if err != nil {
@@ -86,8 +91,20 @@ func (t *tx) pair(account string, mailbox uint64, to string) (source, target *st
 	return source, target, nil
 }
 
-// move moves what was chosen; both mailboxes may be the same one.
-func (t *tx) move(account string, source, target *storagev1.Mailbox, chosen *selection) (*Moved, error) {
+// permitPair checks that the actor may take messages from one mailbox and put them into another one, and gives what it may do there.
+func (t *tx) permitPair(account string, source *storagev1.Mailbox, wanted Rights, toAccount string, target *storagev1.Mailbox) (Rights, error) {
+	if err := t.permit(account, source.GetMailboxId(), wanted); err != nil {
+		return 0, err
+	}
+	has, err := t.rights(toAccount, target.GetMailboxId())
+	if err != nil {
+		return 0, err
+	}
+	return has, has.permit(RightInsert)
+}
+
+// move moves what was chosen; both mailboxes may be the same one. Flags go along as far as rights at the target let them.
+func (t *tx) move(account string, source, target *storagev1.Mailbox, chosen *selection, has Rights) (*Moved, error) {
 	out := newMoved(source, target)
 	if len(chosen.list) == 0 {
 		return out, nil
@@ -95,16 +112,18 @@ func (t *tx) move(account string, source, target *storagev1.Mailbox, chosen *sel
 	if target == source {
 		out.PreviousModseq = 0 // it is not only what is gone that changes
 	}
-	first, err := t.makeRoom(account, target, chosen)
+	mask, keywords := has.flags()
+	first, err := t.makeRoom(account, target, chosen, mask)
 	if err != nil {
 		return nil, err
 	}
 	out.Mapping.Source, out.Mapping.Destination = chosen.list, consecutive(first, len(chosen.list))
 	modseq := target.GetHighestModseq()
 	for _, r := range chosen.uids {
-		err := t.later(`UPDATE messages SET mailbox_id = ?, uid = uid + ?, modseq = ?, saved_unix = ?, popped = 0
+		err := t.later(`UPDATE messages SET mailbox_id = ?, uid = uid + ?, modseq = ?, flags = flags & ?, keywords = CASE WHEN ? THEN keywords ELSE '' END,
+				saved_unix = ?, popped = 0
 			WHERE account_id = ? AND mailbox_id = ? AND uid BETWEEN ? AND ?`,
-			target.GetMailboxId(), int64(first)-int64(r.Start), modseq, t.now, account, source.GetMailboxId(), r.Start, r.Stop)
+			target.GetMailboxId(), int64(first)-int64(r.Start), modseq, mask, keywords, t.now, account, source.GetMailboxId(), r.Start, r.Stop)
 		if err != nil {
 			return nil, err
 		}
@@ -117,12 +136,10 @@ func (t *tx) move(account string, source, target *storagev1.Mailbox, chosen *sel
 	return out, t.bury(account, source, chosen.uids)
 }
 
-// makeRoom adds to a mailbox what was chosen and gives the first of as many new UIDs.
-func (t *tx) makeRoom(account string, target *storagev1.Mailbox, chosen *selection) (first uint32, err error) {
-	c := chosen.counters
-	c.uids = c.messages
+// makeRoom adds to a mailbox what was chosen, with those flags that may go along, and gives the first of as many new UIDs.
+func (t *tx) makeRoom(account string, target *storagev1.Mailbox, chosen *selection, mask uint32) (first uint32, err error) {
 	first = target.GetUidNext()
-	return first, t.bump(account, target, c)
+	return first, t.bump(account, target, chosen.arriving(mask))
 }
 
 func consecutive(first uint32, n int) []uint32 {
@@ -145,8 +162,11 @@ type Reserved struct {
 // CopySize tells what Copy needs reserved.
 func (s *Store) CopySize(ctx context.Context, account string, mailbox uint64, set uidset.Set, to string) (bytes, messages int64, err error) {
 	err = s.read(ctx, "copy_size", func(t *tx) error {
-		source, _, err := t.pair(account, mailbox, to)
+		source, target, err := t.pair(account, mailbox, to)
 		if err != nil {
+			return err
+		}
+		if _, err := t.permitPair(account, source, RightRead, account, target); err != nil {
 			return err
 		}
 		chosen, err := t.choose(account, source, set, false, 0)
@@ -160,7 +180,8 @@ func (s *Store) CopySize(ctx context.Context, account string, mailbox uint64, se
 }
 
 // Copy copies the messages of a set with flags and dates. They share the content. It settles the reservation if there is
-// a message, and fails with ErrReservationShort if they are more than it covers.
+// a message, and fails with ErrReservationShort if they are more than it covers. An actor needs the rights to read where they are and to insert
+// where they go; flags that it may not set there are left out (RFC 4314 section 4, COPY).
 func (s *Store) Copy(ctx context.Context, account string, mailbox uint64, set uidset.Set, to string, reserved Reserved) (*Moved, error) {
 	var out *Moved
 	err := s.change(ctx, "copy", account, func(t *tx) error {
@@ -172,6 +193,10 @@ func (s *Store) Copy(ctx context.Context, account string, mailbox uint64, set ui
 		if err != nil {
 			return err
 		}
+		has, err := t.permitPair(account, source, RightRead, account, target)
+		if err != nil {
+			return err
+		}
 		if chosen.counters.bytes > reserved.Bytes || chosen.counters.messages > reserved.Messages {
 			return ErrReservationShort
 		}
@@ -179,7 +204,8 @@ func (s *Store) Copy(ctx context.Context, account string, mailbox uint64, set ui
 		if len(chosen.list) == 0 {
 			return nil
 		}
-		first, err := t.makeRoom(account, target, chosen)
+		mask, keywords := has.flags()
+		first, err := t.makeRoom(account, target, chosen, mask)
 		if err != nil {
 			return err
 		}
@@ -188,9 +214,10 @@ func (s *Store) Copy(ctx context.Context, account string, mailbox uint64, set ui
 		next := first
 		for _, r := range chosen.uids {
 			err := t.later(`INSERT INTO messages (account_id, mailbox_id, uid, modseq, flags, keywords, size, internal_unix, saved_unix, popped, content_id, prefix)
-				SELECT account_id, CAST(? AS BIGINT), uid + ?, CAST(? AS BIGINT), flags, keywords, size, internal_unix, CAST(? AS BIGINT), 0, content_id, prefix FROM messages
+				SELECT account_id, CAST(? AS BIGINT), uid + ?, CAST(? AS BIGINT), flags & ?,
+					CASE WHEN ? THEN keywords ELSE '' END, size, internal_unix, CAST(? AS BIGINT), 0, content_id, prefix FROM messages
 				WHERE account_id = ? AND mailbox_id = ? AND uid BETWEEN ? AND ?`,
-				target.GetMailboxId(), int64(next)-int64(r.Start), target.GetHighestModseq(), t.now, account, source.GetMailboxId(), r.Start, r.Stop)
+				target.GetMailboxId(), int64(next)-int64(r.Start), target.GetHighestModseq(), mask, keywords, t.now, account, source.GetMailboxId(), r.Start, r.Stop)
 			if err != nil {
 				return err
 			}

@@ -92,7 +92,7 @@ func (t *tx) closeAccount(account string) error {
 	if err != nil {
 		return err
 	}
-	for _, table := range []string{"mailboxes", "closing_mailboxes", "subscriptions", "metadata_entries", "leases", "events", "text_mailboxes", "text_queue", "accounts"} {
+	for _, table := range []string{"mailboxes", "closing_mailboxes", "subscriptions", "metadata_entries", "mailbox_access", "leases", "events", "text_mailboxes", "text_queue", "accounts"} {
 		if err := t.later(`DELETE FROM `+table+` WHERE account_id = ?`, account); err != nil {
 			return err
 		}

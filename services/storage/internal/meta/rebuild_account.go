@@ -156,6 +156,11 @@ func (r *restoration) finish() error {
 			return err
 		}
 	}
+	for _, a := range r.head.GetAccess() {
+		if err := r.grant(a); err != nil {
+			return err
+		}
+	}
 	return r.countReferences(r.account)
 }
 
@@ -169,11 +174,21 @@ func (r *restoration) annotate(a *storagev1.CatalogAccount_Metadata) error {
 		ON CONFLICT (account_id, mailbox_id, viewer, folded) DO NOTHING`, r.account, a.GetMailboxId(), a.GetViewer(), string(e), a.GetName(), nonNil(a.GetValue()))
 }
 
-// mailboxRow writes a mailbox, its messages' modseqs and its tombstones.
+// grant writes an entry of an access control list.
+func (r *restoration) grant(a *storagev1.CatalogAccount_Access) error {
+	rights, err := ParseRights(a.GetRights())
+	if err != nil {
+		return err
+	}
+	return r.later(`INSERT INTO mailbox_access (account_id, mailbox_id, grantee, rights) VALUES (?, ?, ?, ?)
+		ON CONFLICT (account_id, mailbox_id, grantee) DO NOTHING`, r.account, a.GetMailboxId(), a.GetGrantee(), rights.String())
+}
+
+// mailboxRow writes a mailbox, its messages' modseqs and its tombstones. Its access control list counts as changed, too.
 func (r *restoration) mailboxRow(m *storagev1.CatalogAccount_Mailbox) error {
 	modseq, next, validity := leapt(m.GetHighestModseq(), m.GetUidNext(), m.GetUidValidity(), r.now)
-	_, err := r.exec(`INSERT INTO mailboxes (account_id, `+mailboxColumns+`) VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, ?)`,
-		r.account, m.GetMailboxId(), m.GetName(), validity, next, modseq, int32(m.GetSpecialUse()))
+	_, err := r.exec(`INSERT INTO mailboxes (account_id, `+mailboxColumns+`) VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, ?, ?)`,
+		r.account, m.GetMailboxId(), m.GetName(), validity, next, modseq, int32(m.GetSpecialUse()), modseq)
 	if err != nil {
 		return err
 	}

@@ -37,8 +37,8 @@ func (t *tx) leap(account string) error {
 	}
 	for _, m := range boxes {
 		modseq, next, validity := leapt(m.GetHighestModseq(), m.GetUidNext(), m.GetUidValidity(), t.now)
-		err := t.later(`UPDATE mailboxes SET highest_modseq = ?, uid_next = ?, uid_validity = ? WHERE account_id = ? AND mailbox_id = ?`,
-			modseq, next, validity, account, m.GetMailboxId())
+		err := t.later(`UPDATE mailboxes SET highest_modseq = ?, uid_next = ?, uid_validity = ?, access_modseq = ? WHERE account_id = ? AND mailbox_id = ?`,
+			modseq, next, validity, modseq, account, m.GetMailboxId())
 		if err != nil {
 			return err
 		}

@@ -28,20 +28,36 @@ func (s *Store) RenameMailbox(ctx context.Context, account, from, to string) err
 		if err != nil {
 			return err
 		}
+		if err := t.permitRename(account, source, to); err != nil {
+			return err
+		}
 		if strings.HasPrefix(to, from+names.Separator) {
 			return fault.New(codes.InvalidArgument, rpcv1.Reason_REASON_MAILBOX_NAME_INVALID, "a mailbox cannot become its own child")
 		}
 		if err := t.nameFree(account, to); err != nil {
 			return err
 		}
-		if err := t.createParents(account, to); err != nil {
+		above, err := t.createParents(account, to)
+		if err != nil {
 			return err
 		}
 		if from == names.Inbox {
-			return t.renameInbox(account, source, to)
+			return t.renameInbox(account, source, to, above)
 		}
 		return t.renameTree(account, from, to)
 	})
+}
+
+// permitRename checks that the actor may take a mailbox from where it is and put it elsewhere (RFC 4314 section 4, RENAME). What is below it
+// follows; all lists stay as they are.
+func (t *tx) permitRename(account string, source *storagev1.Mailbox, to string) error {
+	if err := t.permit(account, source.GetMailboxId(), RightDelete); err != nil {
+		return err
+	}
+	if t.actor.foreign(account) && source.GetName() == names.Inbox {
+		return ErrNotPermitted // it would make a mailbox of the owner's messages, and leave the list behind
+	}
+	return t.permitCreate(account, to)
 }
 
 func (t *tx) nameFree(account, name string) error {
@@ -55,8 +71,8 @@ func (t *tx) nameFree(account, name string) error {
 	return err
 }
 
-func (t *tx) renameInbox(account string, inbox *storagev1.Mailbox, to string) error {
-	target, err := t.createMailbox(account, to, storagev1.SpecialUse_SPECIAL_USE_UNSPECIFIED)
+func (t *tx) renameInbox(account string, inbox *storagev1.Mailbox, to string, above *storagev1.Mailbox) error {
+	target, err := t.createMailbox(account, to, storagev1.SpecialUse_SPECIAL_USE_UNSPECIFIED, above)
 	if err != nil {
 		return err
 	}
@@ -67,7 +83,7 @@ func (t *tx) renameInbox(account string, inbox *storagev1.Mailbox, to string) er
 	if err != nil {
 		return err
 	}
-	_, err = t.move(account, inbox, target, all)
+	_, err = t.move(account, inbox, target, all, allRights)
 	return err
 }
 

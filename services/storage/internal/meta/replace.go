@@ -22,12 +22,18 @@ type Replaced struct {
 	AccountID string
 	MailboxID uint64
 	UID       uint32
+	// Actor needs RightDeleted and RightExpunge.
+	Actor Actor
 }
 
-// MessageSize tells the octets that a message counts, which never change; ErrMailboxNotFound or ErrMessageNotFound if there is none.
+// MessageSize tells the octets that a message counts that is to be replaced, which never change; ErrMailboxNotFound or ErrMessageNotFound if there
+// is none. An actor needs RightDeleted and RightExpunge.
 func (s *Store) MessageSize(ctx context.Context, account string, mailbox uint64, uid uint32) (size int64, err error) {
 	err = s.read(ctx, "message_size", func(t *tx) error {
 		if _, err := t.mailbox(account, mailbox); err != nil {
+			return err
+		}
+		if err := t.permit(account, mailbox, RightDeleted|RightExpunge); err != nil {
 			return err
 		}
 		err := t.row(`SELECT size FROM messages WHERE account_id = ? AND mailbox_id = ? AND uid = ?`, account, mailbox, uid).Scan(&size)
@@ -57,6 +63,7 @@ type messageKey struct {
 type replaced struct {
 	account   string
 	mailbox   *storagev1.Mailbox // nil: there is none
+	granted   Rights
 	selection                    // of one message, or of none
 }
 
@@ -66,7 +73,7 @@ func (in *insertion) readReplaced(b *queue, u *Unit) {
 	if r == nil {
 		return
 	}
-	found := &replaced{account: r.AccountID}
+	found := &replaced{account: r.AccountID, granted: allRights}
 	in.found[u] = found
 	if r.MailboxID > math.MaxInt64 {
 		return
@@ -75,6 +82,12 @@ func (in *insertion) readReplaced(b *queue, u *Unit) {
 		found.mailbox, err = scanMailbox(rows)
 		return err
 	}, mailboxByID, r.AccountID, r.MailboxID)
+	if r.Actor.foreign(r.AccountID) {
+		found.granted = 0
+		self, domain := r.Actor.grantees()
+		b.Query(found.granted.scan, `SELECT rights FROM mailbox_access WHERE account_id = ? AND mailbox_id = ? AND grantee IN (?, ?)`,
+			r.AccountID, r.MailboxID, self, domain)
+	}
 	b.Query(func(rows *sqldb.Rows) error {
 		var flags uint32
 		var size int64
@@ -96,6 +109,8 @@ func (in *insertion) takeReplaced(u *Unit, entries []*entry) bool {
 	switch {
 	case found.mailbox == nil:
 		u.Err = ErrMailboxNotFound
+	case found.granted.permit(RightDeleted|RightExpunge) != nil:
+		u.Err = found.granted.permit(RightDeleted | RightExpunge)
 	case len(found.list) == 0 || in.taken[key]:
 		u.Err = ErrMessageNotFound
 	default:

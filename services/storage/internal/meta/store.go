@@ -59,8 +59,9 @@ type Change struct {
 
 // Store is the metadata store.
 type Store struct {
-	db   *sqldb.DB
-	opts Options
+	db    *sqldb.DB
+	opts  Options
+	actor Actor // who asks
 }
 
 // New brings the schema of db up to date. The caller closes db.
@@ -92,6 +93,7 @@ type tx struct {
 	raw     *sqldb.Tx
 	ctx     context.Context
 	store   *Store
+	actor   Actor
 	now     int64 // Unix seconds
 	changes map[mailboxKey]Change
 	usage   map[string]*delta
@@ -113,7 +115,7 @@ type delta struct {
 
 func (s *Store) begin(ctx context.Context, raw *sqldb.Tx) *tx {
 	return &tx{
-		raw: raw, ctx: ctx, store: s, now: s.opts.Now().Unix(),
+		raw: raw, ctx: ctx, store: s, actor: s.actor, now: s.opts.Now().Unix(),
 		changes: map[mailboxKey]Change{}, usage: map[string]*delta{},
 	}
 }

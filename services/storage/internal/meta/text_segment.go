@@ -63,6 +63,9 @@ func (s *Store) States(ctx context.Context, account string, mailbox uint64, set 
 		if err != nil {
 			return err
 		}
+		if err := t.permit(account, mailbox, RightRead); err != nil {
+			return err
+		}
 		states, err := t.states(account, box, set.Intersect(uidset.Set{{Start: after + 1, Stop: math.MaxUint32}}), statesPage)
 		page = make([]*Message, len(states))
 		for i, state := range states {
