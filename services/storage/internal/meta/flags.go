@@ -31,8 +31,8 @@ type FlagChange struct {
 	keepKeywords bool
 }
 
-// within gives what rights let of a change be done: what they do not stays as it is. It is ErrNotPermitted if that is nothing of what was
-// asked for (RFC 4314 section 4, STORE).
+// within gives what rights let of a change be done: what they do not stays as it is. It is an error if that is nothing of what was asked
+// for (RFC 4314 section 4, STORE).
 func (c FlagChange) within(has Rights) (FlagChange, error) {
 	mask, keywords := has.flags()
 	asked, permitted := c.Flags&AllFlags != 0 || len(c.Keywords) > 0, c.Flags&mask != 0 || keywords && len(c.Keywords) > 0
@@ -40,7 +40,7 @@ func (c FlagChange) within(has Rights) (FlagChange, error) {
 		asked, permitted = true, mask != 0
 	}
 	if asked && !permitted {
-		return c, ErrNotPermitted
+		return c, has.refusal()
 	}
 	c.Flags &= mask
 	c.keep, c.keepKeywords = AllFlags&^mask, !keywords

@@ -118,7 +118,7 @@ func (t *tx) annotated(account, mailbox string) (uint64, error) {
 	}
 	has, err := t.rights(account, m.GetMailboxId())
 	if err == nil && !has.readsAnnotations() {
-		err = cmp.Or(has.permit(RightLookup), error(ErrNotPermitted))
+		err = has.refusal()
 	}
 	return m.GetMailboxId(), err
 }

@@ -63,12 +63,17 @@ func (r Rights) String() string {
 	return b.String()
 }
 
-// permit answers whether all the rights that are wanted are there. Who may not know of the mailbox hears that there is none (RFC 4314 section 6).
+// permit answers whether all the rights that are wanted are there.
 func (r Rights) permit(wanted Rights) error {
-	switch {
-	case r&wanted == wanted:
+	if r&wanted == wanted {
 		return nil
-	case r&RightLookup == 0:
+	}
+	return r.refusal()
+}
+
+// refusal is the error of what the rights do not allow. Who may not know of the mailbox hears that there is none (RFC 4314 section 6).
+func (r Rights) refusal() error {
+	if r&RightLookup == 0 {
 		return ErrMailboxNotFound
 	}
 	return ErrNotPermitted

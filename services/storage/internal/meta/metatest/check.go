@@ -46,7 +46,7 @@ var invariants = map[string]string{
 				MAX(uid) AS uid, MAX(modseq) AS modseq
 			FROM messages GROUP BY account_id, mailbox_id
 		) m ON m.account_id = b.account_id AND m.mailbox_id = b.mailbox_id
-		WHERE b.messages <> COALESCE(n, 0) OR b.bytes <> COALESCE(m.bytes, 0) OR b.unseen <> COALESCE(m.unseen, 0)
+		WHERE b.access_modseq > b.highest_modseq OR b.messages <> COALESCE(n, 0) OR b.bytes <> COALESCE(m.bytes, 0) OR b.unseen <> COALESCE(m.unseen, 0)
 			OR b.deleted <> COALESCE(m.deleted, 0) OR b.deleted_bytes <> COALESCE(m.deleted_bytes, 0)
 			OR b.uid_next <= COALESCE(uid, 0) OR b.highest_modseq < COALESCE(m.modseq, 0)`,
 	"message without a mailbox": `
@@ -61,7 +61,10 @@ var invariants = map[string]string{
 			UNION SELECT account_id FROM messages UNION SELECT account_id FROM deleted_messages UNION SELECT account_id FROM contents
 			UNION SELECT account_id FROM threads UNION SELECT account_id FROM keywords UNION SELECT account_id FROM tombstones
 			UNION SELECT account_id FROM events UNION SELECT account_id FROM deliveries UNION SELECT account_id FROM closing_mailboxes
-			UNION SELECT account_id FROM metadata_entries)`,
+			UNION SELECT account_id FROM metadata_entries UNION SELECT account_id FROM mailbox_access UNION SELECT grantee FROM mailbox_access)`,
+	"access to a mailbox that is not there, or whose list never changed": `
+		SELECT a.account_id || '/' || a.grantee FROM mailbox_access a LEFT JOIN mailboxes b ON b.account_id = a.account_id AND b.mailbox_id = a.mailbox_id
+		WHERE b.mailbox_id IS NULL OR b.access_modseq = 0 OR a.rights = '' OR a.grantee = a.account_id`,
 	"annotation of a mailbox that is not there": `
 		SELECT a.account_id || '/' || a.name FROM metadata_entries a LEFT JOIN mailboxes b ON b.account_id = a.account_id AND b.mailbox_id = a.mailbox_id
 		WHERE a.mailbox_id <> 0 AND b.mailbox_id IS NULL`,
