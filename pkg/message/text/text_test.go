@@ -8,10 +8,13 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"unicode"
 	"unicode/utf8"
 
+	"golang.org/x/text/cases"
 	"golang.org/x/text/encoding"
 	"golang.org/x/text/encoding/japanese"
+	"golang.org/x/text/unicode/norm"
 )
 
 // encode gives text in a charset.
@@ -155,7 +158,11 @@ func TestFold(t *testing.T) {
 		{"カタカナ", "ｶﾀｶﾅ"},
 		{"ガ", "ｶﾞ", "カ\u3099"},
 		{"é", "É", "e\u0301"},
+		{"ı", "i"},
+		{"ệ", "ê\u0323", "e\u0302\u0323", "e\u0323\u0302"},
 		{"①", "1"},
+		{"한글", "\u1112\u1161\u11ab\u1100\u1173\u11af"},
+		{"각a", "가\u11a8a"},
 		{"\uFFFD", "\xff"},
 	} {
 		for _, s := range group[1:] {
@@ -164,8 +171,59 @@ func TestFold(t *testing.T) {
 			}
 		}
 	}
-	if Fold("は") == Fold("ば") {
-		t.Error("a voiced kana is another letter")
+	for _, c := range []struct {
+		in, part string
+		want     bool
+	}{
+		{"naïve", "NAIVE", false}, // the mark is between
+		{"𝚤", "I", true},
+		{"café", "CAFE", true},
+		{"ば", "は", true},
+		{"ﾊﾞ", "ハ", true},
+		{"は", "ば", false},
+		{"ǆ", "ǅ", true},
+		{"각", "가", false}, // RFC 5051 knows no decomposition of them
+		{"ㅋㅋㅋ", "ㅋㅋ", true},
+	} {
+		if strings.Contains(Fold(c.in), Fold(c.part)) != c.want {
+			t.Errorf("%q has %q: want %v", c.in, c.part, c.want)
+		}
+	}
+}
+
+// casemap is RFC 5051 section 2 to the letter.
+func casemap(s string) string {
+	for {
+		var out strings.Builder
+		for _, r := range s {
+			r = unicode.ToTitle(r)
+			switch d := norm.NFKD.PropertiesString(string(r)).Decomposition(); {
+			case len(d) > 0 && (r < hangulS || r >= hangulS+hangulLs*hangulVs*hangulTs):
+				out.Write(d)
+			default:
+				out.WriteRune(r)
+			}
+		}
+		if out.String() == s {
+			return s
+		}
+		s = out.String()
+	}
+}
+
+// What i;unicode-casemap takes for the same, full case folding, or NFKC, Fold does too.
+func TestFoldTakesForTheSame(t *testing.T) {
+	full := cases.Fold()
+	for r := rune(1); r <= unicode.MaxRune; r++ {
+		if !utf8.ValidRune(r) {
+			continue
+		}
+		s := string(r)
+		for _, same := range []string{casemap(s), full.String(s), norm.NFKC.String(s)} {
+			if same != s && Fold(same) != Fold(s) {
+				t.Errorf("%U folds to %q, and %q, which is the same, to %q", r, Fold(s), same, Fold(same))
+			}
+		}
 	}
 }
 
