@@ -74,10 +74,8 @@ func (c *candidate) load() error {
 }
 
 func (c *candidate) Header() ([]byte, error) {
-	if !c.program.NeedsFields() {
-		if err := c.load(); err != nil {
-			return nil, err
-		}
+	if err := c.load(); err != nil {
+		return nil, err
 	}
 	return c.header(c.ctx, c.request.GetAccountId(), c.message)
 }

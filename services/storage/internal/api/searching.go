@@ -120,26 +120,31 @@ func (w *searching) search(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	w.total.Store(int64(min(set.Len(), math.MaxInt32)))
+	few := w.Meta.States
+	if w.program.NeedsContent() {
+		few = w.messages(meta.Wanted{})
+	}
+	if len(w.program.Needles()) == 0 {
+		return w.pages(ctx, set, few, w.matchStates)
+	}
 	kept := uidset.Set(nil) // UIDs of messages whose texts are kept
-	if len(w.program.Needles()) > 0 && w.Index != nil {
+	if w.Index != nil {
 		if w.index, err = w.lookUp(ctx); err != nil {
 			return err
 		}
 		set = set.Intersect(w.program.Bound(w.index.with))
 		kept = w.index.kept
-	}
-	w.total.Store(int64(min(set.Len(), math.MaxInt32)))
-	few := w.messages(meta.Wanted{Header: w.program.NeedsFields()})
-	if !w.program.NeedsFields() && !w.program.NeedsContent() {
-		few = w.Meta.States
-	}
-	if w.program.Needs() < search.NeedsBody {
-		return w.pages(ctx, set, few, w.matchStates)
+		w.total.Store(int64(min(set.Len(), math.MaxInt32)))
 	}
 	if err := w.pages(ctx, set.Intersect(kept), few, w.matchTexts); err != nil {
 		return err
 	}
-	return w.pages(ctx, set.Intersect(complement(kept)), w.messages(meta.Wanted{Header: true, Summary: true, Root: true}), w.matchBodies)
+	rest := set.Intersect(complement(kept))
+	if w.program.Needs() < search.NeedsBody {
+		return w.pages(ctx, rest, w.messages(meta.Wanted{Header: true}), w.matchStates)
+	}
+	return w.pages(ctx, rest, w.messages(meta.Wanted{Header: true, Summary: true, Root: true}), w.matchBodies)
 }
 
 // reader reads a page of messages of a set after a UID; more says that others may follow.
@@ -198,7 +203,7 @@ func (w *searching) pages(ctx context.Context, set uidset.Set, read reader, matc
 func (w *searching) matchStates(ctx context.Context, page []*meta.Message, matches []bool) (err error) {
 	w.searches.messages.WithLabelValues("state").Add(float64(len(page)))
 	for i, m := range page {
-		if matches[i], err = w.program.Match(ctx, &candidate{ctx: ctx, searching: w, message: m}); err != nil {
+		if matches[i], err = w.matchOne(ctx, &candidate{ctx: ctx, searching: w, message: m}); err != nil {
 			return err
 		}
 	}

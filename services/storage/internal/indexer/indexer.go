@@ -56,7 +56,7 @@ type Config struct {
 	// Bodies reads several small bodies at once; Open reads any, wherever it is by then.
 	Bodies *body.Store
 	Open   func(ctx context.Context, account string, m *meta.Message) io.ReaderAt
-	// Limits of what is indexed of a message (32 KiB of header, 256 KiB of text).
+	// Limits of what is indexed of a message (64 KiB of headers, 256 KiB of text).
 	Limits search.Limits
 	// Settle is how long a mailbox rests after a change, so that what comes together is indexed together (1 s).
 	Settle time.Duration
@@ -97,7 +97,7 @@ type note struct {
 
 // New makes an Indexer.
 func New(cfg Config) *Indexer {
-	cfg.Limits.Header = cmp.Or(cfg.Limits.Header, 32<<10)
+	cfg.Limits.Header = cmp.Or(cfg.Limits.Header, 64<<10)
 	cfg.Limits.Body = cmp.Or(cfg.Limits.Body, 256<<10)
 	cfg.Rate = cmp.Or(cfg.Rate, 1000)
 	cfg.Settle = cmp.Or(cfg.Settle, time.Second)

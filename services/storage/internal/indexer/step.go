@@ -241,7 +241,10 @@ func (x *Indexer) sealOne(ctx context.Context, key meta.MailboxKey, gap uidset.R
 	if err := x.pace(ctx, 1); err != nil {
 		return 0, 0, err
 	}
-	segment := b.Segment()
+	segment, err := b.Segment()
+	if err != nil {
+		return 0, 0, err
+	}
 	ok, err := x.Meta.AddSegment(ctx, key, gap.Start, segment)
 	if err != nil || !ok {
 		return 0, 0, err

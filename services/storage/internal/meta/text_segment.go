@@ -150,7 +150,7 @@ func (s *Store) AddSegment(ctx context.Context, key MailboxKey, first uint32, se
 		}
 		err = t.later(`INSERT INTO text_segments (account_id, mailbox_id, segment_id, first_uid, last_uid, messages, header) VALUES (?, ?, ?, ?, ?, ?, ?)`,
 			key.AccountID, key.MailboxID, id, first, seg.Last, seg.Docs, seg.Header)
-		for c, postings := range seg.Chunks {
+		for c, postings := range seg.Rows {
 			if err == nil && postings != nil {
 				err = t.later(`INSERT INTO text_postings (account_id, mailbox_id, chunk, segment_id, postings) VALUES (?, ?, ?, ?, ?)`,
 					key.AccountID, key.MailboxID, c, id, postings)
@@ -188,20 +188,30 @@ func (s *Store) TextLookup(ctx context.Context, key MailboxKey, queries []textin
 			return err
 		}
 		covered = covered.Union(nil)
-		for _, c := range l.Chunks() {
-			t.queue.Query(func(rows *sqldb.Rows) error {
-				var id int64
-				var postings sql.RawBytes
-				if err := rows.Scan(&id, &postings); err != nil {
-					return err
-				}
-				return l.Chunk(c, id, postings)
-			}, `SELECT segment_id, postings FROM text_postings WHERE account_id = ? AND mailbox_id = ? AND chunk = ?`, key.AccountID, key.MailboxID, c)
-			if err := t.overflow(); err != nil {
+		for more := true; more; more = l.Next() {
+			if err := t.segmentRows(key, l); err != nil {
 				return err
 			}
 		}
-		return t.flush()
+		return nil
 	})
 	return l, covered, mark, err
+}
+
+// segmentRows reads the rows that a lookup wants, of all segments of a mailbox.
+func (t *tx) segmentRows(key MailboxKey, l *textindex.Lookup) error {
+	for _, row := range l.Rows() {
+		t.queue.Query(func(rows *sqldb.Rows) error {
+			var id int64
+			var octets sql.RawBytes
+			if err := rows.Scan(&id, &octets); err != nil {
+				return err
+			}
+			return l.Row(row, id, octets)
+		}, `SELECT segment_id, postings FROM text_postings WHERE account_id = ? AND mailbox_id = ? AND chunk = ?`, key.AccountID, key.MailboxID, row)
+		if err := t.overflow(); err != nil {
+			return err
+		}
+	}
+	return t.flush()
 }

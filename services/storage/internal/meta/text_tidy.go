@@ -34,7 +34,7 @@ func (s *Store) dropSegments(ctx context.Context, key MailboxKey, below int64) (
 
 func (t *tx) dropSegment(key MailboxKey, id int64) error {
 	err := t.later(`DELETE FROM text_segments WHERE account_id = ? AND mailbox_id = ? AND segment_id = ?`, key.AccountID, key.MailboxID, id)
-	for c := 0; c < textindex.Chunks && err == nil; c++ {
+	for c := 0; c < textindex.Rows && err == nil; c++ {
 		err = t.later(`DELETE FROM text_postings WHERE account_id = ? AND mailbox_id = ? AND chunk = ? AND segment_id = ?`, key.AccountID, key.MailboxID, c, id)
 	}
 	return err

@@ -2,6 +2,7 @@ package search
 
 import (
 	"context"
+	"iter"
 	"strings"
 	"unicode/utf8"
 )
@@ -9,15 +10,17 @@ import (
 // Text is all that TEXT and BODY look at of a message, folded, so that an index may keep it: fields and parts are divided by line feeds, which
 // no needle has.
 type Text struct {
-	// Header has the fields of all headers, each with its name, and names of files.
+	// Header has the fields of the message's header, each behind its name.
 	Header string
+	// Parts has the fields of all headers inside, and names of files.
+	Parts string
 	// Body has the texts of all parts.
 	Body string
-	// Partial says that there is more than that.
-	Partial bool
+	// Partial says that there is more than that, HeaderPartial that the Header is not all.
+	Partial, HeaderPartial bool
 }
 
-// Limits of a Text, in octets.
+// Limits of a Text, in octets: of what is of headers, and of bodies. A field that does not fit is left out.
 type Limits struct{ Header, Body int }
 
 // Extract gives the text of a message up to limits: what is beyond is not read.
@@ -27,34 +30,48 @@ func Extract(ctx context.Context, m Source, l Limits) (*Text, error) {
 	if err := r.walk(c); err != nil {
 		return nil, err
 	}
-	return &Text{Header: c.header.String(), Body: c.body.String(), Partial: c.partial}, nil
+	return &Text{
+		Header: c.header.String(), Parts: c.parts.String(), Body: c.body.String(), Partial: c.partial || c.headerPartial, HeaderPartial: c.headerPartial,
+	}, nil
 }
 
 // HeaderText gives the Header of the Text of a header.
 func HeaderText(header []byte) string {
 	c := &collector{limits: Limits{Header: len(header)*8 + 64}}
-	walkHeader(c, header)
+	walkHeader(header, c.field)
 	return c.header.String()
 }
 
 // collector is a sink that keeps what it is given.
 type collector struct {
-	limits       Limits
-	header, body strings.Builder
-	headerFull   bool
-	bodyFull     bool
-	partial      bool
+	limits              Limits
+	header, parts, body strings.Builder
+	partsFull, bodyFull bool
+	partial             bool // but for the header
+	headerPartial       bool
 }
 
-func (c *collector) wants() (fields, texts bool) { return !c.headerFull, !c.bodyFull }
+func (c *collector) wants() (fields, texts bool) { return !c.partsFull, !c.bodyFull }
+
+func (c *collector) add(to *strings.Builder, s string) bool {
+	if c.header.Len()+c.parts.Len()+len(s)+1 > c.limits.Header {
+		return false
+	}
+	to.WriteString(s)
+	to.WriteByte('\n')
+	return true
+}
 
 func (c *collector) field(s string) {
-	if c.headerFull || c.header.Len()+len(s)+1 > c.limits.Header {
-		c.headerFull, c.partial = true, true
-		return
+	if !c.add(&c.header, s) {
+		c.headerPartial = true
 	}
-	c.header.WriteString(s)
-	c.header.WriteByte('\n')
+}
+
+func (c *collector) partField(s string) {
+	if !c.add(&c.parts, s) {
+		c.partsFull, c.partial = true, true
+	}
 }
 
 func (c *collector) text(piece []byte, begin bool) {
@@ -75,7 +92,32 @@ func (c *collector) text(piece []byte, begin bool) {
 	c.body.Write(piece)
 }
 
-// Contains tells whether a needle is in the text. If not, and the text is Partial, it may be in the rest.
+// Contains tells whether a needle of ZoneText or ZoneBody is in the text. If not, and the text is Partial, it may be in the rest.
 func (t *Text) Contains(n Needle) bool {
-	return n.Zone == ZoneText && strings.Contains(t.Header, n.Text) || n.Zone != ZoneField && strings.Contains(t.Body, n.Text)
+	return strings.Contains(t.Body, n.Text) || n.Zone == ZoneText && (strings.Contains(t.Header, n.Text) || strings.Contains(t.Parts, n.Text))
+}
+
+// HasField tells whether a field of the Header, by its folded name, has a value. If not, and the text is HeaderPartial, one of the rest may.
+func (t *Text) HasField(name, value string) bool {
+	for v := range t.Field(name) {
+		if strings.Contains(v, value) {
+			return true
+		}
+	}
+	return false
+}
+
+// Field yields the texts of the fields of a folded name.
+func (t *Text) Field(name string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for line := range strings.Lines(t.Header) {
+			rest, ok := strings.CutPrefix(line, name)
+			if !ok {
+				continue
+			}
+			if v, ok := strings.CutPrefix(rest, ": "); ok && !yield(strings.TrimSuffix(v, "\n")) {
+				return
+			}
+		}
+	}
 }

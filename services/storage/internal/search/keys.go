@@ -21,9 +21,8 @@ type evaluation struct {
 	texts  *matcher
 }
 
-// field gives the values of all fields of a name, folded: decoded, and as they stand where that differs.
+// field gives the values of all fields of a name, which is folded, and so are they: decoded, and as they stand where that differs.
 func (e *evaluation) field(name string) ([]string, error) {
-	name = strings.ToLower(name)
 	if values, ok := e.fields[name]; ok {
 		return values, nil
 	}
@@ -33,7 +32,7 @@ func (e *evaluation) field(name string) ([]string, error) {
 	}
 	var values []string
 	for f := range message.EachHeader(header) {
-		if f.Is(name) {
+		if text.Fold(string(f.Name)) == name {
 			values = append(values, fieldTexts(f)...)
 		}
 	}
@@ -53,8 +52,8 @@ func fieldTexts(f message.Field) []string {
 	return []string{decoded}
 }
 
-// header is the key HEADER, and FROM, TO, CC, BCC and SUBJECT. Without a value the field has to be there; else needle is the place of the value
-// in the program.
+// header is the key HEADER, and FROM, TO, CC, BCC and SUBJECT: the name is folded. Without a value the field has to be there. needle is the place
+// in the program of what a message with it has.
 type header struct {
 	name, value string
 	needle      int
@@ -63,8 +62,19 @@ type header struct {
 func (header) needs() Needs { return NeedsHeader }
 
 func (h header) match(e *evaluation) (bool, error) {
-	if e.index != nil && h.value != "" && e.index.Lookup(h.needle) == No {
-		return false, nil
+	if e.index != nil {
+		if answer := e.index.Lookup(h.needle); answer == No || answer == Yes && h.value != "" {
+			return answer == Yes, nil
+		}
+		kept, err := e.index.Text()
+		if err != nil {
+			return false, fmt.Errorf("get indexed text: %w", err)
+		}
+		if kept != nil {
+			if found := kept.HasField(h.name, h.value); found || !kept.HeaderPartial {
+				return found, nil
+			}
+		}
 	}
 	values, err := e.field(h.name)
 	if err != nil {

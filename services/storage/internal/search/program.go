@@ -51,7 +51,7 @@ type Source interface {
 
 // Indexed is a Candidate of which an index knows something.
 type Indexed interface {
-	// Lookup tells whether the message contains a needle of the program, by its place in Needles. Of a needle of ZoneField only No says anything.
+	// Lookup tells whether the message contains a needle of the program, by its place in Needles.
 	Lookup(needle int) Answer
 	// Text is what the index keeps of the message, nil if nothing. It may be called several times a match.
 	Text() (*Text, error)
@@ -84,6 +84,8 @@ const (
 type Needle struct {
 	Text string
 	Zone Zone
+	// Field is the folded name of the field of ZoneField, "" if Text is the beginning of a field, with its name.
+	Field string
 }
 
 // Needs tells what a program may have to read of a message.
@@ -124,14 +126,6 @@ func (p *Program) Needs() Needs { return p.root.needs() }
 // Needles are the texts that are searched for.
 func (p *Program) Needles() []Needle { return p.needles }
 
-// NeedsFields tells whether Match may want the header for its fields, not only for its text.
-func (p *Program) NeedsFields() bool { return needsFields(p.root) }
-
-func needsFields(k key) bool {
-	_, is := k.(header)
-	return is || anyPart(k, needsFields)
-}
-
 // NeedsContent tells whether Match may want what is the same for all recipients: ids, and the date that the message was sent.
 func (p *Program) NeedsContent() bool { return needsContent(p.root) }
 
@@ -164,9 +158,7 @@ func bound(k key, with func(needle int) uidset.Set) uidset.Set {
 	case contains:
 		return with(int(k))
 	case header:
-		if k.value != "" {
-			return with(k.needle)
-		}
+		return with(k.needle)
 	case allOf:
 		set := uidset.All
 		for _, inner := range k {
@@ -357,11 +349,28 @@ func (c *compiler) needle(n Needle) int {
 
 func (c *compiler) header(h *storagev1.SearchCriteria_Header) (key, error) {
 	value, err := c.fold(h.GetValue())
-	k := header{name: h.GetName(), value: value}
-	if err == nil && value != "" {
-		k.needle = c.needle(Needle{value, ZoneField})
+	if err != nil {
+		return nil, err
 	}
-	return k, err
+	if !isFieldName(h.GetName()) { // no message has it
+		return anyOf(nil), nil
+	}
+	name, err := c.fold(h.GetName())
+	if err != nil {
+		return nil, err
+	}
+	k := header{name: name, value: value}
+	n := Needle{Text: value, Zone: ZoneField, Field: k.name}
+	if value == "" {
+		n.Text, n.Field = k.name+": ", ""
+	}
+	k.needle = c.needle(n)
+	return k, nil
+}
+
+// isFieldName holds what a name may be: RFC 5322 section 3.6.8, and 8-bit octets, which occur.
+func isFieldName(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == ':' || r == 0x7f })
 }
 
 func (c *compiler) contains(s string, zone Zone) (key, error) {
@@ -369,5 +378,5 @@ func (c *compiler) contains(s string, zone Zone) (key, error) {
 	if err != nil || s == "" {
 		return allOf(nil), err
 	}
-	return contains(c.needle(Needle{s, zone})), nil
+	return contains(c.needle(Needle{Text: s, Zone: zone})), nil
 }

@@ -71,6 +71,8 @@ func (m *matcher) wants() (fields, texts bool) { return m.fields > 0, m.left > 0
 
 func (m *matcher) field(s string) { m.check(s, false) }
 
+func (m *matcher) partField(s string) { m.check(s, false) }
+
 func (m *matcher) text(piece []byte, begin bool) {
 	if begin {
 		m.window = m.window[:0]

@@ -17,8 +17,10 @@ import (
 
 // sink takes the texts of a message that a search looks at.
 type sink interface {
-	// field takes a folded text of a header: a field with its name, or the name of a file.
+	// field takes a folded text of the message's header: a field with its name.
 	field(s string)
+	// partField takes one of a header inside, or the name of a file.
+	partField(s string)
 	// text takes the next piece of a part's folded text; begin tells that it is the part's first.
 	text(piece []byte, begin bool)
 	// wants tells whether there is any use for more fields, and for more text.
@@ -66,7 +68,7 @@ func (r *reading) walk(s sink) error {
 		if err != nil {
 			return err
 		}
-		walkHeader(s, header)
+		walkHeader(header, s.field)
 	}
 	if fields, texts := s.wants(); !fields && !texts {
 		return nil
@@ -83,11 +85,11 @@ func (r *reading) walk(s sink) error {
 }
 
 // walkHeader gives the fields of a header: names and values.
-func walkHeader(s sink, header []byte) {
+func walkHeader(header []byte, give func(string)) {
 	for f := range message.EachHeader(header) {
 		name := text.Fold(string(f.Name))
 		for _, value := range fieldTexts(f) {
-			s.field(name + ": " + value)
+			give(name + ": " + value)
 		}
 	}
 }
@@ -126,13 +128,13 @@ const maxPartHeader = 1 << 20
 // walkPartHeader gives a MIME header. A file name counts in its decoded form too, which the structure has (RFC 2231).
 func walkPartHeader(s sink, source io.ReaderAt, part *mailv1.Part) error {
 	if name := normal(string(message.Filename(part))); name != "" {
-		s.field(name)
+		s.partField(name)
 	}
 	header := make([]byte, min(part.GetHeaderSize(), maxPartHeader))
 	if _, err := io.ReadFull(io.NewSectionReader(source, int64(part.GetHeaderOffset()), int64(len(header))), header); err != nil {
 		return fmt.Errorf("read part header at octet %d: %w", part.GetHeaderOffset(), err)
 	}
-	walkHeader(s, header)
+	walkHeader(header, s.partField)
 	return nil
 }
 

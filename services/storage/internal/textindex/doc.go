@@ -9,6 +9,9 @@
 // A segment is the index of up to SegmentDocs messages of a mailbox. It never changes. Its postings are divided by a hash of the term into
 // Chunks chunks, so that a search reads one chunk of each segment for a term. What is not yet in a segment is decided by its text.
 //
+// Besides, a segment has the texts of the fields that are searched most (Columns), which answer for them, and a list of its words and common phrases (the
+// vocabulary), which are asked for a part of a word that is in more messages than should be looked into.
+//
 // The package holds no state and knows no database.
 package textindex
 
@@ -18,5 +21,5 @@ const (
 	// Chunks is the number of chunks of a segment.
 	Chunks = 256
 	// Format is the version of all that is here and of what package search folds: an index of another one is made anew.
-	Format = 1
+	Format = 2
 )

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"unsafe"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -13,6 +14,7 @@ import (
 
 const (
 	partial = 1 << iota
+	headerPartial
 )
 
 // maxText bounds what a stored text is decompressed to, in octets.
@@ -29,18 +31,38 @@ var (
 	})
 )
 
-// EncodeText gives what is stored of a text: the format, flags, the octets of the header, then header and body compressed.
-func EncodeText(t *search.Text) ([]byte, error) {
+// compress appends a text to octets.
+func compress(to []byte, text string) ([]byte, error) {
 	enc, err := encoder()
 	if err != nil {
 		return nil, fmt.Errorf("make encoder: %w", err)
 	}
+	return enc.EncodeAll([]byte(text), to), nil
+}
+
+func decompress(b []byte) (string, error) {
+	dec, err := decoder()
+	if err != nil {
+		return "", fmt.Errorf("make decoder: %w", err)
+	}
+	text, err := dec.DecodeAll(b, nil)
+	if err != nil {
+		return "", errors.Join(errDamaged, err)
+	}
+	return unsafe.String(unsafe.SliceData(text), len(text)), nil // nobody else has it
+}
+
+// EncodeText gives what is stored of a text: the format, flags, the octets of the header and of the parts' fields, then those and the body compressed.
+func EncodeText(t *search.Text) ([]byte, error) {
 	var flags byte
 	if t.Partial {
 		flags |= partial
 	}
+	if t.HeaderPartial {
+		flags |= headerPartial
+	}
 	out := binary.AppendUvarint([]byte{Format, flags}, uint64(len(t.Header)))
-	return enc.EncodeAll([]byte(t.Header+t.Body), out), nil
+	return compress(binary.AppendUvarint(out, uint64(len(t.Parts))), t.Header+t.Parts+t.Body)
 }
 
 // DecodeText reads what EncodeText gave; nil if it is of another format.
@@ -56,14 +78,19 @@ func DecodeText(b []byte) (*search.Text, error) {
 	if n <= 0 {
 		return nil, errDamaged
 	}
-	dec, err := decoder()
+	parts, m := binary.Uvarint(b[2+n:])
+	if m <= 0 {
+		return nil, errDamaged
+	}
+	text, err := decompress(b[2+n+m:])
 	if err != nil {
-		return nil, fmt.Errorf("make decoder: %w", err)
+		return nil, err
 	}
-	all, err := dec.DecodeAll(b[2+n:], nil)
-	if err != nil || header > uint64(len(all)) {
-		return nil, errors.Join(errDamaged, err)
+	if header > uint64(len(text)) || parts > uint64(len(text))-header {
+		return nil, errDamaged
 	}
-	text := string(all)
-	return &search.Text{Header: text[:header], Body: text[header:], Partial: flags&partial != 0}, nil
+	body := header + parts
+	return &search.Text{
+		Header: text[:header], Parts: text[header:body], Body: text[body:], Partial: flags&partial != 0, HeaderPartial: flags&headerPartial != 0,
+	}, nil
 }

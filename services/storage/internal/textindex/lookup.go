@@ -2,9 +2,12 @@ package textindex
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"maps"
+	"math/bits"
 	"slices"
+	"strconv"
 )
 
 // Docs are the messages of a segment.
@@ -44,44 +47,69 @@ func DecodeDocs(b []byte, n int) (*Docs, error) {
 // maxTermsOf a needle are looked up: more rule out hardly anything else.
 const maxTermsOf = 24
 
-// Lookup asks the segments of a mailbox several queries: first it is told the segments, then the chunks that it names.
+// Lookup asks the segments of a mailbox several queries. It is told the segments, then the rows that it names, and that again for as long as it names some.
 type Lookup struct {
 	queries  []Query
-	byChunk  map[int][]asked
+	wanted   map[int][]asked // by row: what it does not know yet
 	segments map[int64]*looked
 	order    []int64
+	words    map[string]found // of the vocabulary, by term: for one query each
 }
 
-// asked is a term of a query.
+// asked is what a query asks a row.
 type asked struct {
 	query int
+	kind  kind
 	term  string
-	any   bool
+}
+
+// kind of what is asked.
+type kind int
+
+const (
+	all kind = iota // messages without the term are ruled out
+	not
+	anyOf
+	inColumn
+	inVocabulary
+)
+
+// found are terms of the vocabulary of segments.
+type found struct {
+	query int
+	docs  int // that have it
 }
 
 // looked is what is known of a segment.
 type looked struct {
 	docs     *Docs
 	yes, may []Bits // by query
-	terms    []int  // of All that were found, by query
+	answers  []int  // by query: of the terms of All, or the column
 }
 
 // NewLookup makes a Lookup.
 func NewLookup(queries []Query) *Lookup {
-	l := &Lookup{byChunk: map[int][]asked{}, segments: map[int64]*looked{}}
+	l := &Lookup{wanted: map[int][]asked{}, segments: map[int64]*looked{}}
 	for i, q := range queries {
 		q.All = thinned(q.All)
 		l.queries = append(l.queries, q)
-		for _, t := range q.All {
-			c := chunkOf([]byte(t))
-			l.byChunk[c] = append(l.byChunk[c], asked{query: i, term: t})
+		if q.Column > 0 {
+			l.wanted[q.Column] = append(l.wanted[q.Column], asked{i, inColumn, q.Text})
+			continue
 		}
-		for _, t := range q.Any {
-			c := chunkOf([]byte(t))
-			l.byChunk[c] = append(l.byChunk[c], asked{query: i, term: t, any: true})
-		}
+		l.want(i, all, q.All...)
+		l.want(i, not, q.Not...)
+		l.want(i, anyOf, q.Any...)
 	}
 	return l
+}
+
+// want asks chunks for terms.
+func (l *Lookup) want(query int, kind kind, terms ...string) {
+	for _, t := range terms {
+		c := chunkOf([]byte(t))
+		l.wanted[c] = append(l.wanted[c], asked{query, kind, t})
+	}
 }
 
 // thinned gives some of many terms, from all over.
@@ -96,8 +124,8 @@ func thinned(terms []string) []string {
 	return out
 }
 
-// Chunks are those that have terms of the queries, in order.
-func (l *Lookup) Chunks() []int { return slices.Sorted(maps.Keys(l.byChunk)) }
+// Rows are those that have what is to be known next, in order; none at the end.
+func (l *Lookup) Rows() []int { return slices.Sorted(maps.Keys(l.wanted)) }
 
 // Segment tells of a segment of n messages, in the order of their UIDs.
 func (l *Lookup) Segment(id int64, header []byte, n int) error {
@@ -105,7 +133,7 @@ func (l *Lookup) Segment(id int64, header []byte, n int) error {
 	if err != nil {
 		return err
 	}
-	s := &looked{docs: docs, terms: make([]int, len(l.queries))}
+	s := &looked{docs: docs, answers: make([]int, len(l.queries))}
 	for range l.queries {
 		s.yes, s.may = append(s.yes, newBits(n)), append(s.may, allBits(n))
 	}
@@ -114,25 +142,110 @@ func (l *Lookup) Segment(id int64, header []byte, n int) error {
 	return nil
 }
 
-// Chunk tells of a chunk of a segment. The bytes are not kept. One of an unknown segment is of no interest.
-func (l *Lookup) Chunk(chunk int, id int64, postings []byte) error {
+// Row tells of a row of a segment. The bytes are not kept. One of an unknown segment is of no interest.
+func (l *Lookup) Row(row int, id int64, b []byte) error {
 	s := l.segments[id]
 	if s == nil {
 		return nil
 	}
-	for _, a := range l.byChunk[chunk] {
-		have, err := find(postings, a.term, len(s.docs.UIDs))
-		switch {
-		case err != nil:
+	n := len(s.docs.UIDs)
+	for _, a := range l.wanted[row] {
+		switch a.kind {
+		case inColumn:
+			yes, partial, err := findIn(b, a.term, n)
+			if err != nil {
+				return err
+			}
+			s.yes[a.query] = yes
+			s.may[a.query].and(partial)
+			s.answers[a.query]++
+			continue
+		case inVocabulary:
+			if err := readVocabulary(b, l.queries[a.query].Zone, a.term, func(term string, docs int) { l.foundWord(a.query, term, docs) }); err != nil {
+				return err
+			}
+			continue
+		}
+		have, err := find(b, a.term, n)
+		if err != nil {
 			return err
-		case a.any:
+		}
+		switch a.kind {
+		case anyOf:
 			s.yes[a.query].or(have)
+		case not:
+			s.may[a.query].andNot(have)
 		default:
 			s.may[a.query].and(have)
-			s.terms[a.query]++
+			s.answers[a.query]++
 		}
 	}
 	return nil
+}
+
+const (
+	// fewUnsure messages are looked into at once; the vocabulary is asked if there are more.
+	fewUnsure = 256
+	// maxFound terms of the vocabulary are asked for their messages.
+	maxFound = 64
+)
+
+// Next is to be called when all Rows were told. more tells that there are others.
+func (l *Lookup) Next() (more bool) {
+	first := l.words == nil
+	clear(l.wanted)
+	if !first {
+		l.askFound()
+		l.words = map[string]found{}
+		return len(l.wanted) > 0
+	}
+	l.words = map[string]found{}
+	for i, q := range l.queries {
+		for _, id := range l.order {
+			s := l.segments[id]
+			if q.Column > 0 {
+				if s.answers[i] == 0 { // no message has the field
+					clear(s.may[i])
+				}
+			} else if s.answers[i] < len(q.All) { // a chunk is missing, as it is empty
+				clear(s.may[i])
+			}
+		}
+		if q.Column == 0 && q.Text != "" && !q.Exact && l.unsure(i) > fewUnsure {
+			l.wanted[vocabulary] = append(l.wanted[vocabulary], asked{i, inVocabulary, q.Text})
+		}
+	}
+	return len(l.wanted) > 0
+}
+
+// unsure counts the messages of which nothing is known for certain.
+func (l *Lookup) unsure(query int) (n int) {
+	for _, s := range l.segments {
+		for i, may := range s.may[query] {
+			n += bits.OnesCount64(may &^ s.yes[query][i])
+		}
+	}
+	return n
+}
+
+func (l *Lookup) foundWord(query int, term string, docs int) {
+	key := strconv.Itoa(query) + term
+	f := l.words[key]
+	f.query = query
+	f.docs += docs
+	l.words[key] = f
+}
+
+// askFound asks for the terms that most messages have.
+func (l *Lookup) askFound() {
+	keys := slices.SortedFunc(maps.Keys(l.words), func(a, b string) int { return cmp.Or(l.words[b].docs-l.words[a].docs, cmp.Compare(a, b)) })
+	asked := make([]int, len(l.queries))
+	for _, key := range keys {
+		q := l.words[key].query
+		if asked[q]++; asked[q] <= maxFound {
+			l.want(q, anyOf, key[len(strconv.Itoa(q)):])
+		}
+	}
 }
 
 // Each gives, by UID, whether a message has the needle of a query, and whether it may have it.
@@ -141,12 +254,9 @@ func (l *Lookup) Each(query int, do func(uid uint32, yes, may bool)) {
 	for _, id := range l.order {
 		s := l.segments[id]
 		yes, may := s.yes[query], s.may[query]
-		if s.terms[query] < len(q.All) { // a chunk is missing, as it is empty
-			clear(may)
-		}
 		for i, uid := range s.docs.UIDs {
 			sure := yes.Has(i) || q.Exact && may.Has(i)
-			do(uid, sure, sure || may.Has(i) || s.docs.Partial.Has(i))
+			do(uid, sure, sure || may.Has(i) || q.Column == 0 && s.docs.Partial.Has(i))
 		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
-	"strings"
 
 	"github.com/yubin-mail/yubin/services/storage/internal/search"
 )
@@ -29,6 +28,12 @@ func (b Bits) and(o Bits) {
 	}
 }
 
+func (b Bits) andNot(o Bits) {
+	for i := range b {
+		b[i] &^= o[i]
+	}
+}
+
 func (b Bits) or(o Bits) {
 	for i := range b {
 		b[i] |= o[i]
@@ -42,15 +47,15 @@ type Segment struct {
 	Docs        int
 	// Header names the messages: DecodeDocs reads it.
 	Header []byte
-	// Chunks are the postings by chunk; those without any are nil.
-	Chunks [Chunks][]byte
+	// Rows are the chunks of postings, columns and the vocabulary; those without anything are nil.
+	Rows [][]byte
 }
 
 // Size is the octets of a segment.
 func (s *Segment) Size() int {
 	n := len(s.Header)
-	for _, c := range s.Chunks {
-		n += len(c)
+	for _, r := range s.Rows {
+		n += len(r)
 	}
 	return n
 }
@@ -68,19 +73,31 @@ type Builder struct {
 	uids     []uint32
 	partial  []bool
 	grams    map[gram]int32 // places in postings
+	header   map[gram]int32 // wide ones that are in no body
 	words    map[string]int32
+	phrases  map[string]int32
 	postings [][]uint16
 	count    int
 	seen     gramSet
+	common   sketch
+	columns  []column
+	scratch  []byte
 }
 
 // NewBuilder makes a Builder.
 func NewBuilder() *Builder {
-	return &Builder{grams: map[gram]int32{}, words: map[string]int32{}}
+	return &Builder{
+		grams: map[gram]int32{}, header: map[gram]int32{}, words: map[string]int32{}, phrases: map[string]int32{}, columns: make([]column, len(Columns)),
+	}
 }
 
 // Full tells whether nothing more is to be added.
 func (b *Builder) Full() bool {
+	for i := range b.columns {
+		if b.columns[i].texts.Len() >= maxColumn {
+			return true
+		}
+	}
 	return len(b.uids) >= SegmentDocs || len(b.postings) >= maxTerms || b.count >= maxPostings
 }
 
@@ -99,30 +116,53 @@ func (b *Builder) Last() uint32 {
 func (b *Builder) Add(uid uint32, t *search.Text) {
 	doc := uint16(len(b.uids))
 	b.uids, b.partial = append(b.uids, uid), append(b.partial, t == nil || t.Partial)
+	for i, field := range Columns {
+		b.columns[i].add(field, t)
+	}
 	if t == nil {
 		return
 	}
 	b.seen.clear()
-	add := func(g gram) {
+	eachGram(t.Body, func(g gram) {
 		if b.seen.add(g) {
 			b.post(lookup(b, b.grams, g), doc)
 		}
-	}
-	eachGram(t.Header, add)
-	eachGram(t.Body, add)
-	word := func(prefix string) func(string) {
-		return func(w string) {
-			term := prefix + w
-			i, ok := b.words[term]
-			if !ok {
-				i = b.list()
-				b.words[strings.Clone(term)] = i
+	})
+	for _, s := range []string{t.Header, t.Parts} {
+		eachGram(s, func(g gram) {
+			if !b.seen.add(g) {
+				return
 			}
-			b.post(i, doc)
-		}
+			b.post(lookup(b, b.grams, g), doc)
+			if g.isWide() {
+				b.post(lookup(b, b.header, g), doc)
+			}
+		})
 	}
-	eachWord(t.Header, word(inHeader))
-	eachWord(t.Body, word(inBody))
+	b.addTerms(inHeader, t.Header, doc)
+	b.addTerms(inHeader, t.Parts, doc)
+	b.addTerms(inBody, t.Body, doc)
+}
+
+// addTerms adds the words and phrases of a text.
+func (b *Builder) addTerms(zone, text string, doc uint16) {
+	eachWord(text, func(w string) { b.post(b.term(b.words, zone, w), doc) })
+	common := func(s string) bool {
+		b.scratch = append(append(b.scratch[:0], zone...), s...)
+		return b.common.add(b.scratch, doc) >= rareWord
+	}
+	eachPhrase(text, common, func(s string) { b.post(b.term(b.phrases, zone, s), doc) })
+}
+
+// term gives the list of a term, which it keeps in memory of its own.
+func (b *Builder) term(terms map[string]int32, zone, s string) int32 {
+	b.scratch = append(append(b.scratch[:0], zone...), s...)
+	i, ok := terms[string(b.scratch)]
+	if !ok {
+		i = b.list()
+		terms[string(b.scratch)] = i
+	}
+	return i
 }
 
 func lookup[K comparable](b *Builder, m map[K]int32, k K) int32 {
@@ -155,7 +195,7 @@ type entry struct {
 }
 
 // Segment gives what was added: at least one message.
-func (b *Builder) Segment() *Segment {
+func (b *Builder) Segment() (*Segment, error) {
 	s := &Segment{First: b.uids[0], Last: b.Last(), Docs: len(b.uids)}
 	previous := uint32(0)
 	for i, uid := range b.uids {
@@ -174,17 +214,58 @@ func (b *Builder) Segment() *Segment {
 	for g, i := range b.grams {
 		put(g.appendTo(nil), b.postings[i])
 	}
-	for w, i := range b.words {
-		if len(b.postings[i]) >= rareWord {
-			put([]byte(w), b.postings[i])
-		}
+	for g, i := range b.header {
+		put(g.appendTo([]byte(onlyHeader)), b.postings[i])
 	}
+	terms := b.terms()
+	for _, e := range terms {
+		put(e.term, e.docs)
+	}
+	s.Rows = make([][]byte, Rows)
 	for c, entries := range chunks {
 		if len(entries) > 0 {
-			s.Chunks[c] = encodeChunk(entries, len(b.uids))
+			s.Rows[c] = encodeChunk(entries, len(b.uids))
 		}
 	}
-	return s
+	for i := range b.columns {
+		var err error
+		if s.Rows[Chunks+i], err = b.columns[i].encode(); err != nil {
+			return nil, err
+		}
+	}
+	if len(terms) > 0 {
+		var err error
+		if s.Rows[vocabulary], err = encodeVocabulary(terms); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// terms gives the words and phrases that are worth their room.
+func (b *Builder) terms() (list []entry) {
+	for w, i := range b.words {
+		docs := b.postings[i]
+		if p, ok := b.phrases[w]; ok {
+			docs = merge(docs, b.postings[p])
+		}
+		if len(docs) >= rareWord {
+			list = append(list, entry{[]byte(w), docs})
+		}
+	}
+	for w, i := range b.phrases {
+		if _, ok := b.words[w]; !ok && len(b.postings[i]) >= max(rareWord, len(b.uids)/phraseShare) {
+			list = append(list, entry{[]byte(w), b.postings[i]})
+		}
+	}
+	return list
+}
+
+// merge gives what is in any of two ordered lists.
+func merge(a, b []uint16) []uint16 {
+	out := slices.Concat(a, b)
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // encodeChunk writes terms in their order, each with the octets that it shares with the one before, the number of those that follow, those, and

@@ -5,8 +5,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/cespare/xxhash/v2"
-
-	"github.com/yubin-mail/yubin/services/storage/internal/search"
 )
 
 // gram is up to three characters, 21 bits each.
@@ -24,6 +22,12 @@ func (g gram) appendTo(b []byte) []byte {
 		}
 	}
 	return b
+}
+
+// isWide tells whether a gram has a wide character.
+func (g gram) isWide() bool {
+	const one = 1<<gramBits - 1
+	return isWide(rune(g&one)) || isWide(rune(g>>gramBits&one)) || isWide(rune(g>>(2*gramBits)))
 }
 
 // isBreak tells whether no gram has a character: between fields and parts, and NUL.
@@ -51,10 +55,13 @@ func eachGram(text string, do func(gram)) {
 	}
 }
 
-// Words: prefixes of their terms by where they are. Words have minWord characters or more, and grams fewer, so that none is taken for the other.
+// Words and phrases: prefixes of their terms by where they are. Words have minWord characters or more, phrases three, and grams with the prefix fewer, so
+// that none is taken for the other.
 const (
 	inHeader = "\x01"
 	inBody   = "\x02"
+	// onlyHeader comes before a wide gram that is not in the body.
+	onlyHeader = "\x01\x01"
 
 	minWord = 4
 	maxWord = 64 // octets
@@ -114,65 +121,3 @@ func eachWord(text string, do func(string)) {
 
 // chunkOf gives the chunk that a term is in.
 func chunkOf(term []byte) int { return int(xxhash.Sum64(term) % Chunks) }
-
-// Query is what a needle asks an index.
-type Query struct {
-	// All are the terms that each message with the needle has.
-	All []string
-	// Exact says that a message which has them has the needle.
-	Exact bool
-	// Any are terms each of which says that a message has the needle.
-	Any []string
-}
-
-// QueryOf makes the query of a needle.
-func QueryOf(n search.Needle) Query {
-	var q Query
-	seen := map[gram]bool{}
-	add := func(g gram) {
-		if !seen[g] {
-			seen[g] = true
-			q.All = append(q.All, string(g.appendTo(nil)))
-		}
-	}
-	runes := []rune(n.Text)
-	wideOf := func(from, to int) bool {
-		for _, r := range runes[from:to] {
-			if isWide(r) {
-				return true
-			}
-		}
-		return false
-	}
-	for i, r := range runes {
-		if isBreak(r) { // no term has it
-			return Query{}
-		}
-		last := i + 1
-		switch { // a longer gram says all that those in it do
-		case i+3 <= len(runes) && !wideOf(i, i+3):
-			add(gramOf(runes[i], runes[i+1], runes[i+2]))
-			last = i + 3
-		case i+2 <= len(runes) && (i == 0 || wideOf(i-1, i+2)):
-			add(gramOf(0, runes[i], runes[i+1]))
-			last = i + 2
-		case len(runes) == 1:
-			add(gramOf(0, 0, r))
-		}
-		if i == 0 && last == len(runes) {
-			q.Exact = n.Zone == search.ZoneText
-		}
-	}
-	if n.Zone == search.ZoneField {
-		return q
-	}
-	whole := false
-	eachWord(n.Text, func(w string) { whole = whole || w == n.Text })
-	if whole {
-		q.Any = append(q.Any, inBody+n.Text)
-		if n.Zone == search.ZoneText {
-			q.Any = append(q.Any, inHeader+n.Text)
-		}
-	}
-	return q
-}

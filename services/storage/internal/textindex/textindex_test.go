@@ -27,9 +27,13 @@ func sentence(r *rand.Rand, most int) string {
 }
 
 func randomText(r *rand.Rand) *search.Text {
-	t := &search.Text{Partial: r.IntN(20) == 0}
+	t := &search.Text{HeaderPartial: r.IntN(40) == 0}
+	t.Partial = t.HeaderPartial || r.IntN(40) == 0
 	for range r.IntN(4) {
-		t.Header += sentence(r, 6) + "\n"
+		t.Header += []string{"subject", "from", "x-to", "list-id"}[r.IntN(4)] + ": " + sentence(r, 6) + "\n"
+	}
+	for range r.IntN(2) {
+		t.Parts += sentence(r, 6) + "\n"
 	}
 	for range r.IntN(3) {
 		t.Body += sentence(r, 30) + "\n"
@@ -45,16 +49,34 @@ func resolve(t *testing.T, s *Segment, n search.Needle) (yes, may []bool, q Quer
 	if err := l.Segment(7, s.Header, s.Docs); err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range l.Chunks() {
-		if s.Chunks[c] == nil {
-			continue
-		}
-		if err := l.Chunk(c, 7, s.Chunks[c]); err != nil {
-			t.Fatal(err)
+	for more := true; more; more = l.Next() {
+		for _, row := range l.Rows() {
+			if s.Rows[row] == nil {
+				continue
+			}
+			if err := l.Row(row, 7, s.Rows[row]); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	l.Each(1, func(_ uint32, y, m bool) { yes, may = append(yes, y), append(may, m) })
 	return yes, may, q
+}
+
+func has(text *search.Text, n search.Needle) (has, partial bool) {
+	if n.Zone == search.ZoneField {
+		return text.HasField(n.Field, n.Text), text.HeaderPartial
+	}
+	return text.Contains(n), text.Partial
+}
+
+func segmentOf(t testing.TB, b *Builder) *Segment {
+	t.Helper()
+	s, err := b.Segment()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 // What an index says for certain is so, and what it rules out is not so.
@@ -63,17 +85,20 @@ func TestIndexAgreesWithTexts(t *testing.T) {
 	for seed := range uint64(30) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		b := NewBuilder()
-		texts := make([]*search.Text, 1+r.IntN(200))
+		texts := make([]*search.Text, 1+r.IntN(700))
 		for i := range texts {
 			texts[i] = randomText(r)
 			b.Add(uint32(10+3*i), texts[i])
 		}
-		s := b.Segment()
+		s := segmentOf(t, b)
 		if d, _ := DecodeDocs(s.Header, s.Docs); d.UIDs[0] != s.First || d.UIDs[s.Docs-1] != s.Last || s.Last != uint32(10+3*(len(texts)-1)) {
 			t.Fatalf("UIDs are %v, from %d to %d", d.UIDs, s.First, s.Last)
 		}
 		for range 60 {
-			n := search.Needle{Text: strings.TrimSpace(sentence(r, 4)), Zone: search.Zone(r.IntN(2))}
+			n := search.Needle{Text: strings.TrimSpace(sentence(r, 4)), Zone: search.Zone(r.IntN(3))}
+			if n.Zone == search.ZoneField {
+				n.Field = []string{"subject", "from", "to", "list-id"}[r.IntN(4)]
+			}
 			if n.Text == "" {
 				continue
 			}
@@ -85,13 +110,13 @@ func TestIndexAgreesWithTexts(t *testing.T) {
 			}
 			yes, may, q := resolve(t, s, n)
 			for i, text := range texts {
-				has := text.Contains(n)
+				has, partial := has(text, n)
 				switch {
 				case yes[i] && !has:
 					t.Fatalf("seed %d: %q is not in %v", seed, n.Text, text)
-				case !may[i] && (has || text.Partial):
+				case !may[i] && (has || partial):
 					t.Fatalf("seed %d: %q is or may be in %v", seed, n.Text, text)
-				case q.Exact && !text.Partial && yes[i] != may[i]:
+				case (q.Exact || q.Column > 0) && !partial && yes[i] != may[i]:
 					t.Fatalf("seed %d: %q is said to be exact but is not", seed, n.Text)
 				case yes[i]:
 					certain++
@@ -119,13 +144,14 @@ func TestQueries(t *testing.T) {
 		{"ab", search.ZoneText, `["ab"] true []`},
 		{"abc", search.ZoneText, `["abc"] true []`},
 		{"abc", search.ZoneBody, `["abc"] false []`},
+		{"日本", search.ZoneBody, `["日本"] true []`},
 		{"abcd", search.ZoneText, `["abc" "bcd"] false ["\x02abcd" "\x01abcd"]`},
 		{"abcd", search.ZoneBody, `["abc" "bcd"] false ["\x02abcd"]`},
 		{"abcd", search.ZoneField, `["abc" "bcd"] false []`},
 		{"a@b.jp", search.ZoneBody, `["a@b" "@b." "b.j" ".jp"] false ["\x02a@b.jp"]`},
 		{"語", search.ZoneText, `["語"] true []`},
 		{"日本", search.ZoneText, `["日本"] true []`},
-		{"日本語", search.ZoneText, `["日本" "本語"] false []`},
+		{"日本語", search.ZoneText, `["日本" "本語"] false ["\x02日本語" "\x01日本語"]`},
 		{"ab語cde", search.ZoneText, `["ab" "b語" "語c" "cde"] false []`},
 		{"aaaa", search.ZoneBody, `["aaa"] false ["\x02aaaa"]`},
 		{"ab\x00cd", search.ZoneText, `[] false []`},
@@ -147,7 +173,7 @@ func TestWords(t *testing.T) {
 }
 
 func TestTextRoundTrip(t *testing.T) {
-	for _, text := range []search.Text{{}, {Header: "subject: x\n"}, {Body: strings.Repeat("日本語 ", 5000), Partial: true}, {Header: "a\n", Body: "b"}} {
+	for _, text := range []search.Text{{}, {Header: "subject: x\n"}, {Body: strings.Repeat("日本語 ", 5000), Partial: true}, {Header: "a\n", Parts: "c\n", Body: "b", HeaderPartial: true}} {
 		stored, err := EncodeText(&text)
 		if err != nil {
 			t.Fatal(err)
@@ -179,7 +205,7 @@ func TestSegmentIsBounded(t *testing.T) {
 	if b.Docs() > 20 {
 		t.Errorf("%d messages full of different terms make a segment", b.Docs())
 	}
-	if s := b.Segment(); s.Docs != b.Docs() || s.Last != uid {
+	if s := segmentOf(t, b); s.Docs != b.Docs() || s.Last != uid {
 		t.Errorf("the segment has %d messages up to UID %d", s.Docs, s.Last)
 	}
 }
@@ -189,8 +215,8 @@ func FuzzDecode(f *testing.F) {
 	for i := range 20 {
 		b.Add(uint32(i+1), &search.Text{Body: fmt.Sprint("hello world ", i)})
 	}
-	s := b.Segment()
-	for _, c := range s.Chunks {
+	s := segmentOf(f, b)
+	for _, c := range s.Rows {
 		if c != nil {
 			f.Add(c, s.Header, "hello", 20)
 		}
