@@ -2,9 +2,11 @@ package session
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -17,20 +19,21 @@ import (
 	"github.com/yubin-mail/yubin/pkg/message"
 	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
+	"github.com/yubin-mail/yubin/services/imap/internal/view"
 )
 
-// memory is the storage service for one account, in memory: enough of it for conversations with the engine.
+// memory is the storage service in memory, for alice where no account is named: enough of it for conversations with the engine.
 // What clients see of the real one is tested end to end.
 type memory struct {
 	storagev1.UnimplementedStorageServiceServer
 
 	mu         sync.Mutex
-	nextID     uint64
-	boxes      map[uint64]*memoryBox
-	subscribed map[string]bool
+	nextID     map[string]uint64 // by account, as the real one has it
+	boxes      map[view.Key]*memoryBox
+	subscribed map[[2]string]bool // by account and name
 	watchers   map[*memoryWatch]bool
 	// metadata are the annotations by mailbox (0: the account itself) and name.
-	metadata map[uint64]map[string][]byte
+	metadata map[view.Key]map[string][]byte
 	down     bool
 	refused  chan struct{} // gets a signal when a call finds it down
 	// beforeRead is called without the lock before a body is read.
@@ -38,7 +41,9 @@ type memory struct {
 }
 
 type memoryBox struct {
+	account  string
 	info     *storagev1.Mailbox
+	acl      map[string]string // rights by grantee
 	messages []*memoryMessage
 	vanished map[uint32]uint64 // modseq by UID
 }
@@ -52,28 +57,43 @@ type memoryMessage struct {
 func (m *memoryMessage) id() string { return fmt.Sprintf("%x", sha256.Sum256(m.body))[:16] }
 
 type memoryWatch struct {
-	keys    map[uint64]bool
+	keys    map[view.Key]bool
 	changes chan *storagev1.WatchResponse
 }
 
 func newMemory() *memory {
-	s := &memory{boxes: map[uint64]*memoryBox{}, subscribed: map[string]bool{}, refused: make(chan struct{}, 1), watchers: map[*memoryWatch]bool{}}
+	s := &memory{
+		nextID: map[string]uint64{}, boxes: map[view.Key]*memoryBox{}, subscribed: map[[2]string]bool{},
+		refused: make(chan struct{}, 1), watchers: map[*memoryWatch]bool{},
+	}
+	s.of("alice")
+	return s
+}
+
+// of makes an account's first mailboxes when it is first heard of.
+func (s *memory) of(account string) {
+	if s.nextID[account] > 0 {
+		return
+	}
 	for name, use := range map[string]storagev1.SpecialUse{
 		"INBOX": storagev1.SpecialUse_SPECIAL_USE_INBOX, "Sent": storagev1.SpecialUse_SPECIAL_USE_SENT,
 		"Trash": storagev1.SpecialUse_SPECIAL_USE_TRASH,
 	} {
-		s.create(name, use)
-		s.subscribed[name] = true
+		s.create(account, name, use)
+		s.subscribed[[2]string{account, name}] = true
 	}
-	return s
 }
 
-func (s *memory) create(name string, use storagev1.SpecialUse) *memoryBox {
-	s.nextID++
-	b := &memoryBox{vanished: map[uint32]uint64{}, info: &storagev1.Mailbox{
-		MailboxId: s.nextID, Name: name, UidValidity: 1000 + uint32(s.nextID), UidNext: 1, HighestModseq: 1, SpecialUse: use,
+func (s *memory) create(account, name string, use storagev1.SpecialUse) *memoryBox {
+	s.nextID[account]++
+	id := s.nextID[account]
+	b := &memoryBox{account: account, acl: map[string]string{}, vanished: map[uint32]uint64{}, info: &storagev1.Mailbox{
+		MailboxId: id, Name: name, UidValidity: 1000 + uint32(id), UidNext: 1, HighestModseq: 1, SpecialUse: use,
 	}}
-	s.boxes[s.nextID] = b
+	if above, err := s.at(account, parentOf(name)); err == nil {
+		b.acl = maps.Clone(above.acl)
+	}
+	s.boxes[view.Key{Account: account, Mailbox: id}] = b
 	return b
 }
 
@@ -102,17 +122,20 @@ func (s *memory) setDown(down bool) {
 	s.down = down
 }
 
-func (s *memory) named(name string) (*memoryBox, error) {
+func (s *memory) named(name string) (*memoryBox, error) { return s.at("alice", name) }
+
+func (s *memory) at(account, name string) (*memoryBox, error) {
+	s.of(account)
 	for _, b := range s.boxes {
-		if b.info.GetName() == name {
+		if b.account == account && b.info.GetName() == name {
 			return b, nil
 		}
 	}
 	return nil, errNoMailbox
 }
 
-func (s *memory) box(id uint64) (*memoryBox, error) {
-	if b := s.boxes[id]; b != nil {
+func (s *memory) box(account string, id uint64) (*memoryBox, error) {
+	if b := s.boxes[view.Key{Account: account, Mailbox: id}]; b != nil {
 		return b, nil
 	}
 	return nil, errNoMailbox
@@ -126,8 +149,8 @@ func (b *memoryBox) change() uint64 {
 func (s *memory) describe(b *memoryBox) *storagev1.Mailbox {
 	m := &storagev1.Mailbox{
 		MailboxId: b.info.MailboxId, Name: b.info.Name, UidValidity: b.info.UidValidity, UidNext: b.info.UidNext,
-		HighestModseq: b.info.HighestModseq, SpecialUse: b.info.SpecialUse, Subscribed: s.subscribed[b.info.Name],
-		Messages: uint32(len(b.messages)),
+		HighestModseq: b.info.HighestModseq, SpecialUse: b.info.SpecialUse, Subscribed: s.subscribed[[2]string{b.account, b.info.Name}],
+		Messages: uint32(len(b.messages)), AccessModseq: b.info.AccessModseq,
 	}
 	for _, msg := range b.messages {
 		m.Bytes += uint64(len(msg.body))
@@ -145,9 +168,9 @@ func (s *memory) describe(b *memoryBox) *storagev1.Mailbox {
 // notify tells the watchers that a mailbox changed.
 func (s *memory) notify(b *memoryBox, deleted bool) {
 	for w := range s.watchers {
-		if w.keys[b.info.MailboxId] {
+		if w.keys[view.Key{Account: b.account, Mailbox: b.info.MailboxId}] {
 			w.changes <- &storagev1.WatchResponse{Changes: []*storagev1.WatchResponse_Change{{
-				AccountId: "alice", MailboxId: b.info.MailboxId, Modseq: b.info.HighestModseq, Deleted: deleted,
+				AccountId: b.account, MailboxId: b.info.MailboxId, Modseq: b.info.HighestModseq, Deleted: deleted,
 			}}}
 		}
 	}
@@ -240,7 +263,10 @@ func (s *memory) Append(stream storagev1.StorageService_AppendServer) error {
 				return err
 			}
 			defer leave()
-			b, err := s.named(target.Mailbox)
+			b, err := s.at(target.AccountId, target.Mailbox)
+			if err == nil {
+				err = b.allows(target.Actor, 'i')
+			}
 			if err != nil {
 				return err
 			}
@@ -254,22 +280,26 @@ func (s *memory) Append(stream storagev1.StorageService_AppendServer) error {
 	}
 }
 
-func (s *memory) ListMailboxes(context.Context, *storagev1.ListMailboxesRequest) (*storagev1.ListMailboxesResponse, error) {
+func (s *memory) ListMailboxes(_ context.Context, req *storagev1.ListMailboxesRequest) (*storagev1.ListMailboxesResponse, error) {
 	leave, err := s.enter()
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
+	s.of(req.AccountId)
 	out := &storagev1.ListMailboxesResponse{}
 	for _, b := range s.boxes {
-		out.Mailboxes = append(out.Mailboxes, s.describe(b))
-	}
-	sort.Slice(out.Mailboxes, func(i, j int) bool { return out.Mailboxes[i].Name < out.Mailboxes[j].Name })
-	for name := range s.subscribed {
-		if _, err := s.named(name); err != nil {
-			out.SubscribedOnly = append(out.SubscribedOnly, name)
+		if b.account == req.AccountId {
+			out.Mailboxes = append(out.Mailboxes, s.describe(b))
 		}
 	}
+	sort.Slice(out.Mailboxes, func(i, j int) bool { return out.Mailboxes[i].Name < out.Mailboxes[j].Name })
+	for of := range s.subscribed {
+		if _, err := s.at(of[0], of[1]); err != nil && of[0] == req.AccountId {
+			out.SubscribedOnly = append(out.SubscribedOnly, of[1])
+		}
+	}
+	out.Shared = s.sharedWith(req.SharedWith)
 	return out, nil
 }
 
@@ -279,11 +309,20 @@ func (s *memory) GetMailbox(_ context.Context, req *storagev1.GetMailboxRequest)
 		return nil, err
 	}
 	defer leave()
-	b, err := s.named(req.GetName())
+	b, err := s.box(req.AccountId, req.GetMailboxId())
+	if req.GetName() != "" {
+		b, err = s.at(req.AccountId, req.GetName())
+	}
 	if err != nil {
 		return nil, err
 	}
-	return &storagev1.GetMailboxResponse{Mailbox: s.describe(b)}, nil
+	m := s.describe(b)
+	if req.Actor != nil && req.Actor.AccountId != b.account {
+		if m.Rights = b.rightsOf(req.Actor); m.Rights == "" {
+			return nil, errNoMailbox
+		}
+	}
+	return &storagev1.GetMailboxResponse{Mailbox: m}, nil
 }
 
 func (s *memory) CreateMailbox(_ context.Context, req *storagev1.CreateMailboxRequest) (*storagev1.CreateMailboxResponse, error) {
@@ -292,22 +331,31 @@ func (s *memory) CreateMailbox(_ context.Context, req *storagev1.CreateMailboxRe
 		return nil, err
 	}
 	defer leave()
-	if _, err := s.named(req.Name); err == nil {
+	if req.Actor != nil {
+		above, err := s.at(req.AccountId, parentOf(req.Name))
+		if err != nil {
+			return nil, errDenied
+		}
+		if err := above.allows(req.Actor, 'k'); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := s.at(req.AccountId, req.Name); err == nil {
 		return nil, fault.New(codes.AlreadyExists, rpcv1.Reason_REASON_MAILBOX_EXISTS, "mailbox exists")
 	}
 	for _, b := range s.boxes {
-		if req.SpecialUse != 0 && b.info.SpecialUse == req.SpecialUse {
+		if req.SpecialUse != 0 && b.account == req.AccountId && b.info.SpecialUse == req.SpecialUse {
 			return nil, fault.New(codes.FailedPrecondition, rpcv1.Reason_REASON_INVALID, "another mailbox has that special use")
 		}
 	}
 	for i, c := range req.Name {
 		if c == '/' {
-			if _, err := s.named(req.Name[:i]); err != nil {
-				s.create(req.Name[:i], 0)
+			if _, err := s.at(req.AccountId, req.Name[:i]); err != nil {
+				s.create(req.AccountId, req.Name[:i], 0)
 			}
 		}
 	}
-	return &storagev1.CreateMailboxResponse{Mailbox: s.describe(s.create(req.Name, req.SpecialUse))}, nil
+	return &storagev1.CreateMailboxResponse{Mailbox: s.describe(s.create(req.AccountId, req.Name, req.SpecialUse))}, nil
 }
 
 func (s *memory) RenameMailbox(_ context.Context, req *storagev1.RenameMailboxRequest) (*storagev1.RenameMailboxResponse, error) {
@@ -316,10 +364,17 @@ func (s *memory) RenameMailbox(_ context.Context, req *storagev1.RenameMailboxRe
 		return nil, err
 	}
 	defer leave()
-	if _, err := s.named(req.From); err != nil {
+	from, err := s.at(req.AccountId, req.From)
+	if err != nil {
+		return nil, err
+	}
+	if err := from.allows(req.Actor, 'x'); err != nil {
 		return nil, err
 	}
 	for _, b := range s.boxes {
+		if b.account != req.AccountId {
+			continue
+		}
 		if rest, ok := strings.CutPrefix(b.info.Name, req.From); ok && (rest == "" || rest[0] == '/') {
 			b.info.Name = req.To + rest
 		}
@@ -333,19 +388,22 @@ func (s *memory) DeleteMailbox(_ context.Context, req *storagev1.DeleteMailboxRe
 		return nil, err
 	}
 	defer leave()
-	b, err := s.named(req.Name)
+	b, err := s.at(req.AccountId, req.Name)
 	if err != nil {
+		return nil, err
+	}
+	if err := b.allows(req.Actor, 'x'); err != nil {
 		return nil, err
 	}
 	if req.Name == "INBOX" {
 		return nil, fault.New(codes.FailedPrecondition, rpcv1.Reason_REASON_MAILBOX_PROTECTED, "INBOX cannot be deleted")
 	}
 	for _, other := range s.boxes {
-		if strings.HasPrefix(other.info.Name, req.Name+"/") {
+		if other.account == req.AccountId && strings.HasPrefix(other.info.Name, req.Name+"/") {
 			return nil, fault.New(codes.FailedPrecondition, rpcv1.Reason_REASON_MAILBOX_PROTECTED, "mailbox has children")
 		}
 	}
-	delete(s.boxes, b.info.MailboxId)
+	delete(s.boxes, view.Key{Account: b.account, Mailbox: b.info.MailboxId})
 	s.notify(b, true)
 	return &storagev1.DeleteMailboxResponse{}, nil
 }
@@ -356,9 +414,9 @@ func (s *memory) SetSubscribed(_ context.Context, req *storagev1.SetSubscribedRe
 		return nil, err
 	}
 	defer leave()
-	delete(s.subscribed, req.Name)
+	delete(s.subscribed, [2]string{req.AccountId, req.Name})
 	if req.Subscribed {
-		s.subscribed[req.Name] = true
+		s.subscribed[[2]string{req.AccountId, req.Name}] = true
 	}
 	return &storagev1.SetSubscribedResponse{}, nil
 }
@@ -369,7 +427,7 @@ func (s *memory) Sync(req *storagev1.SyncRequest, stream grpc.ServerStreamingSer
 		return err
 	}
 	defer leave()
-	b, err := s.box(req.MailboxId)
+	b, err := s.box(req.AccountId, req.MailboxId)
 	if err != nil {
 		return err
 	}
@@ -388,7 +446,7 @@ func (s *memory) Sync(req *storagev1.SyncRequest, stream grpc.ServerStreamingSer
 }
 
 func (s *memory) Watch(stream grpc.BidiStreamingServer[storagev1.WatchRequest, storagev1.WatchResponse]) error {
-	w := &memoryWatch{keys: map[uint64]bool{}, changes: make(chan *storagev1.WatchResponse, 10_000)}
+	w := &memoryWatch{keys: map[view.Key]bool{}, changes: make(chan *storagev1.WatchResponse, 10_000)}
 	s.mu.Lock()
 	s.watchers[w] = true
 	s.mu.Unlock()
@@ -405,15 +463,16 @@ func (s *memory) Watch(stream grpc.BidiStreamingServer[storagev1.WatchRequest, s
 			}
 			s.mu.Lock()
 			for _, k := range req.Subscribe {
-				w.keys[k.MailboxId] = true
-				if b := s.boxes[k.MailboxId]; b != nil {
+				key := view.Key{Account: k.AccountId, Mailbox: k.MailboxId}
+				w.keys[key] = true
+				if b := s.boxes[key]; b != nil {
 					w.changes <- &storagev1.WatchResponse{Changes: []*storagev1.WatchResponse_Change{{
-						AccountId: "alice", MailboxId: k.MailboxId, Modseq: b.info.HighestModseq,
+						AccountId: k.AccountId, MailboxId: k.MailboxId, Modseq: b.info.HighestModseq,
 					}}}
 				}
 			}
 			for _, k := range req.Unsubscribe {
-				delete(w.keys, k.MailboxId)
+				delete(w.keys, view.Key{Account: k.AccountId, Mailbox: k.MailboxId})
 			}
 			s.mu.Unlock()
 		}
@@ -435,7 +494,7 @@ func (s *memory) Fetch(req *storagev1.FetchRequest, stream grpc.ServerStreamingS
 	if err != nil {
 		return err
 	}
-	b, err := s.box(req.MailboxId)
+	b, err := s.box(req.AccountId, req.MailboxId)
 	if err != nil {
 		leave()
 		return err
@@ -494,7 +553,7 @@ func (s *memory) Read(req *storagev1.ReadRequest, stream grpc.ServerStreamingSer
 	if err != nil {
 		return err
 	}
-	b, err := s.box(req.MailboxId)
+	b, err := s.box(req.AccountId, req.MailboxId)
 	var found []*memoryMessage
 	if err == nil {
 		found = b.pick([]*storagev1.UidRange{{Start: req.Uid, Stop: req.Uid}})
@@ -525,7 +584,7 @@ func (s *memory) Search(_ context.Context, req *storagev1.SearchRequest) (*stora
 		return nil, err
 	}
 	defer leave()
-	b, err := s.box(req.MailboxId)
+	b, err := s.box(req.AccountId, req.MailboxId)
 	if err != nil {
 		return nil, err
 	}
@@ -579,7 +638,11 @@ func (s *memory) StoreFlags(_ context.Context, req *storagev1.StoreFlagsRequest)
 		return nil, err
 	}
 	defer leave()
-	b, err := s.box(req.MailboxId)
+	b, err := s.box(req.AccountId, req.MailboxId)
+	if err != nil {
+		return nil, err
+	}
+	req, err = b.permitted(req)
 	if err != nil {
 		return nil, err
 	}
@@ -618,8 +681,11 @@ func (s *memory) StoreFlags(_ context.Context, req *storagev1.StoreFlagsRequest)
 	return answer, nil
 }
 
-func (s *memory) copy(from *memoryBox, uids []*storagev1.UidRange, to string) (*storagev1.UidMapping, error) {
-	target, err := s.named(to)
+func (s *memory) copy(from *memoryBox, uids []*storagev1.UidRange, account, to string, actor *storagev1.Actor) (*storagev1.UidMapping, error) {
+	target, err := s.at(cmp.Or(account, from.account), to)
+	if err == nil {
+		err = target.allows(actor, 'i')
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -638,11 +704,11 @@ func (s *memory) Copy(_ context.Context, req *storagev1.CopyRequest) (*storagev1
 		return nil, err
 	}
 	defer leave()
-	b, err := s.box(req.MailboxId)
+	b, err := s.box(req.AccountId, req.MailboxId)
 	if err != nil {
 		return nil, err
 	}
-	mapping, err := s.copy(b, req.Uids, req.ToMailbox)
+	mapping, err := s.copy(b, req.Uids, req.ToAccountId, req.ToMailbox, req.Actor)
 	return &storagev1.CopyResponse{Mapping: mapping}, err
 }
 
@@ -652,11 +718,11 @@ func (s *memory) Move(_ context.Context, req *storagev1.MoveRequest) (*storagev1
 		return nil, err
 	}
 	defer leave()
-	b, err := s.box(req.MailboxId)
+	b, err := s.box(req.AccountId, req.MailboxId)
 	if err != nil {
 		return nil, err
 	}
-	mapping, err := s.copy(b, req.Uids, req.ToMailbox)
+	mapping, err := s.copy(b, req.Uids, req.ToAccountId, req.ToMailbox, req.Actor)
 	if err != nil {
 		return nil, err
 	}
@@ -671,8 +737,11 @@ func (s *memory) Expunge(_ context.Context, req *storagev1.ExpungeRequest) (*sto
 		return nil, err
 	}
 	defer leave()
-	b, err := s.box(req.MailboxId)
+	b, err := s.box(req.AccountId, req.MailboxId)
 	if err != nil {
+		return nil, err
+	}
+	if err := b.allows(req.Actor, 'e'); err != nil {
 		return nil, err
 	}
 	expunged := b.remove(func(m *memoryMessage) bool {

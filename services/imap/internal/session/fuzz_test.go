@@ -105,6 +105,8 @@ func FuzzSession(f *testing.F) {
 		"a ESEARCH IN (personal subtree INBOX) RETURN (ALL COUNT PARTIAL 1:2) UID 1:*\r\nb ESEARCH RETURN (SAVE) 1\r\nc ESEARCH IN (mailboxes (Sent Nope)) TEXT one\r\n",
 		"a APPEND INBOX CATENATE (URL \"/INBOX/;UID=1/;SECTION=1.MIME/;PARTIAL=0.5\" TEXT {5+}\r\nhello URL \"/Nope/;UID=1\") CATENATE (TEXT {1+}\r\na)\r\n",
 		"a COMPRESS DEFLATE\r\n",
+		"a SETACL INBOX bob +lrc\r\nb GETACL INBOX\r\nc LISTRIGHTS INBOX anyone\r\nd MYRIGHTS \"Other Users/bob@example.test/INBOX\"\r\ne DELETEACL INBOX {3+}\r\nbob\r\n",
+		"a SELECT \"Other Users/bob@example.test/INBOX\"\r\nb LIST \"Other Users/\" (% \"b=@*\") RETURN (MYRIGHTS STATUS (MESSAGES))\r\nc COPY 1 \"Other Users/=2F@x/a\"\r\n",
 	} {
 		f.Add([]byte(seed))
 	}

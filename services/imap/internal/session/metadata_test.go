@@ -13,18 +13,19 @@ import (
 	"github.com/yubin-mail/yubin/pkg/fault"
 	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
+	"github.com/yubin-mail/yubin/services/imap/internal/view"
 )
 
-// annotated gives the id of a mailbox, 0 for the account itself.
-func (s *memory) annotated(name string) (uint64, error) {
+// annotated gives the key of a mailbox, with 0 for the account itself.
+func (s *memory) annotated(account, name string) (view.Key, error) {
 	if name == "" {
-		return 0, nil
+		return view.Key{Account: account}, nil
 	}
-	b, err := s.named(name)
+	b, err := s.at(account, name)
 	if err != nil {
-		return 0, err
+		return view.Key{}, err
 	}
-	return b.info.GetMailboxId(), nil
+	return view.Key{Account: account, Mailbox: b.info.GetMailboxId()}, nil
 }
 
 var errEntry = fault.New(codes.InvalidArgument, rpcv1.Reason_REASON_INVALID, "that is no annotation")
@@ -35,13 +36,13 @@ func (s *memory) GetMetadata(_ context.Context, r *storagev1.GetMetadataRequest)
 		return nil, err
 	}
 	defer leave()
-	id, err := s.annotated(r.GetMailbox())
+	id, err := s.annotated(r.GetAccountId(), r.GetMailbox())
 	if err != nil {
 		return nil, err
 	}
 	answer := &storagev1.GetMetadataResponse{}
-	for _, mailbox := range slices.Sorted(maps.Keys(s.metadata)) {
-		if r.GetAllMailboxes() && mailbox == 0 || !r.GetAllMailboxes() && mailbox != id {
+	for mailbox := range s.metadata {
+		if mailbox.Account != r.GetAccountId() || r.GetAllMailboxes() && mailbox.Mailbox == 0 || !r.GetAllMailboxes() && mailbox != id {
 			continue
 		}
 		for _, name := range slices.Sorted(maps.Keys(s.metadata[mailbox])) {
@@ -50,7 +51,7 @@ func (s *memory) GetMetadata(_ context.Context, r *storagev1.GetMetadataRequest)
 				return ok && (rest == "" || rest[0] == '/') && (r.GetDepth() == storagev1.GetMetadataRequest_DEPTH_INFINITY || strings.Count(rest, "/") <= int(r.GetDepth()))
 			})
 			if wanted {
-				answer.Entries = append(answer.Entries, &storagev1.GetMetadataResponse_Entry{MailboxId: mailbox, Name: name, Value: s.metadata[mailbox][name]})
+				answer.Entries = append(answer.Entries, &storagev1.GetMetadataResponse_Entry{MailboxId: mailbox.Mailbox, Name: name, Value: s.metadata[mailbox][name]})
 			}
 		}
 	}
@@ -69,7 +70,7 @@ func (s *memory) SetMetadata(_ context.Context, r *storagev1.SetMetadataRequest)
 		return nil, err
 	}
 	defer leave()
-	id, err := s.annotated(r.GetMailbox())
+	id, err := s.annotated(r.GetAccountId(), r.GetMailbox())
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +92,7 @@ func (s *memory) SetMetadata(_ context.Context, r *storagev1.SetMetadataRequest)
 		return nil, fault.New(codes.ResourceExhausted, rpcv1.Reason_REASON_LIMIT, "there are too many annotations")
 	}
 	if s.metadata == nil {
-		s.metadata = map[uint64]map[string][]byte{}
+		s.metadata = map[view.Key]map[string][]byte{}
 	}
 	s.metadata[id] = next
 	return &storagev1.SetMetadataResponse{}, nil

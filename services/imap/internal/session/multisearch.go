@@ -104,7 +104,9 @@ func (s *session) searchesOthers(filters []wire.MailboxFilter) bool {
 	})
 }
 
-func namesOthers(f wire.MailboxFilter) bool { return f.Kind == "subscribed" || len(f.Names) > 0 }
+func namesOthers(f wire.MailboxFilter) bool {
+	return f.Kind == "subscribed" || slices.ContainsFunc(f.Names, reserved)
+}
 
 // mailboxesOf gives the mailboxes that filters name, each once. Names of what is not there, or may not be read, are ignored (RFC 5465 section 6).
 func (s *session) mailboxesOf(filters []wire.MailboxFilter, all []*folder) []held {

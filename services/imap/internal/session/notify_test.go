@@ -135,7 +135,7 @@ func TestNotifyRefused(t *testing.T) {
 	}
 	for i := range maxNotified {
 		g.storage.mu.Lock()
-		g.storage.create(fmt.Sprint("many/", i), 0)
+		g.storage.create("alice", fmt.Sprint("many/", i), 0)
 		g.storage.mu.Unlock()
 	}
 	k.expect("NOTIFY SET (personal (MessageNew MessageExpunge))", "NO [NOTIFICATIONOVERFLOW]")

@@ -16,7 +16,7 @@ import (
 	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 )
 
-// people is a directory in which everybody has an address at example.test and may log in.
+// people is a directory in which everybody but nobody has an address at example.test and may log in.
 type people struct {
 	directory
 }
@@ -37,7 +37,10 @@ func (people) Authenticate(stream directoryv1.DirectoryService_AuthenticateServe
 
 func (people) GetAccount(_ context.Context, r *directoryv1.GetAccountRequest) (*directoryv1.GetAccountResponse, error) {
 	name, ok := strings.CutSuffix(r.GetAddress(), "@example.test")
-	if !ok {
+	if r.GetAccountId() != "" {
+		name, ok = r.GetAccountId(), true
+	}
+	if !ok || name == "nobody" {
 		return nil, fault.New(codes.NotFound, rpcv1.Reason_REASON_ACCOUNT_NOT_FOUND, "no such account")
 	}
 	return &directoryv1.GetAccountResponse{Account: person(name)}, nil

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -44,11 +45,11 @@ func (s *memory) Replace(stream grpc.ClientStreamingServer[storagev1.ReplaceRequ
 		return err
 	}
 	defer leave()
-	to, err := s.named(target.GetMailbox())
+	to, err := s.at(cmp.Or(target.GetToAccountId(), target.GetAccountId()), target.GetMailbox())
 	if err != nil {
 		return err
 	}
-	from, err := s.box(target.GetMailboxId())
+	from, err := s.box(target.GetAccountId(), target.GetMailboxId())
 	if err != nil {
 		return err
 	}
