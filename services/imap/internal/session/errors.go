@@ -73,6 +73,11 @@ var reasonCodes = map[rpcv1.Reason]string{
 	rpcv1.Reason_REASON_NOT_PERMITTED:         "NOPERM",
 }
 
+var deniedTexts = map[rpcv1.Reason]string{
+	rpcv1.Reason_REASON_NOT_PERMITTED:     "the mailbox's owner does not let you do that",
+	rpcv1.Reason_REASON_MAILBOX_NOT_FOUND: "mailbox does not exist",
+}
+
 const unavailableText = "the service is not available now, try again later"
 
 // answerFor turns a failure into a tagged response. Errors of the client are told from ours by their
@@ -93,6 +98,9 @@ func answerFor(err error) (a answer, bug bool) {
 	switch reason := fault.Reason(err); {
 	case errors.Is(err, view.ErrDead):
 		return answer{wire.StatusNO, "NONEXISTENT", "mailbox does not exist"}, false
+	case reason == rpcv1.Reason_REASON_NOT_PERMITTED, reason == rpcv1.Reason_REASON_MAILBOX_NOT_FOUND:
+		// In the same words wherever it was found out, which else would tell what there is.
+		return answer{wire.StatusNO, reasonCodes[reason], deniedTexts[reason]}, false
 	case reason == rpcv1.Reason_REASON_SASL_MALFORMED:
 		return answer{wire.StatusBAD, "", fault.Text(err)}, false
 	case reason != rpcv1.Reason_REASON_UNSPECIFIED:

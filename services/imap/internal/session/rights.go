@@ -26,7 +26,7 @@ const (
 	rightAdminister = 'a'
 )
 
-var errNotPermitted = fault.New(codes.PermissionDenied, rpcv1.Reason_REASON_NOT_PERMITTED, "the mailbox's owner does not let you do that")
+var errNotPermitted = fault.New(codes.PermissionDenied, rpcv1.Reason_REASON_NOT_PERMITTED, "that is not permitted")
 
 // has tells whether somebody who asks about a mailbox has a right; its owner has all.
 func (h holder) has(rights string, right byte) bool {

@@ -93,6 +93,16 @@ func runCommand(d *Decoder, name string) (err error) {
 		err = runAppend(d)
 	case "GETMETADATA":
 		_, _, err = d.GetMetadataArgs()
+	case "SETACL":
+		var change RightsChange
+		_, _, change, err = d.SetACLArgs()
+		for _, r := range change.Rights {
+			if err == nil && !strings.ContainsRune(Rights, r) {
+				panic("the right " + string(r) + " was let through")
+			}
+		}
+	case "LISTRIGHTS":
+		_, _, err = d.ACLArgs()
 	case "SETMETADATA":
 		_, _, err = d.SetMetadataArgs()
 	case "REPLACE":
@@ -172,6 +182,7 @@ func FuzzCommands(f *testing.F) {
 		"a REPLACE * x (\\Draft) {5+}\r\nhello\r\nb UID REPLACE 4 x UTF8 (~{5+}\r\nhello)\r\nc REPLACE 1 x {1+}\r\na {1+}\r\nb\r\n",
 		"a APPEND x CATENATE (URL \"/INBOX/;UID=1\" TEXT {5+}\r\nhello URL {2+}\r\n/x TEXT {0+}\r\n) (\\Seen) {1+}\r\na\r\n",
 		"a ESEARCH IN (selected mailboxes (a \"b\") subtree-one c) RETURN (COUNT) OR SEEN 1:*\r\nb ESEARCH ALL\r\n",
+		"a SETACL INBOX Fred +lrcd\r\nb SETACL \"Other Users/a@b/c\" {4+}\r\nFred \"\"\r\nc LISTRIGHTS x anyone\r\n",
 		"a NOTIFY SET STATUS (selected (MessageNew (UID BODY.PEEK[1]) MessageExpunge)) (subtree (a b) NONE)\r\nb NOTIFY NONE\r\n",
 		"a LIST (SUBSCRIBED) \"\" (\"%\" {1+}\r\n*) RETURN (STATUS (MESSAGES))\r\n",
 		"a UID SEARCH RETURN (MIN) CHARSET UTF-8 OR (1:* NOT SEEN) $ HEADER x {1+}\r\ny\r\n",
