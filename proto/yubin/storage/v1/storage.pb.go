@@ -5018,7 +5018,7 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\x16DELIVERY_STATUS_STORED\x10\x01\x12\x1e\n" +
 	"\x1aDELIVERY_STATUS_OVER_QUOTA\x10\x02\x12\x1e\n" +
 	"\x1aDELIVERY_STATUS_NOT_STORED\x10\x03\x12\x1e\n" +
-	"\x1aDELIVERY_STATUS_NO_ACCOUNT\x10\x042\x8f\x15\n" +
+	"\x1aDELIVERY_STATUS_NO_ACCOUNT\x10\x042\x92\x15\n" +
 	"\x0eStorageService\x12_\n" +
 	"\aDeliver\x12 .yubin.storage.v1.DeliverRequest\x1a!.yubin.storage.v1.DeliverResponse\"\r\x8a\xb5\x18\x06\n" +
 	"\x04smtp\x90\x02\x02(\x01\x12v\n" +
@@ -5075,10 +5075,9 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\x04pop3\n" +
 	"\x05admin\x90\x02\x010\x01\x12Z\n" +
 	"\x06Search\x12\x1f.yubin.storage.v1.SearchRequest\x1a .yubin.storage.v1.SearchResponse\"\r\x8a\xb5\x18\x06\n" +
-	"\x04imap\x90\x02\x01\x12k\n" +
-	"\fSearchStream\x12%.yubin.storage.v1.SearchStreamRequest\x1a&.yubin.storage.v1.SearchStreamResponse\"\n" +
-	"\x8a\xb5\x18\x06\n" +
-	"\x04imap0\x01\x12c\n" +
+	"\x04imap\x90\x02\x01\x12n\n" +
+	"\fSearchStream\x12%.yubin.storage.v1.SearchStreamRequest\x1a&.yubin.storage.v1.SearchStreamResponse\"\r\x8a\xb5\x18\x06\n" +
+	"\x04imap\x90\x02\x010\x01\x12c\n" +
 	"\n" +
 	"StoreFlags\x12#.yubin.storage.v1.StoreFlagsRequest\x1a$.yubin.storage.v1.StoreFlagsResponse\"\n" +
 	"\x8a\xb5\x18\x06\n" +

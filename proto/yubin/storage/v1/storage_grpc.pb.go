@@ -104,7 +104,8 @@ type StorageServiceClient interface {
 	Fetch(ctx context.Context, in *FetchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FetchResponse], error)
 	// Read answers octets of one message, in order. An offset at or past the end answers nothing.
 	Read(ctx context.Context, in *ReadRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadResponse], error)
-	// Search answers the UIDs that match, ascending. Errors: LIMIT if there is more to read than one search may.
+	// Search answers the UIDs that match, ascending. Errors: LIMIT if there is more to read than one search may. It is for
+	// gateways of before: others call SearchStream.
 	Search(ctx context.Context, in *SearchRequest, opts ...grpc.CallOption) (*SearchResponse, error)
 	// SearchStream is Search that tells how far it is, now and then, while it has to read messages. The last answer has the result.
 	// Errors: LIMIT if there is more to read than one search may.
@@ -505,7 +506,8 @@ type StorageServiceServer interface {
 	Fetch(*FetchRequest, grpc.ServerStreamingServer[FetchResponse]) error
 	// Read answers octets of one message, in order. An offset at or past the end answers nothing.
 	Read(*ReadRequest, grpc.ServerStreamingServer[ReadResponse]) error
-	// Search answers the UIDs that match, ascending. Errors: LIMIT if there is more to read than one search may.
+	// Search answers the UIDs that match, ascending. Errors: LIMIT if there is more to read than one search may. It is for
+	// gateways of before: others call SearchStream.
 	Search(context.Context, *SearchRequest) (*SearchResponse, error)
 	// SearchStream is Search that tells how far it is, now and then, while it has to read messages. The last answer has the result.
 	// Errors: LIMIT if there is more to read than one search may.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/yubin-mail/yubin/pkg/fault"
 	"github.com/yubin-mail/yubin/pkg/message"
+	"github.com/yubin-mail/yubin/pkg/message/text"
 	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 	"github.com/yubin-mail/yubin/services/imap/internal/view"
@@ -38,6 +39,8 @@ type memory struct {
 	refused  chan struct{} // gets a signal when a call finds it down
 	// beforeRead is called without the lock before a body is read.
 	beforeRead func(uid uint32)
+	// searching is what a search tells of its progress until it is closed. May be nil.
+	searching chan *storagev1.SearchStreamResponse_Progress
 }
 
 type memoryBox struct {
@@ -597,8 +600,28 @@ func (s *memory) Search(_ context.Context, req *storagev1.SearchRequest) (*stora
 	return out, nil
 }
 
+// SearchStream is Search, behind what a test has it tell of its progress.
+func (s *memory) SearchStream(req *storagev1.SearchStreamRequest, stream grpc.ServerStreamingServer[storagev1.SearchStreamResponse]) error {
+	for s.searching != nil {
+		p, more := <-s.searching
+		if !more {
+			break
+		}
+		if err := stream.Send(&storagev1.SearchStreamResponse{Progress: p}); err != nil {
+			return err
+		}
+	}
+	answer, err := s.Search(stream.Context(), req.Search)
+	if err != nil {
+		return err
+	}
+	return stream.Send(&storagev1.SearchStreamResponse{Result: answer})
+}
+
 func (m *memoryMessage) matches(c *storagev1.SearchCriteria) bool {
-	contains := func(text, value string) bool { return strings.Contains(strings.ToLower(text), strings.ToLower(value)) }
+	contains := func(in, value string) bool {
+		return strings.Contains(text.Fold(text.DecodeHeader([]byte(in))), text.Fold(value))
+	}
 	header, body, _ := strings.Cut(string(m.body), "\r\n\r\n")
 	switch k := c.GetKey().(type) {
 	case *storagev1.SearchCriteria_AllOf:

@@ -19,6 +19,11 @@ const progressInterval = 10 * time.Second
 
 // working makes a call that may take long, and tells the client meanwhile that it is being made.
 func (s *session) working(call func() error) error {
+	return s.workingAt(func() string { return " NIL NIL" }, call)
+}
+
+// workingAt is working where it is known how far the call is.
+func (s *session) workingAt(state func() string, call func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		defer func() {
@@ -36,7 +41,7 @@ func (s *session) working(call func() error) error {
 		case err := <-done:
 			return err
 		case <-ticker.C:
-			s.sendProgress(" NIL NIL")
+			s.sendProgress(state())
 		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 )
 
 // TestInProgress: RFC 9585, its example of a search that takes long.
@@ -50,6 +52,31 @@ func TestProgressOfSorting(t *testing.T) {
 	for i, w := range want {
 		if untagged[i] != "* OK [INPROGRESS "+w+"] still working" {
 			t.Errorf("got %q, want %s", untagged[i], w)
+		}
+	}
+}
+
+// TestProgressOfSearching: what storage tells.
+func TestProgressOfSearching(t *testing.T) {
+	g := newGateway(t, func(o *Options) { o.Limits.Progress = time.Millisecond })
+	g.storage.searching = make(chan *storagev1.SearchStreamResponse_Progress)
+	g.storage.deliver("INBOX", mail1)
+	k := g.selected("INBOX")
+	k.send("A1 SEARCH TEXT some\r\n")
+	for _, done := range []uint64{0, 7, 30} {
+		g.storage.searching <- &storagev1.SearchStreamResponse_Progress{Done: done, Total: 30}
+		for want := fmt.Sprintf(`* OK [INPROGRESS ("A1" %d 30)] still working`, done); ; {
+			if line := k.line(); line == want {
+				break
+			} else if !strings.HasPrefix(line, "* OK [INPROGRESS ") {
+				t.Fatalf("got %q, want %q", line, want)
+			}
+		}
+	}
+	close(g.storage.searching)
+	for line := ""; line != "* SEARCH"; {
+		if line = k.line(); line != "* SEARCH" && !strings.HasPrefix(line, "* OK [INPROGRESS ") {
+			t.Fatalf("got %q", line)
 		}
 	}
 }

@@ -156,8 +156,6 @@ func (s *session) searchIn(ctx context.Context, m held, key wire.SearchKey) (uid
 		s.enableCondstore()
 	}
 	var box *mailbox
-	ctx, cancel := s.bulk(ctx)
-	defer cancel()
 	if hasSet(key) { // only the view knows what "*" is
 		handle, err := s.Views.Open(ctx, m.account, m.GetMailboxId())
 		if err != nil {
@@ -170,11 +168,7 @@ func (s *session) searchIn(ctx context.Context, m held, key wire.SearchKey) (uid
 	if err != nil {
 		return nil, 0, err
 	}
-	var answer *storagev1.SearchResponse
-	err = s.working(func() (err error) {
-		answer, err = s.Storage.Search(ctx, &storagev1.SearchRequest{AccountId: m.account, MailboxId: m.GetMailboxId(), Criteria: criteria, Actor: m.actor})
-		return err
-	})
+	answer, err := s.searchStorage(ctx, &storagev1.SearchRequest{AccountId: m.account, MailboxId: m.GetMailboxId(), Criteria: criteria, Actor: m.actor})
 	if asked {
 		modseq = answer.GetHighestModseq()
 	}

@@ -172,13 +172,7 @@ func (s *session) search(ctx context.Context, key wire.SearchKey) ([]*storagev1.
 		}
 		return protoRanges(found), nil
 	}
-	ctx, cancel := s.bulk(ctx)
-	defer cancel()
-	var answer *storagev1.SearchResponse
-	err = s.working(func() (err error) {
-		answer, err = s.Storage.Search(ctx, &storagev1.SearchRequest{AccountId: s.box.account, MailboxId: s.box.id, Criteria: criteria, Actor: s.box.actor})
-		return err
-	})
+	answer, err := s.searchStorage(ctx, &storagev1.SearchRequest{AccountId: s.box.account, MailboxId: s.box.id, Criteria: criteria, Actor: s.box.actor})
 	return answer.GetUids(), err
 }
 
