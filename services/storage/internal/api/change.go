@@ -74,7 +74,18 @@ func (s *Service) Move(ctx context.Context, r *storagev1.MoveRequest) (*storagev
 	if err != nil {
 		return nil, err
 	}
-	out, err := store.Move(ctx, r.GetAccountId(), r.GetMailboxId(), set, to)
+	account, err := otherAccount(r)
+	if err != nil {
+		return nil, err
+	}
+	var out *meta.Moved
+	if account == r.GetAccountId() {
+		out, err = store.Move(ctx, account, r.GetMailboxId(), set, to)
+	} else {
+		out, err = s.transfer(ctx, store, meta.Transfer{
+			AccountID: r.GetAccountId(), MailboxID: r.GetMailboxId(), UIDs: set, ToAccountID: account, ToMailbox: to, Move: true,
+		})
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -90,6 +101,19 @@ func (s *Service) Copy(ctx context.Context, r *storagev1.CopyRequest) (*storagev
 	to, err := existing(r.GetToMailbox())
 	if err != nil {
 		return nil, err
+	}
+	account, err := otherAccount(r)
+	if err != nil {
+		return nil, err
+	}
+	if account != r.GetAccountId() {
+		out, err := s.transfer(ctx, store, meta.Transfer{
+			AccountID: r.GetAccountId(), MailboxID: r.GetMailboxId(), UIDs: set, ToAccountID: account, ToMailbox: to,
+		})
+		if err != nil {
+			return nil, err
+		}
+		return &storagev1.CopyResponse{Mapping: out.Mapping}, nil
 	}
 	target, err := store.MailboxNamed(ctx, r.GetAccountId(), to)
 	if err != nil {
@@ -115,4 +139,26 @@ func (s *Service) Copy(ctx context.Context, r *storagev1.CopyRequest) (*storagev
 		return nil, err
 	}
 	return &storagev1.CopyResponse{Mapping: out.Mapping}, nil
+}
+
+// transfer copies or moves messages to another account, whose quota they must fit into.
+func (s *Service) transfer(ctx context.Context, store *meta.Store, x meta.Transfer) (*meta.Moved, error) {
+	var out *meta.Moved
+	err := s.withReservation(ctx, x.ToAccountID, false,
+		func(ctx context.Context) (bytes, messages int64, err error) {
+			out, bytes, messages, err = store.TransferSize(ctx, x)
+			return bytes, messages, err
+		},
+		func(ctx context.Context, reserved meta.Reserved) error {
+			moved, err := store.Transfer(ctx, x, reserved)
+			if err != nil {
+				return err
+			}
+			if len(moved.Mapping.GetSource()) == 0 { // gone meanwhile: no event settles it
+				s.Capacity.Release(reserved.ID)
+			}
+			out = moved
+			return nil
+		})
+	return out, err
 }

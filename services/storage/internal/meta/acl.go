@@ -2,6 +2,7 @@ package meta
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -133,6 +134,40 @@ func (t *tx) dropAcl(account string, m *storagev1.Mailbox) error {
 		return nil
 	}
 	return t.later(`DELETE FROM mailbox_access WHERE account_id = ? AND mailbox_id = ?`, account, m.GetMailboxId())
+}
+
+// forgetGrantee takes from an account that is purged what others have granted it, and its own annotations of their mailboxes.
+func (s *Store) forgetGrantee(ctx context.Context, grantee string) error {
+	var granted []MailboxKey
+	err := s.read(ctx, "find_granted", func(t *tx) error {
+		granted = nil
+		return t.rows(func(rows *sqldb.Rows) error {
+			var key MailboxKey
+			err := rows.Scan(&key.AccountID, &key.MailboxID)
+			granted = append(granted, key)
+			return err
+		}, `SELECT account_id, mailbox_id FROM mailbox_access WHERE grantee = ?`, grantee)
+	})
+	for _, key := range granted {
+		if err != nil {
+			return err
+		}
+		err = s.change(ctx, "forget_grantee", key.AccountID, func(t *tx) error {
+			m, err := t.mailbox(key.AccountID, key.MailboxID)
+			if errors.Is(err, ErrMailboxNotFound) {
+				return nil // and its list with it
+			}
+			if err != nil {
+				return err
+			}
+			err = t.later(`DELETE FROM metadata_entries WHERE account_id = ? AND mailbox_id = ? AND viewer = ?`, key.AccountID, key.MailboxID, grantee)
+			if err != nil {
+				return err
+			}
+			return t.grant(key.AccountID, m, Grant{Grantee: grantee})
+		})
+	}
+	return err
 }
 
 // SharedMailboxes gives the mailboxes of others of which the actor may know, in order of account and name. Of those that are shared with the

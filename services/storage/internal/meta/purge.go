@@ -21,6 +21,9 @@ const purgeBatch = 1000
 func (s *Store) PurgeAccount(ctx context.Context, account string) (messages uint64, err error) {
 	// At once, so that nothing comes in while its rows go.
 	err = s.change(ctx, "close_account", account, func(t *tx) error { return t.closeAccount(account) })
+	if err == nil {
+		err = s.forgetGrantee(ctx, account)
+	}
 	for more := true; more && err == nil; {
 		var n uint64
 		err = s.write(ctx, "purge_account", func(t *tx) (err error) {

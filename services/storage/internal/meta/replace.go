@@ -64,7 +64,7 @@ type replaced struct {
 	account   string
 	mailbox   *storagev1.Mailbox // nil: there is none
 	granted   Rights
-	selection                    // of one message, or of none
+	selection // of one message, or of none
 }
 
 // readReplaced adds to a batch what must be known of the message that a unit replaces.

@@ -59,6 +59,10 @@ func Run(t *testing.T, open func(*testing.T) *sqldb.DB) {
 		"ConcurrentReplace": testConcurrentReplace,
 		"Metadata":          testMetadata,
 		"MetadataLimits":    testMetadataLimits,
+		"Access":            testAccess,
+		"Transfer":          testTransfer,
+		"TransferThreads":   testTransferThreads,
+		"TransferAtOnce":    testTransferAtOnce,
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := &fixture{T: t, ctx: t.Context(), db: open(t), now: time.Unix(1_800_000_000, 0)}
