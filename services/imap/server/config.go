@@ -24,6 +24,7 @@ type Config struct {
 	MaxAuthFailures       int
 	MaxBadCommands        int
 	MessageLimit          int
+	Pipeline              int
 	Compress              bool
 	Operators             []string
 
@@ -54,6 +55,7 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 	fs.IntVar(&c.MaxBadCommands, "imap-max-bad-commands", 20, "malformed commands in a row after which a connection is closed")
 	fs.BoolVar(&c.Compress, "imap-compress", true, "offer COMPRESS=DEFLATE")
 	fs.IntVar(&c.MessageLimit, "imap-message-limit", 0, "messages that one command takes, also told as MESSAGELIMIT; 0: any number")
+	fs.IntVar(&c.Pipeline, "imap-pipeline", 4, "commands of one connection that may run beside each other if it sends them without waiting, and they only read; 1: one after the other")
 	fs.StringSliceVar(&c.Operators, "imap-operators", nil, "addresses of accounts that may see and set the quota of all by GETQUOTA and SETQUOTA; empty: nobody")
 	fs.DurationVar(&c.LoginTimeout, "imap-login-timeout", 2*time.Minute, "how long a client may take to log in")
 	fs.DurationVar(&c.IdleTimeout, "imap-idle-timeout", 31*time.Minute, "how long a client may be silent, also in IDLE")
@@ -83,6 +85,7 @@ func (c *Config) Validate() []error {
 	errs = config.AtLeast(errs, "imap-max-sessions-per-account", c.MaxSessionsPerAccount, 1)
 	errs = config.AtLeast(errs, "imap-max-auth-failures", c.MaxAuthFailures, 1)
 	errs = config.AtLeast(errs, "imap-max-bad-commands", c.MaxBadCommands, 1)
+	errs = config.AtLeast(errs, "imap-pipeline", c.Pipeline, 1)
 	if c.MessageLimit != 0 { // RFC 9738 section 3: at least 1,000
 		errs = config.AtLeast(errs, "imap-message-limit", c.MessageLimit, 1000)
 	}

@@ -59,7 +59,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Server, error) {
 		Limits: session.Limits{
 			LoginTimeout: cfg.LoginTimeout, Idle: cfg.IdleTimeout, Command: cfg.CommandTimeout, Stall: cfg.StallTimeout,
 			Write: cfg.WriteTimeout, RPC: cfg.CallTimeout, Bulk: cfg.BulkTimeout, MessageSize: int64(cfg.MaxMessageSize),
-			AccountSessions: cfg.MaxSessionsPerAccount, LoginFailures: cfg.MaxAuthFailures, BadCommands: cfg.MaxBadCommands, Messages: cfg.MessageLimit, Compress: cfg.Compress,
+			AccountSessions: cfg.MaxSessionsPerAccount, LoginFailures: cfg.MaxAuthFailures, BadCommands: cfg.MaxBadCommands, Messages: cfg.MessageLimit, Compress: cfg.Compress, Pipeline: cfg.Pipeline,
 		},
 	})
 	return &Server{gateway: g, views: views, sessions: sessions}, nil

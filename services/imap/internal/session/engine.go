@@ -37,6 +37,8 @@ type Limits struct {
 	AccountSessions int
 	// Messages is how many messages one command may take (RFC 9738), at least 1,000; 0: any number.
 	Messages int
+	// Pipeline is how many commands of a session may run beside each other; 1: one after the other.
+	Pipeline int
 	// Compress offers COMPRESS=DEFLATE.
 	Compress bool
 	// LoginFailures and BadCommands in a row end a session.

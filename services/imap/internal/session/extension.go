@@ -39,6 +39,8 @@ type command struct {
 	states state
 	// run parses the arguments, acts, and sends the untagged responses. What it returns becomes the tagged one.
 	run func(ctx context.Context, s *session) (reply, error)
+	// read is set instead of run of a command that may run beside others. It parses the arguments, and changes nothing.
+	read func(s *session) (job, error)
 	// numbered commands take sequence numbers: no EXPUNGE may be sent before their tagged response (RFC 9051 section 7.5.1).
 	numbered bool
 	// stream commands take as long as the client sends: they have a time limit for each read only.

@@ -41,6 +41,8 @@ type memory struct {
 	beforeRead func(uid uint32)
 	// searching is what a search tells of its progress until it is closed. May be nil.
 	searching chan *storagev1.SearchStreamResponse_Progress
+	// before is called without the lock before some other calls are answered, with their names.
+	before func(call string)
 }
 
 type memoryBox struct {
@@ -117,6 +119,16 @@ func (s *memory) enter() (leave func(), err error) {
 		return nil, errDown
 	}
 	return s.mu.Unlock, nil
+}
+
+// arrived tells a test of a call, which may let it wait.
+func (s *memory) arrived(call string) {
+	s.mu.Lock()
+	hook := s.before
+	s.mu.Unlock()
+	if hook != nil {
+		hook(call)
+	}
 }
 
 func (s *memory) setDown(down bool) {
@@ -284,6 +296,7 @@ func (s *memory) Append(stream storagev1.StorageService_AppendServer) error {
 }
 
 func (s *memory) ListMailboxes(_ context.Context, req *storagev1.ListMailboxesRequest) (*storagev1.ListMailboxesResponse, error) {
+	s.arrived("ListMailboxes")
 	leave, err := s.enter()
 	if err != nil {
 		return nil, err
@@ -307,6 +320,7 @@ func (s *memory) ListMailboxes(_ context.Context, req *storagev1.ListMailboxesRe
 }
 
 func (s *memory) GetMailbox(_ context.Context, req *storagev1.GetMailboxRequest) (*storagev1.GetMailboxResponse, error) {
+	s.arrived("GetMailbox")
 	leave, err := s.enter()
 	if err != nil {
 		return nil, err
@@ -582,6 +596,7 @@ func (s *memory) Read(req *storagev1.ReadRequest, stream grpc.ServerStreamingSer
 
 // Search knows what the engine leaves to storage: text, and combinations with it.
 func (s *memory) Search(_ context.Context, req *storagev1.SearchRequest) (*storagev1.SearchResponse, error) {
+	s.arrived("Search")
 	leave, err := s.enter()
 	if err != nil {
 		return nil, err
@@ -656,6 +671,7 @@ func (m *memoryMessage) matches(c *storagev1.SearchCriteria) bool {
 }
 
 func (s *memory) StoreFlags(_ context.Context, req *storagev1.StoreFlagsRequest) (*storagev1.StoreFlagsResponse, error) {
+	s.arrived("StoreFlags")
 	leave, err := s.enter()
 	if err != nil {
 		return nil, err
@@ -755,6 +771,7 @@ func (s *memory) Move(_ context.Context, req *storagev1.MoveRequest) (*storagev1
 }
 
 func (s *memory) Expunge(_ context.Context, req *storagev1.ExpungeRequest) (*storagev1.ExpungeResponse, error) {
+	s.arrived("Expunge")
 	leave, err := s.enter()
 	if err != nil {
 		return nil, err

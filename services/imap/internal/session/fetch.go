@@ -83,71 +83,97 @@ func (p *part) free() {
 // FETCH and UID FETCH: RFC 9051 section 6.4.5.
 func init() {
 	register(extension{commands: []command{
-		{name: "FETCH", states: selectedState, numbered: true, run: func(ctx context.Context, s *session) (reply, error) { return runFetch(ctx, s, false) }},
-		{name: "UID FETCH", states: selectedState, run: func(ctx context.Context, s *session) (reply, error) { return runFetch(ctx, s, true) }},
+		{name: "FETCH", states: selectedState, numbered: true, read: func(s *session) (job, error) { return readFetch(s, false) }},
+		{name: "UID FETCH", states: selectedState, read: func(s *session) (job, error) { return readFetch(s, true) }},
 	}})
 }
 
-func runFetch(ctx context.Context, s *session, uid bool) (reply, error) {
+func readFetch(s *session, uid bool) (job, error) {
 	args, err := s.dec.FetchArgs()
 	if err != nil {
-		return reply{}, err
+		return job{}, err
 	}
-	if err := s.fetchAsked(&args, uid); err != nil {
-		return reply{}, err
-	}
-	if err := s.tell(uid, uid); err != nil {
-		return reply{}, err
-	}
-	spans, err := s.box.resolve(args.Set, uid)
-	if err != nil {
-		return reply{}, err
-	}
-	if since, ok := wire.Arg[uint64](args.Modifiers, "CHANGEDSINCE"); ok {
-		if wire.Has(args.Modifiers, "VANISHED") {
-			if err := s.fetchVanished(ctx, args.Set, since); err != nil {
-				return reply{}, err
-			}
-		}
-		spans = s.box.changedSince(spans, since)
-	}
-	if partial, ok := wire.Arg[partialRange](args.Modifiers, "PARTIAL"); ok {
-		spans = partial.part(spans) // RFC 9394 section 3.3: of what is left by other modifiers
-	}
-	if len(spans) == 0 {
-		return reply{}, nil
-	}
-	spans, code := s.limited(spans)
-	f := newFetcher(s, args.Items, uid)
-	if err := f.markSeen(ctx, spans); err != nil {
-		return reply{}, err
-	}
-	if err := f.run(ctx, spans); err != nil {
-		return reply{}, err
-	}
-	switch {
-	case f.failure != nil:
-		return reply{}, f.failure
-	case f.missing && !uid:
-		return reply{}, errExpungeIssued
-	}
-	return reply{code: code}, nil
-}
-
-// fetchAsked does what a FETCH asks for by being sent, and refuses modifiers that do not go together.
-func (s *session) fetchAsked(args *wire.FetchArgs, uid bool) error {
 	if wire.Has(args.Modifiers, "VANISHED") && (!uid || !s.qresync || !wire.Has(args.Modifiers, "CHANGEDSINCE")) {
-		return bad("VANISHED is for UID FETCH with CHANGEDSINCE, after ENABLE QRESYNC") // RFC 7162 section 3.2.6
+		return job{}, bad("VANISHED is for UID FETCH with CHANGEDSINCE, after ENABLE QRESYNC") // RFC 7162 section 3.2.6
 	}
 	if wire.Has(args.Modifiers, "CHANGEDSINCE") && !wire.Has(args.Items, "MODSEQ") {
 		args.Items = append(args.Items, wire.Item{Name: "MODSEQ"}) // RFC 7162 section 3.1.4.1
 	}
+	f := &fetching{FetchArgs: args, uid: uid}
+	j := job{run: f.run, quick: !wire.Has(args.Modifiers, "VANISHED")}
 	for _, item := range args.Items {
+		kind, ok := registered.fetchItems[normalise(item).Name]
+		if !ok {
+			continue // the grammar has no others
+		}
+		j.quick = j.quick && kind.needs == nil
+		j.alone = j.alone || kind.asked != nil && !s.condstore || kind.seen != nil && kind.seen(item) && !s.box.readOnly
+	}
+	j.prepare = func(s *session) (messages claim, err error) {
+		err = f.prepare(s)
+		return claim{messages: f.spans}, err
+	}
+	return j, nil
+}
+
+// fetching is a FETCH.
+type fetching struct {
+	wire.FetchArgs
+	uid   bool
+	spans []span
+	code  string // of the tagged response
+}
+
+// prepare does what a FETCH asks for by being sent, tells of changes, and finds the messages.
+func (f *fetching) prepare(s *session) error {
+	for _, item := range f.Items {
 		if kind, ok := registered.fetchItems[item.Name]; ok && kind.asked != nil {
 			kind.asked(s)
 		}
 	}
+	err := s.tell(f.uid, f.uid)
+	if err != nil {
+		return err
+	}
+	if f.spans, err = s.box.resolve(f.Set, f.uid); err != nil {
+		return err
+	}
+	if since, ok := wire.Arg[uint64](f.Modifiers, "CHANGEDSINCE"); ok {
+		f.spans = s.box.changedSince(f.spans, since)
+	}
+	if partial, ok := wire.Arg[partialRange](f.Modifiers, "PARTIAL"); ok {
+		f.spans = partial.part(f.spans) // RFC 9394 section 3.3: of what is left by other modifiers
+	}
+	if len(f.spans) > 0 {
+		f.spans, f.code = s.limited(f.spans)
+	}
 	return nil
+}
+
+func (f *fetching) run(ctx context.Context, s *session) (reply, error) {
+	if wire.Has(f.Modifiers, "VANISHED") {
+		since, _ := wire.Arg[uint64](f.Modifiers, "CHANGEDSINCE")
+		if err := s.fetchVanished(ctx, f.Set, since); err != nil {
+			return reply{}, err
+		}
+	}
+	if len(f.spans) == 0 {
+		return reply{}, nil
+	}
+	out := newFetcher(s, f.Items, f.uid)
+	if err := out.markSeen(ctx, f.spans); err != nil {
+		return reply{}, err
+	}
+	if err := out.run(ctx, f.spans); err != nil {
+		return reply{}, err
+	}
+	switch {
+	case out.failure != nil:
+		return reply{}, out.failure
+	case out.missing && !f.uid:
+		return reply{}, errExpungeIssued
+	}
+	return reply{code: f.code}, nil
 }
 
 // fetcher is one FETCH in progress.

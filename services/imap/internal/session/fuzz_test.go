@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -153,36 +154,47 @@ func randomCommand(r *rand.Rand) string {
 	}
 }
 
-// TestRandomConversations sends many commands that are mostly right and checks that each is answered once, in order.
+// beside tells whether a command may be answered before one that was sent earlier.
+func beside(command string) bool {
+	return slices.ContainsFunc([]string{"FETCH ", "UID FETCH ", "SEARCH ", "UID SEARCH ", "LIST ", "STATUS "}, func(name string) bool { return strings.HasPrefix(command, name) })
+}
+
+// TestRandomConversations sends many commands that are mostly right, and checks that each is answered once, in order unless it only reads.
 func TestRandomConversations(t *testing.T) {
 	for seed := range uint64(30) {
 		r := rand.New(rand.NewPCG(seed, 2))
 		g := fuzzGateway(t)
 		var input strings.Builder
 		input.WriteString("t0 LOGIN alice secret\r\n")
+		reads := map[int]bool{}
 		const commands = 150
 		for i := 1; i <= commands; i++ {
 			if i%9 == 0 { // keeps the count of bad commands low
 				fmt.Fprintf(&input, "t%d NOOP\r\n", i)
 				continue
 			}
-			fmt.Fprintf(&input, "t%d %s\r\n", i, randomCommand(r))
+			command := randomCommand(r)
+			reads[i] = beside(command)
+			fmt.Fprintf(&input, "t%d %s\r\n", i, command)
 		}
 		out := play(t, g, []byte(input.String()))
-		next := 0
+		answered := map[int]bool{}
 		for line := range strings.SplitSeq(out, "\r\n") {
 			var tag int
 			var status string
 			if n, err := fmt.Sscanf(line, "t%d %s", &tag, &status); n != 2 || err != nil {
 				continue
 			}
-			if tag != next {
-				t.Fatalf("seed %d: answer to t%d came, t%d was next", seed, tag, next)
+			if answered[tag] {
+				t.Fatalf("seed %d: two answers to t%d came", seed, tag)
 			}
-			next++
+			if !reads[tag] && len(answered) != tag {
+				t.Fatalf("seed %d: answer to t%d came when %d were answered:\n%s\n%s", seed, tag, len(answered), input.String(), out)
+			}
+			answered[tag] = true
 		}
-		if next != commands+1 && !strings.Contains(out, "* BYE") {
-			t.Fatalf("seed %d: %d of %d commands were answered:\n%s", seed, next, commands+1, out[max(0, len(out)-2000):])
+		if len(answered) != commands+1 && !strings.Contains(out, "* BYE") {
+			t.Fatalf("seed %d: %d of %d commands were answered:\n%s", seed, len(answered), commands+1, out[max(0, len(out)-2000):])
 		}
 	}
 }

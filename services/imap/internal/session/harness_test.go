@@ -100,6 +100,7 @@ func newGateway(t testing.TB, change ...func(*Options)) *gateway {
 		Views: views, Sessions: g.sessions, InsecureAuth: true,
 		Limits: Limits{
 			Compress:     true,
+			Pipeline:     4,
 			LoginTimeout: time.Minute, Idle: time.Minute, Command: time.Minute, Stall: time.Minute, Write: time.Minute, RPC: 10 * time.Second, Bulk: 10 * time.Second,
 			MessageSize: 1 << 20, AccountSessions: 20, LoginFailures: 3, BadCommands: 10,
 		},

@@ -24,8 +24,8 @@ func init() {
 			{name: "CHILDREN", when: whenLoggedIn},
 		},
 		commands: []command{
-			{name: "LIST", states: loggedIn, run: runList},
-			{name: "LSUB", states: loggedIn, run: runLsub},
+			{name: "LIST", states: loggedIn, read: readList},
+			{name: "LSUB", states: loggedIn, read: readLsub},
 		},
 	})
 }
@@ -176,11 +176,20 @@ func matcher(reference string, patterns []string) func(name string) bool {
 	}
 }
 
-func runList(ctx context.Context, s *session) (reply, error) {
+func readList(s *session) (job, error) {
 	args, err := s.dec.ListArgs()
-	if err != nil {
-		return reply{}, err
+	status, asked := wire.Arg[[]wire.Item](args.Return, "STATUS")
+	c := claim{answers: answersList}
+	if asked {
+		c.answers |= answersStatus
 	}
+	if wire.Has(args.Return, "METADATA") {
+		c.answers |= answersMetadata
+	}
+	return job{alone: s.asks(status), claim: c, run: func(ctx context.Context, s *session) (reply, error) { return runList(ctx, s, args) }}, err
+}
+
+func runList(ctx context.Context, s *session, args wire.ListArgs) (reply, error) {
 	if !args.Extended && args.Patterns[0] == "" {
 		// RFC 9051 section 6.3.9: an empty pattern asks for the delimiter.
 		s.sendList(listLine{attrs: []string{`\Noselect`}})
@@ -284,14 +293,15 @@ func (sel selection) line(f *folder, below bool) listLine {
 	return line
 }
 
-func runLsub(ctx context.Context, s *session) (reply, error) {
+func readLsub(s *session) (job, error) {
 	args, err := s.dec.ListArgs()
-	if err != nil {
-		return reply{}, err
+	if err == nil && args.Extended {
+		err = bad("LSUB has no options")
 	}
-	if args.Extended {
-		return reply{}, bad("LSUB has no options")
-	}
+	return job{claim: claim{answers: answersLsub}, run: func(ctx context.Context, s *session) (reply, error) { return runLsub(ctx, s, args) }}, err
+}
+
+func runLsub(ctx context.Context, s *session, args wire.ListArgs) (reply, error) {
 	all, err := s.folders(ctx, asksOthers(args.Reference, args.Patterns))
 	if err != nil {
 		return reply{}, err

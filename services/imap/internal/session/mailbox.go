@@ -42,10 +42,13 @@ func (s *session) unselect() {
 // isSelected tells whether a mailbox is the selected one.
 func (s *session) isSelected(k view.Key) bool { return s.box != nil && s.box.key(s.box.id) == k }
 
-// tell sends what changed in the mailbox since the client was told last. Expunges only where they are allowed.
-// In answers to UID commands each FETCH carries the UID (RFC 9051 section 7.5.2).
+// tell sends what changed in the mailbox since the client was told last: nothing while other commands run. Expunges only where they are
+// allowed. In answers to UID commands each FETCH carries the UID (RFC 9051 section 7.5.2).
 func (s *session) tell(expunge, uid bool) error {
 	b := s.box
+	if s.lanes.busy() {
+		return nil
+	}
 	if b.view.Dead() {
 		// RFC 2180 section 3.3: the sessions of a deleted mailbox are disconnected.
 		return &byeError{"", "selected mailbox was deleted"}

@@ -21,7 +21,7 @@ func init() {
 			{name: "LIST-METADATA", when: whenLoggedIn},
 		},
 		commands: []command{
-			{name: "GETMETADATA", states: loggedIn, run: runGetMetadata},
+			{name: "GETMETADATA", states: loggedIn, read: readGetMetadata},
 			{name: "SETMETADATA", states: loggedIn, run: runSetMetadata},
 		},
 		grammar: func(g *wire.Grammar) {
@@ -30,11 +30,15 @@ func init() {
 	})
 }
 
-func runGetMetadata(ctx context.Context, s *session) (reply, error) {
+func readGetMetadata(s *session) (job, error) {
 	mailbox, query, err := s.dec.GetMetadataArgs()
-	if err != nil {
-		return reply{}, err
-	}
+	return job{
+		claim: claim{answers: answersMetadata},
+		run:   func(ctx context.Context, s *session) (reply, error) { return runGetMetadata(ctx, s, mailbox, query) },
+	}, err
+}
+
+func runGetMetadata(ctx context.Context, s *session, mailbox string, query wire.MetadataQuery) (reply, error) {
 	ctx, cancel := s.rpc(ctx)
 	defer cancel()
 	p, err := s.locate(ctx, mailbox)

@@ -56,19 +56,23 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 // done is a command and how it ended.
 type done struct{ command, result string }
 
-// timed notes how long a command took, in the context of its trace.
-func (s *session) timed(ctx context.Context, command, result string, took time.Duration) {
+// timed notes how long a command took that ends now, in the context of its trace.
+func (s *session) timed(ctx context.Context, command, result string, begun time.Time) {
 	s.metrics.commands.Get(done{command, result}).Inc()
 	if command == "IDLE" { // it lasts as long as the client likes
 		return
 	}
-	telemetry.Observe(ctx, s.metrics.seconds.Get(command), took.Seconds())
-	switch {
-	case result != "ok" || s.listed || s.state == notAuthenticated:
-	case command == "FETCH" || command == "UID FETCH":
+	now := s.Now()
+	telemetry.Observe(ctx, s.metrics.seconds.Get(command), now.Sub(begun).Seconds())
+	if result != "ok" || s.listed || s.state == notAuthenticated {
+		return
+	}
+	if begun.Before(s.counted) { // others ran beside it
+		begun = s.counted
+	}
+	s.busy, s.counted = s.busy+now.Sub(begun), now
+	if command == "FETCH" || command == "UID FETCH" {
 		s.listed = true
-		telemetry.Observe(ctx, s.metrics.listed, (s.busy + took).Seconds())
-	default:
-		s.busy += took
+		telemetry.Observe(ctx, s.metrics.listed, s.busy.Seconds())
 	}
 }

@@ -19,18 +19,22 @@ import (
 func init() {
 	register(extension{
 		capabilities: []capability{{name: "MULTISEARCH", when: whenLoggedIn}},
-		commands:     []command{{name: "ESEARCH", states: loggedIn, run: runESearch, numbered: true}},
+		commands:     []command{{name: "ESEARCH", states: loggedIn, read: readESearch, numbered: true}},
 	})
 }
 
-func runESearch(ctx context.Context, s *session) (reply, error) {
+func readESearch(s *session) (job, error) {
 	args, err := s.dec.ESearchArgs()
 	if err != nil {
-		return reply{}, err
+		return job{}, err
 	}
 	if err := s.checkESearch(&args); err != nil {
-		return reply{}, err
+		return job{}, err
 	}
+	return s.searching(args.Key, args.Return, claim{}, func(ctx context.Context, s *session) (reply, error) { return runESearch(ctx, s, args) }), nil
+}
+
+func runESearch(ctx context.Context, s *session, args wire.ESearchArgs) (reply, error) {
 	all, err := s.folders(ctx, s.searchesOthers(args.Sources))
 	if err != nil {
 		return reply{}, err
@@ -44,9 +48,6 @@ func runESearch(ctx context.Context, s *session) (reply, error) {
 			continue // deleted meanwhile, or not shared any more
 		}
 		if err != nil {
-			if a, _ := answerFor(err); s.box != nil && wire.Has(args.Return, "SAVE") && a.status == wire.StatusNO {
-				s.box.saved = nil // as after SEARCH
-			}
 			return reply{}, err
 		}
 		if s.isSelected(m.key()) {
@@ -151,9 +152,6 @@ func (s *session) searchIn(ctx context.Context, m held, key wire.SearchKey) (uid
 			modseq = s.box.foundModSeq(s.box.numbers(uids, true), nil)
 		}
 		return uids, modseq, err
-	}
-	if asked {
-		s.enableCondstore()
 	}
 	var box *mailbox
 	if hasSet(key) { // only the view knows what "*" is

@@ -264,6 +264,9 @@ func (s *session) quiet() bool {
 
 // tellWith is tell, and then what the client wants to know of each new message.
 func (s *session) tellWith(ctx context.Context, expunge, uid bool) error {
+	if s.lanes.busy() {
+		return nil
+	}
 	if err := s.checkAccess(ctx); err != nil {
 		if fatal(err) {
 			return err

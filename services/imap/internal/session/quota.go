@@ -21,17 +21,18 @@ func init() {
 			{name: "QUOTA=RES-MESSAGE", when: whenLoggedIn},
 		},
 		commands: []command{
-			{name: "GETQUOTA", states: loggedIn, run: runGetQuota},
-			{name: "GETQUOTAROOT", states: loggedIn, run: runGetQuotaRoot},
+			{name: "GETQUOTA", states: loggedIn, read: readGetQuota},
+			{name: "GETQUOTAROOT", states: loggedIn, read: readGetQuotaRoot},
 		},
 	})
 }
 
-func runGetQuota(ctx context.Context, s *session) (reply, error) {
+func readGetQuota(s *session) (job, error) {
 	root, err := s.dec.AStringArg()
-	if err != nil {
-		return reply{}, err
-	}
+	return job{claim: claim{answers: answersQuota}, run: func(ctx context.Context, s *session) (reply, error) { return runGetQuota(ctx, s, root) }}, err
+}
+
+func runGetQuota(ctx context.Context, s *session, root string) (reply, error) {
 	account, err := s.quotaAccount(ctx, root)
 	if err != nil {
 		return reply{}, err
@@ -47,11 +48,12 @@ func runGetQuota(ctx context.Context, s *session) (reply, error) {
 	return reply{}, nil
 }
 
-func runGetQuotaRoot(ctx context.Context, s *session) (reply, error) {
+func readGetQuotaRoot(s *session) (job, error) {
 	name, err := s.dec.MailboxArg()
-	if err != nil {
-		return reply{}, err
-	}
+	return job{claim: claim{answers: answersQuota}, run: func(ctx context.Context, s *session) (reply, error) { return runGetQuotaRoot(ctx, s, name) }}, err
+}
+
+func runGetQuotaRoot(ctx context.Context, s *session, name string) (reply, error) {
 	call, cancel := s.rpc(ctx)
 	defer cancel()
 	info, err := s.mailboxNamed(call, name, rightRead)

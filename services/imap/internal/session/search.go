@@ -15,33 +15,78 @@ func init() {
 	register(extension{
 		capabilities: []capability{{name: "ESEARCH"}, {name: "SEARCHRES"}},
 		commands: []command{
-			{name: "SEARCH", states: selectedState, numbered: true, run: func(ctx context.Context, s *session) (reply, error) { return runSearch(ctx, s, false) }},
-			{name: "UID SEARCH", states: selectedState, run: func(ctx context.Context, s *session) (reply, error) { return runSearch(ctx, s, true) }},
+			{name: "SEARCH", states: selectedState, numbered: true, read: func(s *session) (job, error) { return readSearch(s, false) }},
+			{name: "UID SEARCH", states: selectedState, read: func(s *session) (job, error) { return readSearch(s, true) }},
 		},
 	})
 }
 
-func runSearch(ctx context.Context, s *session, uid bool) (reply, error) {
+func readSearch(s *session, uid bool) (job, error) {
 	args, err := s.dec.SearchArgs()
-	save := wire.Has(args.Return, "SAVE")
-	var uids []*storagev1.UidRange
-	modseq := uses(args.Key, "MODSEQ")
 	if err == nil && s.utf8 && args.Charset != "" {
 		err = bad("strings are UTF-8 after ENABLE UTF8=ACCEPT, and have no charset") // RFC 6855 section 3
 	}
 	if err == nil {
 		err = checkPartial(args.Return)
 	}
-	if err == nil {
-		uids, err = s.search(ctx, args.Key)
-	}
 	if err != nil {
-		// RFC 9051 section 6.4.4.1: a search that is answered by NO empties the variable, one by BAD does not.
-		if a, _ := answerFor(err); save && a.status == wire.StatusNO {
+		return unsaved(args.Return, err)
+	}
+	c := claim{answers: answersSearch}
+	if args.Extended || s.rev2 { // the response has the tag
+		c = claim{}
+	}
+	return s.searching(args.Key, args.Return, c, func(ctx context.Context, s *session) (reply, error) { return runSearch(ctx, s, args, uid) }), nil
+}
+
+// searching is the job of a command that searches, and may save what it has found in the selected mailbox.
+func (s *session) searching(key wire.SearchKey, options []wire.Item, c claim, run func(ctx context.Context, s *session) (reply, error)) job {
+	modseq := uses(key, "MODSEQ")
+	return job{
+		alone: modseq && !s.condstore || wire.Has(options, "SAVE"),
+		// New messages are searched too, but none is expunged before: sequence numbers, also those in UID SEARCH, are those that the client
+		// knows (RFC 9051 section 5.5).
+		prepare: func(s *session) (claim, error) {
+			if modseq {
+				s.enableCondstore()
+			}
+			if s.box == nil {
+				return c, nil
+			}
+			return c, s.tell(false, false)
+		},
+		run: func(ctx context.Context, s *session) (reply, error) {
+			r, err := run(ctx, s)
+			return r, s.unsave(options, err)
+		},
+	}
+}
+
+// unsave empties the search result variable if that is to be: RFC 9051 section 6.4.4.1: a search that is answered by NO empties it, one by
+// BAD does not.
+func (s *session) unsave(options []wire.Item, err error) error {
+	if err != nil && s.box != nil && wire.Has(options, "SAVE") {
+		if a, _ := answerFor(err); a.status == wire.StatusNO {
 			s.box.saved = nil
 		}
+	}
+	return err
+}
+
+// unsaved is the job of a search that failed before it began.
+func unsaved(options []wire.Item, err error) (job, error) {
+	if !wire.Has(options, "SAVE") {
+		return job{}, err
+	}
+	return job{alone: true, run: func(_ context.Context, s *session) (reply, error) { return reply{}, s.unsave(options, err) }}, nil
+}
+
+func runSearch(ctx context.Context, s *session, args wire.SearchArgs, uid bool) (reply, error) {
+	uids, err := s.search(ctx, args.Key)
+	if err != nil {
 		return reply{}, err
 	}
+	save := wire.Has(args.Return, "SAVE")
 	uids, limit := s.limitedUIDs(uids)
 	found := s.box.numbers(uids, uid)
 	if save {
@@ -51,7 +96,7 @@ func runSearch(ctx context.Context, s *session, uid bool) (reply, error) {
 		return reply{code: limit}, nil // nothing but to save was asked for (RFC 9051 section 6.4.4.1)
 	}
 	var highest uint64
-	if modseq {
+	if uses(args.Key, "MODSEQ") {
 		highest = s.box.foundModSeq(s.box.numbers(uids, true), args.Return)
 	}
 	if args.Extended || s.rev2 {
@@ -150,15 +195,8 @@ func (s *session) sendESearch(options []wire.Item, in *held, found []wire.Range,
 	s.enc.CRLF()
 }
 
-// search gives the UIDs that match: from the view where it knows enough, else from storage. New messages are searched too, but none
-// is expunged before: sequence numbers, also those in UID SEARCH, are those that the client knows (RFC 9051 section 5.5).
+// search gives the UIDs that match: from the view where it knows enough, else from storage.
 func (s *session) search(ctx context.Context, key wire.SearchKey) ([]*storagev1.UidRange, error) {
-	if uses(key, "MODSEQ") {
-		s.enableCondstore()
-	}
-	if err := s.tell(false, false); err != nil {
-		return nil, err
-	}
 	criteria, err := s.criteria(s.box, key)
 	if err != nil {
 		return nil, err

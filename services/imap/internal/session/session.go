@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -19,17 +18,33 @@ import (
 // session is one client's connection. Its methods run on one goroutine, but Leave and Close.
 type session struct {
 	*Engine
+	profile
 	conn   *timedConn
 	id     string // for support
 	remote string // the client's address without port
 	dec    *wire.Decoder
 	enc    *wire.Encoder
 	cancel context.CancelFunc
+	tag    string
+	lanes  *lanes // commands that run beside each other
 
-	state state
-	tls   bool
 	// bindings are the connection's, while a login may come.
 	bindings []*directoryv1.ChannelBinding
+	loginBy  time.Time
+	failures int           // logins refused
+	bads     int           // BAD in a row
+	busy     time.Duration // in which commands ran since the login, until listed
+	counted  time.Time     // up to which that is known
+	listed   bool          // a FETCH has ended
+
+	mu     sync.Mutex // guards reason and cancel
+	reason string     // why to leave; "" while the session may stay
+}
+
+// profile is what commands find when they begin.
+type profile struct {
+	state state
+	tls   bool
 	// compressed: COMPRESS is active.
 	compressed bool
 	rev2       bool // IMAP4rev2 was enabled
@@ -40,15 +55,6 @@ type session struct {
 	account            *directoryv1.Account
 	box                *mailbox      // in selectedState
 	notify             *notification // NOTIFY is on
-	loginBy            time.Time
-	failures           int // logins refused
-	bads               int // BAD in a row
-	tag                string
-	busy               time.Duration // of the commands since the login, until listed
-	listed             bool          // a FETCH has ended
-
-	mu     sync.Mutex // guards reason and cancel
-	reason string     // why to leave; "" while the session may stay
 }
 
 func newSession(e *Engine, conn net.Conn) *session {
@@ -58,8 +64,8 @@ func newSession(e *Engine, conn net.Conn) *session {
 		id:     telemetry.SessionID(),
 		remote: remoteIP(conn.RemoteAddr()),
 		cancel: func() {},
-		state:  notAuthenticated,
 	}
+	s.state = notAuthenticated
 	s.dec = wire.NewDecoder(s.conn, e.grammar, loginLimits())
 	s.dec.Continue = s.goAhead
 	s.enc = wire.NewEncoder(s.conn)
@@ -129,9 +135,10 @@ func (s *session) serve(ctx context.Context, implicitTLS bool) {
 func (s *session) guarded(ctx context.Context, implicitTLS bool) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v", p)
-			s.Log.Error("session panicked", "session", s.id, "panic", p, "stack", string(debug.Stack()))
-			s.enc.Untagged(wire.StatusBye, "SERVERBUG", "internal error")
+			err = s.panicked(p)
+		}
+		if failed := s.lanes.drain(); failed != nil {
+			err = failed
 		}
 	}()
 	if implicitTLS {
@@ -192,7 +199,7 @@ var (
 	errSent = errors.New("the tagged response is sent")
 )
 
-// loop reads and runs commands, one after the other: pipelined ones wait.
+// loop reads commands and runs them.
 func (s *session) loop(ctx context.Context) error {
 	for {
 		if err := s.next(ctx); errors.Is(err, errLogout) {
@@ -224,30 +231,28 @@ func (s *session) next(ctx context.Context) error {
 			s.conn.limit(time.Time{}, s.Limits.Stall)
 		}
 		if err == nil {
-			r, ctx, err = s.traced(ctx, c)
+			r, ctx, err = s.traced(ctx, c, begun)
 		}
 	}
+	if errors.Is(err, errBeside) {
+		return nil
+	}
 	result, err := s.finish(ctx, c, name, r, err)
-	s.timed(ctx, label, result, s.Now().Sub(begun))
+	s.timed(ctx, label, result, begun)
 	return err
 }
 
 // traced runs a command, and gives the context of its trace.
-func (s *session) traced(ctx context.Context, c *command) (reply, context.Context, error) {
+func (s *session) traced(ctx context.Context, c *command, begun time.Time) (reply, context.Context, error) {
 	var span telemetry.Span
 	if c.name != "IDLE" { // it lasts as long as the client likes
 		ctx, span = s.Tracer.Begin(ctx, "imap", c.name)
 		span.String("session", s.id)
 	}
-	var r reply
-	var err error
-	if c.states == selectedState {
-		err = s.checkAccess(ctx)
+	r, err := s.perform(ctx, c, begun, span)
+	if !errors.Is(err, errBeside) {
+		span.End(err)
 	}
-	if err == nil {
-		r, err = c.run(ctx, s)
-	}
-	span.End(err)
 	return r, ctx, err
 }
 
@@ -262,6 +267,9 @@ func (s *session) commandEnd(begun time.Time) time.Time {
 
 // wait blocks until a command begins to arrive.
 func (s *session) wait(ctx context.Context) error {
+	if err := s.lanes.failure(); err != nil {
+		return err
+	}
 	if reason, ok := s.leaving(); ok {
 		return &byeError{"", reason}
 	}
@@ -275,6 +283,9 @@ func (s *session) wait(ctx context.Context) error {
 		until = s.Now().Add(s.Limits.Idle)
 	}
 	if s.notify != nil && s.dec.Buffered() == 0 {
+		if err := s.lanes.drain(); err != nil {
+			return err
+		}
 		selected := s.box != nil && s.notify.selected != nil && s.notify.selected.Events != nil
 		return s.watch(ctx, until, selected, selected && s.notify.selected.Mailboxes.Kind == "selected")
 	}
@@ -288,6 +299,9 @@ func (s *session) waited(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, errInterrupted):
+		if failed := s.lanes.failure(); failed != nil {
+			return failed
+		}
 		reason, _ := s.leaving()
 		return &byeError{"", reason}
 	case timedOut(err) && s.state == notAuthenticated:
@@ -318,8 +332,11 @@ func (s *session) lookup(name string) (*command, error) {
 	return c, bad("not possible in this state")
 }
 
-// finish skips what is left of the command, tells of changes in the mailbox, and sends the tagged response.
+// finish skips what is left of the command, and answers it.
 func (s *session) finish(ctx context.Context, c *command, name string, r reply, err error) (result string, fatalErr error) {
+	if failed := s.lanes.drain(); failed != nil {
+		return "bye", failed
+	}
 	if errors.Is(err, errLogout) {
 		s.enc.Tagged(s.tag, wire.StatusOK, "", "LOGOUT completed")
 		return "ok", errLogout
@@ -337,6 +354,14 @@ func (s *session) finish(ctx context.Context, c *command, name string, r reply, 
 		}
 		return "bye", &brokenError{discardErr}
 	}
+	if result, err = s.answer(ctx, c, name, r, err); err != nil {
+		return result, err
+	}
+	return result, s.judge(result)
+}
+
+// answer tells of changes in the mailbox, and sends the tagged response.
+func (s *session) answer(ctx context.Context, c *command, name string, r reply, err error) (result string, fatalErr error) {
 	if s.box != nil {
 		if tellErr := s.tellWith(ctx, c == nil || !c.numbered, c != nil && isUID(c.name)); tellErr != nil {
 			return "bye", tellErr
@@ -346,7 +371,6 @@ func (s *session) finish(ctx context.Context, c *command, name string, r reply, 
 		return "bye", &brokenError{encErr}
 	}
 	if err == nil {
-		s.bads = 0
 		if r.text == "" {
 			r.text = name + " completed"
 		}
@@ -371,13 +395,21 @@ func (s *session) finish(ctx context.Context, c *command, name string, r reply, 
 		s.enc.Tagged(s.tag, a.status, a.code, a.text)
 	}
 	if a.status != wire.StatusBAD {
-		s.bads = 0
 		return "no", nil
 	}
-	if s.bads++; s.bads >= s.Limits.BadCommands {
-		return "bad", &byeError{"", "too many bad commands"}
-	}
 	return "bad", nil
+}
+
+// judge counts what a command came to.
+func (s *session) judge(result string) error {
+	if result != "bad" {
+		s.bads = 0
+		return nil
+	}
+	if s.bads++; s.bads >= s.Limits.BadCommands {
+		return &byeError{"", "too many bad commands"}
+	}
+	return nil
 }
 
 // to changes the state.

@@ -14,28 +14,33 @@ func init() {
 	register(extension{
 		capabilities: []capability{{name: "SORT", when: whenLoggedIn}, {name: "SORT=DISPLAY", when: whenLoggedIn}, {name: "ESORT", when: whenLoggedIn}},
 		commands: []command{
-			{name: "SORT", states: selectedState, numbered: true, run: func(ctx context.Context, s *session) (reply, error) { return runSort(ctx, s, false) }},
-			{name: "UID SORT", states: selectedState, run: func(ctx context.Context, s *session) (reply, error) { return runSort(ctx, s, true) }},
+			{name: "SORT", states: selectedState, numbered: true, read: func(s *session) (job, error) { return readSort(s, false) }},
+			{name: "UID SORT", states: selectedState, read: func(s *session) (job, error) { return readSort(s, true) }},
 		},
 	})
 }
 
-func runSort(ctx context.Context, s *session, uid bool) (reply, error) {
+func readSort(s *session, uid bool) (job, error) {
 	args, err := s.dec.SortArgs()
-	save := wire.Has(args.Return, "SAVE")
-	var list []*sortable
 	if err == nil {
 		err = checkPartial(args.Return)
 	}
-	if err == nil {
-		list, err = s.sorted(ctx, args)
-	}
 	if err != nil {
-		if a, _ := answerFor(err); save && a.status == wire.StatusNO {
-			s.box.saved = nil // as after SEARCH
-		}
+		return unsaved(args.Return, err)
+	}
+	c := claim{answers: answersSort}
+	if args.Extended { // the response has the tag
+		c = claim{}
+	}
+	return s.searching(args.Key, args.Return, c, func(ctx context.Context, s *session) (reply, error) { return runSort(ctx, s, args, uid) }), nil
+}
+
+func runSort(ctx context.Context, s *session, args wire.SortArgs, uid bool) (reply, error) {
+	list, err := s.sorted(ctx, args)
+	if err != nil {
 		return reply{}, err
 	}
+	save := wire.Has(args.Return, "SAVE")
 	if save {
 		s.box.saved = savedOrder(list, args.Return)
 	}

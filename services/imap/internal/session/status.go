@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"slices"
 	"strconv"
 
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
@@ -22,7 +23,7 @@ type statusItem struct {
 func init() {
 	register(extension{
 		capabilities: []capability{{name: "STATUS=SIZE", when: whenLoggedIn}},
-		commands:     []command{{name: "STATUS", states: loggedIn, run: runStatus}},
+		commands:     []command{{name: "STATUS", states: loggedIn, read: readStatus}},
 		statusItems: []statusItem{
 			{name: "MESSAGES", number: func(_ *session, m *storagev1.Mailbox) uint64 { return uint64(m.GetMessages()) }},
 			{name: "RECENT", number: func(*session, *storagev1.Mailbox) uint64 { return 0 }},
@@ -36,11 +37,24 @@ func init() {
 	})
 }
 
-func runStatus(ctx context.Context, s *session) (reply, error) {
+func readStatus(s *session) (job, error) {
 	args, err := s.dec.StatusArgs()
-	if err != nil {
-		return reply{}, err
-	}
+	return job{
+		alone: s.asks(args.Items),
+		claim: claim{status: canonical(args.Mailbox)},
+		run:   func(ctx context.Context, s *session) (reply, error) { return runStatus(ctx, s, args) },
+	}, err
+}
+
+// asks tells whether a response with the items changes the session.
+func (s *session) asks(items []wire.Item) bool {
+	return !s.condstore && slices.ContainsFunc(items, func(item wire.Item) bool {
+		i, ok := registered.statusItems[item.Name]
+		return ok && i.asked != nil
+	})
+}
+
+func runStatus(ctx context.Context, s *session, args wire.StatusArgs) (reply, error) {
 	ctx, cancel := s.rpc(ctx)
 	defer cancel()
 	info, err := s.mailboxNamed(ctx, args.Mailbox, rightRead)

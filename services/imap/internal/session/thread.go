@@ -13,26 +13,28 @@ func init() {
 	register(extension{
 		capabilities: []capability{{name: "THREAD=ORDEREDSUBJECT", when: whenLoggedIn}, {name: "THREAD=REFERENCES", when: whenLoggedIn}},
 		commands: []command{
-			{name: "THREAD", states: selectedState, numbered: true, run: func(ctx context.Context, s *session) (reply, error) { return runThread(ctx, s, false) }},
-			{name: "UID THREAD", states: selectedState, run: func(ctx context.Context, s *session) (reply, error) { return runThread(ctx, s, true) }},
+			{name: "THREAD", states: selectedState, numbered: true, read: func(s *session) (job, error) { return readThread(s, false) }},
+			{name: "UID THREAD", states: selectedState, read: func(s *session) (job, error) { return readThread(s, true) }},
 		},
 	})
 }
 
-func runThread(ctx context.Context, s *session, uid bool) (reply, error) {
+func readThread(s *session, uid bool) (job, error) {
 	args, err := s.dec.ThreadArgs()
 	if err != nil {
-		return reply{}, err
+		return job{}, err
 	}
 	algorithm, ok := threadAlgorithms[args.Algorithm]
 	if !ok {
-		return reply{}, bad("unknown threading algorithm")
+		return job{}, bad("unknown threading algorithm")
 	}
-	uids, err := s.search(ctx, args.Key)
-	if err != nil {
-		return reply{}, err
-	}
-	return reply{}, algorithm(ctx, s, uids, uid)
+	return s.searching(args.Key, nil, claim{answers: answersThread}, func(ctx context.Context, s *session) (reply, error) {
+		uids, err := s.search(ctx, args.Key)
+		if err != nil {
+			return reply{}, err
+		}
+		return reply{}, algorithm(ctx, s, uids, uid)
+	}), nil
 }
 
 // threadAlgorithms send the answer for messages that were found.

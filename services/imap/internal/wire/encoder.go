@@ -37,8 +37,9 @@ type Encoder struct {
 	// UTF8 is set once the client has enabled IMAP4rev2 or UTF8=ACCEPT: strings and mailbox names may be UTF-8.
 	UTF8 bool
 
-	bw  buffer
-	err error
+	bw     buffer
+	err    error
+	shared *sharing // nil: no other encoder writes to the client
 }
 
 // NewEncoder writes to w.
@@ -46,10 +47,10 @@ func NewEncoder(w io.Writer) *Encoder {
 	return &Encoder{bw: buffer{w: w}}
 }
 
-// Reset writes to w from now on; what was not flushed is lost.
+// Reset writes to w from now on, alone; what was not flushed is lost.
 func (e *Encoder) Reset(w io.Writer) {
 	e.bw.Reset(w)
-	e.err = nil
+	e.err, e.shared = nil, nil
 }
 
 // Buffered is the number of octets that wait for Flush.
@@ -58,10 +59,13 @@ func (e *Encoder) Buffered() int { return e.bw.Buffered() }
 // Err is the first error.
 func (e *Encoder) Err() error { return e.err }
 
-// Flush sends what was written and reports the first error. Nothing is sent after an error.
+// Flush sends what was written, whole responses, and reports the first error. Nothing is sent after an error.
 func (e *Encoder) Flush() error {
 	if e.err == nil {
 		e.setErr(e.bw.Flush())
+	}
+	if e.shared != nil {
+		e.shared.release()
 	}
 	return e.err
 }
@@ -136,7 +140,11 @@ func (e *Encoder) Star() *Encoder { return e.Raw("* ") }
 func (e *Encoder) SP() *Encoder { return e.Raw(" ") }
 
 // CRLF ends a response.
-func (e *Encoder) CRLF() *Encoder { return e.Raw("\r\n") }
+func (e *Encoder) CRLF() *Encoder {
+	e.Raw("\r\n")
+	e.responded()
+	return e
+}
 
 // Open writes "(".
 func (e *Encoder) Open() *Encoder { return e.Raw("(") }
