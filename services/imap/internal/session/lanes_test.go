@@ -149,8 +149,8 @@ func (k *talk) response() string {
 	}
 }
 
-// place is where the response is that begins so; -1: nowhere.
-func place(responses []string, prefix string) int {
+// placeOf is where the response is that begins so; -1: nowhere.
+func placeOf(responses []string, prefix string) int {
 	return slices.IndexFunc(responses, func(r string) bool { return strings.HasPrefix(r, prefix) })
 }
 
@@ -159,7 +159,7 @@ func inOrder(t *testing.T, responses []string, prefixes ...string) {
 	t.Helper()
 	rest := responses
 	for _, p := range prefixes {
-		i := place(rest, p)
+		i := placeOf(rest, p)
 		if i < 0 {
 			t.Fatalf("%q did not come, or not behind the others of %q, in:\n  %s", p, prefixes, strings.Join(responses, "\n  "))
 		}
@@ -186,10 +186,10 @@ func TestQuickCommandsPassSlowOnes(t *testing.T) {
 	a := g.gate("Read 1", "Search")
 	k.send("a UID FETCH 1 BODY.PEEK[]\r\nb SEARCH TEXT body\r\nc UID FETCH 2 BODY.PEEK[]\r\nd STATUS Sent (MESSAGES)\r\ne UID FETCH 3 (FLAGS)\r\nf LIST \"\" *\r\ng NOOP\r\n")
 	early := k.tags("c", "d", "e", "f")
-	if place(early, "* 2 FETCH (UID 2 BODY[] {") < 0 || place(early, "* STATUS Sent (MESSAGES 0)") < 0 || place(early, "* 3 FETCH (UID 3 FLAGS ())") < 0 {
+	if placeOf(early, "* 2 FETCH (UID 2 BODY[] {") < 0 || placeOf(early, "* STATUS Sent (MESSAGES 0)") < 0 || placeOf(early, "* 3 FETCH (UID 3 FLAGS ())") < 0 {
 		t.Errorf("before the slow ones came %q", early)
 	}
-	if place(early, "a ") >= 0 || place(early, "b ") >= 0 || place(early, "* 1 ") >= 0 {
+	if placeOf(early, "a ") >= 0 || placeOf(early, "b ") >= 0 || placeOf(early, "* 1 ") >= 0 {
 		t.Errorf("held commands were answered: %q", early)
 	}
 	a.release("Search")
@@ -254,7 +254,7 @@ func TestChangesWaitForReads(t *testing.T) {
 	a.release("Read 1")
 	all := append(before, k.tags("d", "e", "f", "g")...)
 	inOrder(t, all, "* SEARCH 1 2 3", "b OK", "* 1 FETCH (BODY[]", "a OK", "* 2 FETCH (FLAGS (\\Deleted))", "d OK", "* 2 FETCH (FLAGS (\\Deleted))", "e OK", "* 2 EXPUNGE", "f OK", "* 2 FETCH (UID 3)", "g OK")
-	if place(a.log, "StoreFlags") < place(a.log, "Read 1") {
+	if placeOf(a.log, "StoreFlags") < placeOf(a.log, "Read 1") {
 		t.Errorf("calls: %q", a.log)
 	}
 }
@@ -279,7 +279,7 @@ func TestNumbersStayWhileCommandsRun(t *testing.T) {
 	a.release("Read 4")
 	first := k.tags("b")
 	inOrder(t, first, "* 4 FETCH (BODY[]", "b OK")
-	if place(first, "* 2 EXPUNGE") >= 0 || place(first, "* 5 EXISTS") >= 0 {
+	if placeOf(first, "* 2 EXPUNGE") >= 0 || placeOf(first, "* 5 EXISTS") >= 0 {
 		t.Errorf("changes were told while a command ran: %q", first)
 	}
 	a.release("Read 1")
@@ -526,7 +526,7 @@ func TestPanicEndsOneSession(t *testing.T) {
 	a.await("Read 1")
 	a.release("Read 1")
 	all := k.until("* BYE [SERVERBUG]")
-	if place(all, "b ") >= 0 {
+	if placeOf(all, "b ") >= 0 {
 		t.Errorf("got %q", all)
 	}
 	if line := k.line(); line != "" {
@@ -575,7 +575,7 @@ func TestNewsWithNotify(t *testing.T) {
 	g.known()
 	a.release("Read 1")
 	all := k.tags("a")
-	if place(all, "* 3 EXISTS") < 0 {
+	if placeOf(all, "* 3 EXISTS") < 0 {
 		all = append(all, k.until("* 3 EXISTS")...)
 	}
 	inOrder(t, all, "* 1 FETCH")
