@@ -76,11 +76,11 @@ func TestDevicesAgree(t *testing.T) {
 	}
 }
 
-// append stores a message in INBOX.
+// append stores a message in the mailbox that it works in.
 func (c *told) append(subject string) {
 	c.t.Helper()
 	message := harness.Compose(subject, "text")
-	c.ok("APPEND INBOX (\\Draft) {%d+}\r\n%s", len(message), message)
+	c.ok("APPEND %s (\\Draft) {%d+}\r\n%s", c.inbox, len(message), message)
 }
 
 // act does one thing that mail programs do.
@@ -118,7 +118,7 @@ func (c *told) act(r *rand.Rand) {
 		c.append("new")
 	case 11:
 		if len(c.uids) < 60 {
-			c.ok("COPY %d:%d INBOX", from, to)
+			c.ok("COPY %d:%d %s", from, to, c.inbox)
 		} else {
 			c.ok("MOVE %d:%d Trash", from, len(c.uids)-20)
 		}
@@ -130,7 +130,7 @@ func (c *told) act(r *rand.Rand) {
 	case 14:
 		c.idle()
 	default:
-		c.ok("SELECT INBOX")
+		c.ok("SELECT %s", c.inbox)
 	}
 }
 

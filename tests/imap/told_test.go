@@ -17,6 +17,8 @@ type told struct {
 	*harness.Wire
 	t *testing.T
 	n int
+	// inbox is the mailbox that it works in.
+	inbox string
 
 	uids  []uint32 // by sequence number; 0: not known yet
 	flags []string // sorted, with spaces between; unknown: not told yet
@@ -28,9 +30,15 @@ const unknown = "?"
 // connect logs in alice on a gateway.
 func connect(t *testing.T, s *harness.System, gateway int) *told {
 	t.Helper()
-	c := &told{Wire: s.Wire(t, s.IMAPS[gateway], true), t: t}
+	return connectAs(t, s, gateway, "alice")
+}
+
+// connectAs logs in somebody.
+func connectAs(t *testing.T, s *harness.System, gateway int, name string) *told {
+	t.Helper()
+	c := &told{Wire: s.Wire(t, s.IMAPS[gateway], true), t: t, inbox: "INBOX"}
 	c.Expect(`^\* OK \[CAPABILITY `)
-	c.ok("LOGIN %s \"%s\"", harness.Address("alice"), harness.Password)
+	c.ok("LOGIN %s \"%s\"", harness.Address(name), harness.Password)
 	return c
 }
 

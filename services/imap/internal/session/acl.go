@@ -85,10 +85,12 @@ func (s *session) setACL(ctx context.Context, mailbox, identifier string, change
 		AccountId: p.account, Actor: p.actor, Mailbox: p.name, Operation: rightsOps[change.Op],
 		Entry: &storagev1.AclEntry{Grantee: grantee, Rights: change.Rights},
 	})
-	if err == nil {
-		s.Views.TouchAccount(grantee) // who sees other names now
+	if err != nil {
+		return err
 	}
-	return err
+	s.Log.Info("rights given or taken", "session", s.id, "by", s.accountID(), "account_id", p.account, "to", grantee, "op", string(change.Op), "rights", change.Rights)
+	s.Views.TouchAccount(grantee) // who sees other names now
+	return nil
 }
 
 // administered finds a mailbox whose list the session may see and change. That comes first: only who may do so hears what is wrong with an identifier.

@@ -86,6 +86,9 @@ func runCreate(ctx context.Context, s *session) (reply, error) {
 		return reply{}, no("USEATTR", "special uses are the owner's")
 	}
 	answer, err := s.Storage.CreateMailbox(ctx, &storagev1.CreateMailboxRequest{AccountId: p.account, Name: p.name, SpecialUse: use, Actor: p.actor})
+	if p.actor != nil && fault.Is(err, rpcv1.Reason_REASON_MAILBOX_NOT_FOUND) {
+		return reply{}, errNotPermitted // as placeFor says it
+	}
 	if len(attrs) > 0 && fault.Is(err, rpcv1.Reason_REASON_INVALID) {
 		return reply{}, no("USEATTR", fault.Text(err)) // RFC 6154 section 3
 	}
