@@ -24,6 +24,9 @@ const commitTime = 15 * time.Minute
 // awaited marks a content whose body a rebuild has not found yet, in pack_share.
 const awaited = -1
 
+// isAwaited is the condition of the partial index on contents, word for word.
+const isAwaited = `pack_share = -1`
+
 // ErrNotEmpty says that a rebuild was asked for on a database that holds mail.
 var ErrNotEmpty = errors.New("the database is not empty")
 
@@ -122,6 +125,34 @@ func (s *Store) LivePacks(ctx context.Context) (keys []string, err error) {
 		return t.texts(&keys, `SELECT object_key FROM packs WHERE live_refs > 0`)
 	})
 	return keys, err
+}
+
+// Missing are objects that the database names and the object store lacks.
+type Missing struct {
+	Objects map[string]bool
+	// Holders are the accounts by the contents that lie in them.
+	Holders map[string][]string
+}
+
+// FindMissing finds what lies in objects that are missing.
+func (s *Store) FindMissing(ctx context.Context, objects map[string]bool) (Missing, error) {
+	var out Missing
+	err := s.read(ctx, "find_missing", func(t *tx) error {
+		out = Missing{Objects: objects, Holders: map[string][]string{}}
+		for object := range objects {
+			t.queue.Query(func(rows *sqldb.Rows) error {
+				var account, content string
+				err := rows.Scan(&account, &content)
+				out.Holders[content] = append(out.Holders[content], account)
+				return err
+			}, `SELECT account_id, content_id FROM contents WHERE object_key = ?`, object)
+			if err := t.overflow(); err != nil {
+				return err
+			}
+		}
+		return t.flush()
+	})
+	return out, err
 }
 
 // Rebuilding tells whether a rebuild has begun and not ended: then the database does not hold all mail.

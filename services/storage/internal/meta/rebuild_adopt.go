@@ -38,7 +38,7 @@ type Adopted struct {
 // AdoptPack finds a place for the bodies of a pack that lies at key and holds total octets of frames. Contents in objects that are missing
 // are looked for too. It may be repeated.
 func (s *Store) AdoptPack(
-	ctx context.Context, key string, created time.Time, total int64, bodies []*FoundBody, missing map[string]bool,
+	ctx context.Context, key string, created time.Time, total int64, bodies []*FoundBody, missing Missing,
 ) (*Adopted, error) {
 	out := &Adopted{}
 	plan, err := s.planPack(ctx, key, bodies, missing)
@@ -70,7 +70,7 @@ func (s *Store) AdoptPack(
 
 // packPlan is what is to be done with the bodies of a pack.
 type packPlan struct {
-	missing map[string]bool // objects
+	missing Missing
 	located map[*FoundBody][]awaiting
 	units   []*Unit // messages that came after the catalog
 	dead    int
@@ -83,7 +83,7 @@ type awaiting struct {
 }
 
 // planPack looks at what the accounts know; nil if the pack was gone through before.
-func (s *Store) planPack(ctx context.Context, key string, bodies []*FoundBody, missing map[string]bool) (*packPlan, error) {
+func (s *Store) planPack(ctx context.Context, key string, bodies []*FoundBody, missing Missing) (*packPlan, error) {
 	var plan *packPlan
 	err := s.read(ctx, "plan_pack", func(t *tx) error {
 		plan = &packPlan{missing: missing, located: map[*FoundBody][]awaiting{}}
@@ -135,9 +135,13 @@ func (t *tx) planBody(plan *packPlan, b *FoundBody, hints []hint) error {
 	for _, r := range b.Recipients {
 		accounts[r.GetAccountId()] = append(accounts[r.GetAccountId()], r)
 	}
-	for _, h := range hints {
-		if _, known := accounts[h.account]; !known && h.content == b.Content.ID {
-			accounts[h.account] = nil
+	holders, err := t.holders(plan, b, hints)
+	if err != nil {
+		return err
+	}
+	for _, account := range holders {
+		if _, known := accounts[account]; !known {
+			accounts[account] = nil
 		}
 	}
 	for _, account := range slices.Sorted(maps.Keys(accounts)) {
@@ -146,7 +150,7 @@ func (t *tx) planBody(plan *packPlan, b *FoundBody, hints []hint) error {
 		err := t.row(`SELECT pack_share, raw_size, object_key FROM contents WHERE account_id = ? AND content_id = ?`, account, b.Content.ID).
 			Scan(&a.share, &size, &a.object)
 		switch {
-		case err == nil && (a.share == awaited || plan.missing[a.object]) && size == b.Content.Location.Size:
+		case err == nil && (a.share == awaited || plan.missing.Objects[a.object]) && size == b.Content.Location.Size:
 			plan.located[b] = append(plan.located[b], a)
 			continue
 		case err == nil:
@@ -167,6 +171,22 @@ func (t *tx) planBody(plan *packPlan, b *FoundBody, hints []hint) error {
 		}
 	}
 	return nil
+}
+
+// holders gives the accounts that look for a body, also those that the pack does not name: they have a copy of another account's message.
+func (t *tx) holders(plan *packPlan, b *FoundBody, hints []hint) ([]string, error) {
+	var accounts []string
+	if b.Named {
+		if err := t.texts(&accounts, `SELECT account_id FROM contents WHERE content_id = ? AND `+isAwaited, b.Content.ID); err != nil {
+			return nil, err
+		}
+	}
+	for _, h := range hints {
+		if h.content == b.Content.ID {
+			accounts = append(accounts, h.account)
+		}
+	}
+	return append(accounts, plan.missing.Holders[b.Content.ID]...), nil
 }
 
 // wasDeleted tells whether an account that does not know a body once did: its snapshot is younger than any transaction that brought it, or

@@ -87,7 +87,7 @@ type Report struct {
 type run struct {
 	Options
 	report Report
-	gone   map[string]bool // packs that the database names and the object store lacks
+	gone   meta.Missing // packs that the database names and the object store lacks
 }
 
 // Run rebuilds into an empty database, or goes on where an earlier run was cut off. Nothing may use the stores meanwhile.
@@ -130,7 +130,7 @@ func Merge(ctx context.Context, opts Options) (*Report, error) {
 	if opts.Progress == nil {
 		opts.Progress = func(string, int, int) {}
 	}
-	r := &run{Options: opts, gone: map[string]bool{}}
+	r := &run{Options: opts}
 	var err error
 	if r.report.Resumed, err = r.Meta.BeginMerge(ctx); err != nil {
 		return nil, fmt.Errorf("begin merge: %w", err)
@@ -158,16 +158,18 @@ func (r *run) findGone(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	gone := map[string]bool{}
 	for _, key := range live {
-		r.gone[key] = true
+		gone[key] = true
 	}
 	for info, err := range r.Objects.List(ctx, body.KeyPrefix, "") {
 		if err != nil {
 			return err
 		}
-		delete(r.gone, info.Key)
+		delete(gone, info.Key)
 	}
-	return nil
+	r.gone, err = r.Meta.FindMissing(ctx, gone)
+	return err
 }
 
 func (r *run) damaged(key string, err error) {

@@ -394,6 +394,12 @@ func TestAnOldDatabaseTakesUpWhatCameSince(t *testing.T) {
 	for range 3 {
 		w.deliver("alice", "bob")
 	}
+	from, err := w.store.MailboxNamed(t.Context(), "alice", "INBOX")
+	w.ok(err)
+	_, err = w.store.MailboxNamed(t.Context(), "carol", "INBOX")
+	w.ok(err)
+	_, err = w.transfer("alice", from.GetMailboxId(), uidset.Of(2), "carol", "INBOX", false)
+	w.ok(err)
 	want := w.state()
 	copied := filepath.Join(t.TempDir(), "storage.db")
 	w.ok(w.db.Write(t.Context(), "settle", func(tx *sqldb.Tx) error { // all of it is long past
@@ -423,7 +429,7 @@ func TestAnOldDatabaseTakesUpWhatCameSince(t *testing.T) {
 	report, err := rebuild.Merge(t.Context(), w.rebuildOptions())
 	w.ok(err)
 	metatest.Check(t, w.db)
-	if report.Delivered != 2 || report.Located != 2 || report.Dead != 0 || len(report.Damaged) > 0 {
+	if report.Delivered != 2 || report.Located != 3 || report.Dead != 0 || len(report.Damaged) > 0 {
 		t.Errorf("report: %+v", report)
 	}
 	missing, err := w.store.MissingIn(t.Context(), old[2], 0, true)
@@ -431,7 +437,7 @@ func TestAnOldDatabaseTakesUpWhatCameSince(t *testing.T) {
 	if len(missing) != 2 {
 		t.Errorf("%d messages are missing, want 2", len(missing))
 	}
-	for account, n := range map[string]int{"alice": 3, "bob": 2, "erin": 1} {
+	for account, n := range map[string]int{"alice": 3, "bob": 2, "carol": 1, "erin": 1} {
 		if got := w.inbox(account); len(got) != n {
 			t.Errorf("%s has %d messages, want %d", account, len(got), n)
 		}

@@ -201,8 +201,17 @@ func (w *world) step() {
 		})
 	case n < 73:
 		_, err = w.store.Move(ctx, account, m.GetMailboxId(), some, other.GetName())
+	case n < 75:
+		if to := accounts[w.rand.IntN(len(accounts))]; to != account {
+			_, err = w.transfer(account, m.GetMailboxId(), some, to, "INBOX", w.rand.IntN(2) == 0)
+		}
 	case n < 80:
 		_, err = w.store.Copy(ctx, account, m.GetMailboxId(), some, other.GetName(), meta.Reserved{Bytes: 1 << 40, Messages: 1 << 20})
+	case n < 82:
+		if grantee := accounts[w.rand.IntN(len(accounts))]; grantee != account {
+			op := storagev1.SetAclRequest_Operation(1 + w.rand.IntN(3))
+			err = w.store.SetAcl(ctx, account, m.GetName(), op, meta.Grant{Grantee: grantee, Rights: meta.Rights(w.rand.IntN(1 << 11))})
+		}
 	case n < 88:
 		_, _, err = w.store.Expunge(ctx, account, m.GetMailboxId(), some)
 	case n < 92:
@@ -230,6 +239,13 @@ func (w *world) step() {
 	w.ok(err)
 }
 
+// transfer copies or moves messages into another account, as the owner of both.
+func (w *world) transfer(account string, mailbox uint64, set uidset.Set, to, name string, move bool) (*meta.Moved, error) {
+	return w.store.Transfer(w.Context(), meta.Transfer{
+		AccountID: account, MailboxID: mailbox, UIDs: set, ToAccountID: to, ToMailbox: name, Move: move,
+	}, meta.Reserved{Bytes: 1 << 40, Messages: 1 << 20})
+}
+
 // some chooses UIDs of a mailbox.
 func (w *world) some(m *storagev1.Mailbox) uidset.Set {
 	first := 1 + uint32(w.rand.IntN(int(m.GetUidNext())))
@@ -255,6 +271,7 @@ type mailboxState struct {
 	id          uint64
 	uidValidity uint32
 	subscribed  bool
+	access      string
 	messages    map[uint32]string // by UID
 }
 
@@ -283,7 +300,10 @@ func (w *world) state() map[string]accountState {
 			a.annotations += fmt.Sprint(annotations)
 		}
 		for _, m := range list {
-			s := mailboxState{m.GetName(), m.GetMailboxId(), m.GetUidValidity(), m.GetSubscribed(), map[uint32]string{}}
+			s := mailboxState{m.GetName(), m.GetMailboxId(), m.GetUidValidity(), m.GetSubscribed(), "", map[uint32]string{}}
+			acl, err := w.store.Acl(w.Context(), account, m.GetName())
+			w.ok(err)
+			s.access = fmt.Sprint(acl)
 			for after, more := uint32(0), true; more; {
 				var page []*meta.Message
 				page, more, err = w.store.Messages(w.Context(), account, m.GetMailboxId(), uidset.All, after, meta.Wanted{Header: true, Summary: true, Root: true})
@@ -343,8 +363,9 @@ func (w *world) compare(got, want map[string]accountState) {
 		slices.Sort(ids)
 		for _, id := range slices.Compact(ids) {
 			a, b := g.mailboxes[id], k.mailboxes[id]
-			if a.name != b.name || a.uidValidity != b.uidValidity || a.subscribed != b.subscribed {
-				w.Errorf("%s: mailbox %d: got %q %d %v, want %q %d %v", account, id, a.name, a.uidValidity, a.subscribed, b.name, b.uidValidity, b.subscribed)
+			if a.name != b.name || a.uidValidity != b.uidValidity || a.subscribed != b.subscribed || a.access != b.access {
+				w.Errorf("%s: mailbox %d: got %q %d %v %s, want %q %d %v %s", account, id, a.name, a.uidValidity, a.subscribed, a.access,
+					b.name, b.uidValidity, b.subscribed, b.access)
 			}
 			for uid, text := range b.messages {
 				if a.messages[uid] != text {

@@ -12,3 +12,6 @@ CREATE INDEX mailbox_access_by_grantee ON mailbox_access (grantee, account_id, m
 
 -- The modseq of the list's last change; 0: there never was a list.
 ALTER TABLE mailboxes ADD COLUMN access_modseq BIGINT NOT NULL DEFAULT 0;
+
+-- Bodies that a rebuild looks for: what was copied from another account is in a pack that does not name this one.
+CREATE INDEX contents_awaited ON contents (content_id) WHERE pack_share = -1;
