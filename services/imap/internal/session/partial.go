@@ -48,8 +48,8 @@ func (p partialRange) of(total int) (from, to int) {
 	if p.last {
 		from, to = total-int(p.high), total-int(p.low)+1
 	}
-	from, to = max(from, 0), min(to, total)
-	return from, max(from, to)
+	from = min(max(from, 0), total)
+	return from, max(from, min(to, total))
 }
 
 // checkPartial refuses PARTIAL together with ALL (RFC 9394 section 3.1), or twice.

@@ -27,6 +27,7 @@ func TestPartial(t *testing.T) {
 	}
 	k.expect("SEARCH RETURN (PARTIAL 1:4) FLAGGED", `* ESEARCH (TAG "`+k.nextTag()+`") PARTIAL (1:4 NIL)`, "OK")
 	k.expect("UID SORT RETURN (PARTIAL -2:-1) (REVERSE SUBJECT) UTF-8 ALL", `* ESEARCH (TAG "`+k.nextTag()+`") UID PARTIAL (-2:-1 9:10)`, "OK")
+	k.expect("UID SORT RETURN (PARTIAL 20:30) (SIZE) UTF-8 ALL", `* ESEARCH (TAG "`+k.nextTag()+`") UID PARTIAL (20:30 NIL)`, "OK")
 	// What is saved is what was told.
 	k.expect("SEARCH RETURN (SAVE PARTIAL -1:-2 MIN) ALL", `* ESEARCH (TAG "`+k.nextTag()+`") MIN 1 PARTIAL (-1:-2 7:8)`, "OK")
 	k.expect("FETCH $ UID", "* 1 FETCH (UID 1)", "* 7 FETCH (UID 9)", "* 8 FETCH (UID 10)", "OK")
