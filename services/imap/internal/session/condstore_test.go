@@ -184,6 +184,11 @@ func TestVanished(t *testing.T) {
 	k.expect("UID FETCH 1:* (FLAGS) (CHANGEDSINCE 11 VANISHED)", "* VANISHED (EARLIER) 1,3:5,7,9", `* 1 FETCH (UID 2 FLAGS (\Seen) MODSEQ (15))`, "OK")
 	k.expect("UID FETCH 4:7 (FLAGS) (CHANGEDSINCE 1 VANISHED)", "* VANISHED (EARLIER) 4:5,7", "* 2 FETCH (UID 6 FLAGS () MODSEQ (7))", "OK")
 	k.expect("UID FETCH 8 UID (CHANGEDSINCE 100 VANISHED)", "OK")
+	// What has vanished has left the search result variable.
+	k.expect("UID SEARCH RETURN (SAVE) UID 6", "OK")
+	g.storage.remove("INBOX", 6) // 17
+	k.expect("NOOP", "* VANISHED 6", "OK")
+	k.expect("UID FETCH $ UID (CHANGEDSINCE 1 VANISHED)", "OK")
 }
 
 // TestCondstoreImapclient has another implementation speak CONDSTORE.

@@ -142,10 +142,10 @@ func (s *session) resync(p resyncParam, vanished []wire.Range) {
 
 // fetchVanished answers the VANISHED modifier of UID FETCH (RFC 7162 section 3.2.6).
 func (s *session) fetchVanished(ctx context.Context, set wire.NumSet, modseq uint64) error {
-	known := s.box.saved
-	if !set.SearchRes {
-		known = set.Resolve(s.box.told.UIDNext - 1) // "*" may itself have vanished
+	if set.SearchRes {
+		return nil // what has vanished has left the variable (RFC 9051 section 6.4.4.1)
 	}
+	known := set.Resolve(s.box.told.UIDNext - 1) // "*" may itself have vanished
 	vanished, err := s.vanishedSince(ctx, s.box, modseq, known)
 	if err != nil {
 		return err
