@@ -55,10 +55,12 @@ func (c *client) exists(n int) error {
 	if n < len(c.list) {
 		return fmt.Errorf("there were %d messages", len(c.list))
 	}
-	last := uint32(0)
+	last, unknown := uint32(0), n-len(c.list)
 	for _, e := range c.list {
-		if e.msg != nil {
-			last = e.msg.uid
+		if e.msg == nil {
+			unknown++
+		} else {
+			last, unknown = max(last, e.msg.uid), n-len(c.list)
 		}
 	}
 	for len(c.list) < n {
@@ -70,14 +72,7 @@ func (c *client) exists(n int) error {
 			more++
 		}
 	}
-	unknown := 0
-	for _, e := range slices.Backward(c.list) {
-		if e.msg != nil {
-			break
-		}
-		unknown++
-	}
-	if unknown > more {
+	if unknown > more && !c.uidOnly {
 		return fmt.Errorf("%d messages are new, there have been %d behind UID %d", unknown, more, last)
 	}
 	return nil
@@ -117,9 +112,15 @@ func (c *client) vanished(r *response) error {
 		return err
 	}
 	for _, uid := range uids {
+		known := slices.ContainsFunc(c.list, func(e *entry) bool { return e.msg != nil && e.msg.uid == uid })
 		e, err := c.byUID(uid)
 		if err != nil {
 			return err
+		}
+		for _, o := range c.list {
+			if !known && o.msg == nil {
+				o.told = false // it may have been the one that is gone
+			}
 		}
 		if err := c.expunged(slices.Index(c.list, e)); err != nil {
 			return err
@@ -134,8 +135,11 @@ func (c *client) byUID(uid uint32) (*entry, error) {
 		switch {
 		case e.msg != nil && e.msg.uid == uid:
 			return e, nil
-		case e.msg != nil && e.msg.uid > uid:
+		case !c.uidOnly && e.msg != nil && e.msg.uid > uid:
 			return nil, fmt.Errorf("UID %d was not told of", uid)
+		case e.msg == nil && c.uidOnly && !slices.ContainsFunc(c.list, func(o *entry) bool { return o.msg != nil && o.msg.uid == uid }):
+			return e, c.bind(e, uid)
+		case c.uidOnly:
 		case e.msg == nil && !slices.ContainsFunc(c.list[i:], func(o *entry) bool { return o.msg != nil && o.msg.uid <= uid }):
 			return e, c.bind(e, uid)
 		}
@@ -151,7 +155,7 @@ func (c *client) bind(e *entry, uid uint32) error {
 	}
 	at := slices.Index(c.list, e)
 	for i, o := range c.list {
-		if o.msg != nil && (i < at && o.msg.uid >= uid || i > at && o.msg.uid <= uid) {
+		if !c.uidOnly && o.msg != nil && (i < at && o.msg.uid >= uid || i > at && o.msg.uid <= uid) {
 			return fmt.Errorf("message %d has UID %d", i+1, o.msg.uid)
 		}
 	}

@@ -255,7 +255,16 @@ func (c *client) settle() error {
 	if err := c.agrees(); err != nil || c.box == nil {
 		return err
 	}
+	known := map[*message]*entry{}
+	for _, e := range c.list {
+		known[e.msg] = e
+	}
 	for i, m := range c.box.now() {
+		if e := known[m]; e != nil {
+			c.list[i] = e // after ENABLE UIDONLY the order is not told
+		} else if c.uidOnly {
+			c.list[i] = &entry{}
+		}
 		c.list[i].msg, c.list[i].from = m, len(m.versions)-1
 	}
 	return nil
@@ -272,10 +281,16 @@ func (c *client) agrees() error {
 	}
 	for i, e := range c.list {
 		m := now[i]
+		if c.uidOnly && e.msg != nil {
+			m = e.msg
+		}
+		if m.gone > 0 {
+			return fmt.Errorf("%s was not told that UID %d in %s is gone", c.name, m.uid, c.box.name)
+		}
 		if e.msg != nil && e.msg != m {
 			return fmt.Errorf("%s was told that message %d in %s has UID %d, it is %d", c.name, i+1, c.box.name, e.msg.uid, m.uid)
 		}
-		if e.told && e.flags != m.flags() {
+		if e.msg != nil && e.told && e.flags != m.flags() || e.told && !c.uidOnly && e.flags != m.flags() {
 			return fmt.Errorf("%s was told that UID %d in %s has (%s), it has (%s)", c.name, m.uid, c.box.name, e.flags, m.flags())
 		}
 	}

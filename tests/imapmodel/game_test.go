@@ -215,7 +215,7 @@ func (g *game) group(c *client, r *rand.Rand) []*command {
 		out = append(out, g.selected(c, r, n))
 	}
 	c.by = bySequence
-	for range r.IntN(3) {
+	for range min(r.IntN(3), len(c.list)) {
 		add([]int{50, 50, 60, 90}[r.IntN(4)])
 	}
 	c.by = byUID

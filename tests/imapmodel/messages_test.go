@@ -55,8 +55,11 @@ func (c *client) fetch(r *rand.Rand) *command {
 		c.box.store(messagesOf(before), "+", `\seen`)
 	}
 	cmd.earlier = vanished
+	someVanished := false
 	if vanished {
-		cmd.hear = c.hearEarlier(since, func(uid uint32) bool { return !a.saved && a.has(uid, c.box.next-1) })
+		in := func(uid uint32) bool { return !a.saved && a.has(uid, c.box.next-1) }
+		someVanished = len(c.earlier(since, in)) > 0
+		cmd.hear = c.hearEarlier(since, in)
 	}
 	missing := stored && anyGone(messagesOf(before))
 	cmd.done = func(f *flight) error {
@@ -66,7 +69,7 @@ func (c *client) fetch(r *rand.Rand) *command {
 		if err := f.want("OK", ""); err != nil {
 			return err
 		}
-		if vanished && !slices.Contains(f.order, "VANISHED ") && len(c.earlier(since, func(uid uint32) bool { return a.has(uid, c.box.next-1) })) > 0 && !a.saved {
+		if someVanished && !slices.Contains(f.order, "VANISHED ") {
 			return errors.New("VANISHED (EARLIER) is missing")
 		}
 		for _, e := range before {
@@ -117,11 +120,12 @@ func (c *client) earlier(since uint64, in func(uid uint32) bool) []uint32 {
 
 // hearEarlier checks VANISHED (EARLIER), which tells all at once.
 func (c *client) hearEarlier(since uint64, in func(uid uint32) bool) func(r *response) error {
+	want := ranges(c.earlier(since, in))
 	return func(r *response) error {
 		if r.name != "VANISHED" || len(r.values) < 2 {
 			return nil
 		}
-		if want := ranges(c.earlier(since, in)); r.values[1].text != want {
+		if r.values[1].text != want {
 			return fmt.Errorf("what vanished since %d is %q", since, want)
 		}
 		return nil
@@ -251,11 +255,25 @@ func (c *client) expunge(r *rand.Rand) *command {
 	}
 	if c.readOnly {
 		cmd.done = func(f *flight) error { return f.want("NO", "CANNOT") }
+		if cmd.text != "EXPUNGE" {
+			cmd.done = c.unlessNone(chosen, "CANNOT")
+		}
 		return cmd
 	}
 	gone := c.box.expunge(slices.DeleteFunc(chosen, func(m *message) bool { return !m.flags().has(`\Deleted`) }))
 	cmd.done = c.removed(gone)
 	return cmd
+}
+
+// unlessNone expects NO, or OK if all messages are gone and the client may be told so by a command that is sent just before.
+func (c *client) unlessNone(messages []*message, code string) func(f *flight) error {
+	none := c.by != byEither && !slices.ContainsFunc(messages, func(m *message) bool { return m.gone == 0 })
+	return func(f *flight) error {
+		if none && f.status == "OK" {
+			return nil
+		}
+		return f.want("NO", code)
+	}
 }
 
 // removed checks the answer to a command that removed messages: the client was told of all that is gone.
@@ -268,6 +286,9 @@ func (c *client) removed(gone []*message) func(f *flight) error {
 		}
 		if c.box == box && box.modseq != modseq {
 			return f.want("OK", "*") // more was sent at once
+		}
+		if c.qresync && f.code != "" { // it may be told without need, too
+			want = fmt.Sprintf("HIGHESTMODSEQ %d", modseq)
 		}
 		for _, e := range c.list {
 			if slices.Contains(gone, e.msg) {
@@ -291,17 +312,10 @@ func (c *client) copyOrMove(r *rand.Rand, g *game) *command {
 	case len(entries) == 0:
 		return cmd
 	case move && c.readOnly:
-		cmd.done = func(f *flight) error { return f.want("NO", "CANNOT") }
+		cmd.done = c.unlessNone(messagesOf(entries), "CANNOT")
 		return cmd
 	case to == nil:
-		// What went by a command that was sent just before is not looked for.
-		none := c.by != byEither && !slices.ContainsFunc(entries, func(e *entry) bool { return e.msg.gone == 0 })
-		cmd.done = func(f *flight) error {
-			if none && f.status == "OK" {
-				return nil
-			}
-			return f.want("NO", "TRYCREATE")
-		}
+		cmd.done = c.unlessNone(messagesOf(entries), "TRYCREATE")
 		return cmd
 	}
 	sources, copies := from.copyTo(to, messagesOf(entries))
@@ -410,6 +424,8 @@ func (c *client) replace(r *rand.Rand, g *game) *command {
 		return refuse("NO", "NONEXISTENT")
 	case i == len(c.list):
 		return refuse("BAD", "")
+	case to == nil && c.by != byEither && c.list[i].msg.gone > 0: // perhaps by a command that was sent just before
+		return refuse("NO", "*")
 	case to == nil:
 		return refuse("NO", "TRYCREATE")
 	case c.list[i].msg.gone > 0 && uid:

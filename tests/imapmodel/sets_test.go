@@ -118,7 +118,7 @@ func (c *client) choice(r *rand.Rand, uid bool) []uint32 {
 		numbers = append(numbers, 1+r.Uint32N(c.box.next+2))
 	case uid && len(numbers) == 0:
 		numbers = append(numbers, 4_000_000_000)
-	case !uid && r.IntN(30) == 0:
+	case !uid && c.by == byEither && r.IntN(30) == 0:
 		numbers = append(numbers, uint32(len(c.list)+1))
 	}
 	return numbers
