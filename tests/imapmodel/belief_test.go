@@ -241,7 +241,7 @@ func (c *client) fetched(e *entry, items []value) error {
 func (c *client) changed(e *entry, all map[string]value, modseq uint64) error {
 	v, ok := all["FLAGS"]
 	asked := slices.ContainsFunc(c.flying, func(f *flight) bool { return f.fetches && !f.finished })
-	if ok && !asked && c.condstore && modseq == 0 {
+	if ok && !asked && c.modseqs && modseq == 0 {
 		return errors.New("a change without MODSEQ") // RFC 7162 section 3.2
 	}
 	if _, uid := all["UID"]; !asked && c.qresync && !c.uidOnly && !uid {

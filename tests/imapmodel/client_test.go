@@ -36,6 +36,7 @@ type client struct {
 	saved    []*message // the search result variable
 	flying   []*flight
 	idling   bool // the flight is an IDLE
+	modseqs  bool // CONDSTORE was on before the commands in progress
 	by       by   // how the next commands name messages
 }
 
@@ -162,7 +163,7 @@ func (c *client) run(commands ...*command) error {
 			return err
 		}
 	}
-	c.flying = nil
+	c.flying, c.modseqs = nil, c.condstore
 	return nil
 }
 
