@@ -134,6 +134,10 @@ func TestSearchIsAnsweredByTheIndex(t *testing.T) {
 		{"an encoded subject", textKey("請求書の"), "[[2 2]]"},
 		{"another width", bodyKey("ハンカク"), "[[2 2]]"},
 		{"accents and case", textKey("CAFÉ"), "[[3 3]]"},
+		{"without accents", headerKey("Subject", "CAFE"), "[[3 3]]"},
+		{"a part of a name", headerKey("From", "田太"), "[[2 2]]"},
+		{"a field of the message, not of a part", headerKey("Content-Type", "pdf"), "[]"},
+		{"a field that is there", headerKey("content-transfer-encoding", ""), "[[2 2]]"},
 		{"folding that makes two letters of one", bodyKey("straße"), "[[3 3]]"},
 		{"HTML without tags, over a soft break", bodyKey("customer, soft break"), "[[4 4]]"},
 		{"the name of an attachment", textKey("quarterly-report.pdf"), "[[4 4]]"},
@@ -191,7 +195,10 @@ func TestIndexAnswersAsReadingDoes(t *testing.T) {
 	h.indexed(t, "bob", "INBOX")
 	queries := []*storagev1.SearchCriteria{textKey("invoice"), bodyKey("invoice"), textKey("voice"), textKey("東京"), textKey("会議"), bodyKey("会議室"), textKey("the"), bodyKey("of"),
 		textKey("alice@example.com"), textKey("alice@example.test"), bodyKey("invoice, the"), textKey("n17"), notKey(textKey("meeting")), allKeys(bodyKey("report-2026"), notKey(textKey("naïve"))),
-		anyKeys(headerKey("Subject", "voice"), bodyKey("都会")), textKey("京"), textKey("nowhere to be found"), headerKey("subject", "n2")}
+		anyKeys(headerKey("Subject", "voice"), bodyKey("都会")), textKey("京"), textKey("nowhere to be found"), headerKey("subject", "n2"),
+		textKey("oic"), bodyKey("oic"), textKey("lice@exam"), textKey("eetin"), bodyKey("port-20"), textKey("ice, invo"), bodyKey("京"), bodyKey("東京都会"), textKey("NAIV"), textKey("nai\u0308ve"),
+		headerKey("From", "@example"), headerKey("To", ""), headerKey("Bcc", ""), headerKey("Cc", "x"), headerKey("Message-ID", "a"), headerKey("X-None", ""), headerKey("no name", ""),
+		anyKeys(headerKey("Subject", "meeting"), notKey(headerKey("Subject", "東"))), allKeys(headerKey("subject", "invoice"), textKey("voice"))}
 	answers := func() (out []string) {
 		for _, q := range queries {
 			out = append(out, h.find("bob", q))
@@ -332,7 +339,7 @@ func TestReindex(t *testing.T) {
 	h.mustDeliver("ann", mail("number 7", "text"))
 	h.indexed(t, "bob", "INBOX")
 	h.indexed(t, "ann", "INBOX")
-	h.change("UPDATE text_contents SET text = $1", []byte{1, 0, 5, 9})
+	h.change("UPDATE text_contents SET text = $1", []byte{textindex.Format, 0, 5, 9})
 	h.change("UPDATE text_postings SET postings = $1", []byte{0xff})
 	// Wrong texts do not make a search fail: what cannot be read of the index is read of the messages.
 	if got := h.find("bob", textKey("number 17")); !strings.HasPrefix(got, "[[18 18] [171 ") {
@@ -377,6 +384,22 @@ func TestIndexOfAnotherFormat(t *testing.T) {
 		m, err := h.indexer.Meta.TextMark(t.Context(), key)
 		return err == nil && !m.Stale && m.Next == m.UIDNext
 	})
+
+	// That of a newer replica is left to it.
+	h.change("UPDATE text_mailboxes SET format = 1000")
+	h.mustDeliver("bob", mail("number 8", "text"))
+	if got := h.find("bob", textKey("number 8")); got != "[[2 2]]" {
+		t.Errorf("found %s", got)
+	}
+	if err := h.indexer.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if q, err := h.indexer.Meta.TextQueue(t.Context(), ""); err != nil || q.Mailboxes != 0 {
+		t.Errorf("in the queue are %+v, %v", q, err)
+	}
+	if m, err := h.indexer.Meta.TextMark(t.Context(), key); err != nil || !m.Foreign || m.Stale {
+		t.Errorf("the mark is %+v, %v", m, err)
+	}
 }
 
 // A search that would have to read too much is refused, with a reason.

@@ -18,7 +18,7 @@ func Storage() Board {
 			Number("read_price", "Price of 1,000 reads", "In USD; GET and HEAD requests", "0.0004"),
 			Number("month_price", "Price of a GB and month", "In USD", "0.023"),
 		},
-		Rows: []Row{writePath(), objectStore(), cost(), reads(), bodies(), database(), replicas(), processes("storage")},
+		Rows: []Row{writePath(), objectStore(), cost(), reads(), bodies(), searches(), database(), replicas(), processes("storage")},
 	}
 }
 
@@ -112,6 +112,24 @@ func bodies() Row {
 			Q(`sum(rate(yubin_storage_orphan_objects_total{@}[~]))`, "orphans")).From0(0),
 		Graph("Age of the catalog", "From which mailboxes are rebuilt when the database is lost: at most a few times --storage-catalog-interval.", "s",
 			Q(`time() - (max(yubin_storage_catalog_timestamp_seconds{@}) > 0)`, "age")).From0(0),
+	)
+}
+
+func searches() Row {
+	return Section("Searching",
+		Graph("How far the index is behind", "Since when the oldest message waits that is not in the index of texts: a second or two, more after a rush, an upgrade or a reindex. Searches read what is not in it.", "s",
+			Q(`max(yubin_storage_index_lag_seconds{@})`, "lag")).From0(0),
+		Graph("Messages to be indexed", "About: what replicas have noted, and what is left for all of them.", "short",
+			Q(`max(yubin_storage_index_pending_messages{@})`, "pending")).From0(0),
+		Graph("Indexed", "Messages by result. partial: longer than --storage-index-text. unreadable: run yubin storage verify.", "cps",
+			Q(`sum by (result) (rate(yubin_storage_index_messages_total{@}[~]))`, "{{result}}")).From0(0),
+		Graph("What searches look at", "Messages by what decides: their state and the index, the text that the index keeps, or the body, which is slow and should be rare.", "cps",
+			Q(`sum by (by) (rate(yubin_storage_search_messages_total{@}[~]))`, "{{by}}")).From0(0),
+		Graph("Bodies read by searches", "As the index could not answer.", "Bps",
+			Q(`sum(rate(yubin_storage_search_read_bytes_total{@}[~]))`, "read")).From0(0),
+		Graph("Given up, in an hour", "Searches that had more to read than --storage-search-read, or took longer than --storage-search-time; and attempts to index that failed, which are repeated.", "short",
+			Q(`sum(increase(yubin_storage_search_limited_total{@}[1h]))`, "searches"),
+			Q(`sum(increase(yubin_storage_index_failures_total{@}[1h]))`, "attempts to index")).From0(0),
 	)
 }
 

@@ -48,7 +48,7 @@ type searchMetrics struct {
 }
 
 func newSearchMetrics(reg prometheus.Registerer) searchMetrics {
-	return searchMetrics{
+	m := searchMetrics{
 		messages: telemetry.Register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "yubin_storage_search_messages_total",
 			Help: "Messages that searches looked at, by what: state (and index), text (as the index keeps it), or body (which was read).",
@@ -60,6 +60,10 @@ func newSearchMetrics(reg prometheus.Registerer) searchMetrics {
 			Name: "yubin_storage_search_limited_total", Help: "Searches that were given up, as they had too much to read or took too long.",
 		})),
 	}
+	for _, by := range []string{"state", "text", "body"} {
+		m.messages.WithLabelValues(by) // so that there is a rate from the first on
+	}
+	return m
 }
 
 // searching is one search.

@@ -31,6 +31,9 @@ func (x *Indexer) step(ctx context.Context, key meta.MailboxKey) (done bool, lef
 	if err != nil {
 		return false, 0, err
 	}
+	if mark.Foreign {
+		return true, 0, nil
+	}
 	if mark.Stale {
 		if err := x.Meta.RenewTexts(ctx, key); err != nil {
 			return false, 0, fmt.Errorf("set the index back: %w", err)

@@ -17,8 +17,8 @@ type TextMark struct {
 	Next, UIDNext uint32
 	// Renew: texts of messages with a lower UID are made anew, though they are kept.
 	Renew uint32
-	// Stale says that what there is of the index is of another format: Next is 1.
-	Stale bool
+	// Stale says that what there is of the index is of an older format, Foreign of a newer one, which belongs to newer replicas: Next is 1.
+	Stale, Foreign bool
 }
 
 // TextMark reads the mark of a mailbox. Errors: MAILBOX_NOT_FOUND.
@@ -42,7 +42,7 @@ func (t *tx) textMark(key MailboxKey) (m TextMark, err error) {
 		return m, ErrMailboxNotFound
 	}
 	if format != textindex.Format {
-		m.Stale, m.Next = true, 1
+		m.Stale, m.Foreign, m.Next = format < textindex.Format, format > textindex.Format, 1
 	}
 	return m, err
 }

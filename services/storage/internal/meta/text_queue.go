@@ -15,7 +15,7 @@ type TextBehind struct {
 	MailboxKey
 	// Messages is at most how many.
 	Messages int64
-	// Stale says that what there is of the index is of another format.
+	// Stale says that what there is of the index is of an older format.
 	Stale bool
 }
 
@@ -33,8 +33,8 @@ func (s *Store) FindTextBehind(ctx context.Context, after MailboxKey) (behind []
 				return err
 			}
 			n++
-			stale := format != textindex.Format
-			if messages > 0 && (stale || next < uidNext) {
+			stale := format < textindex.Format
+			if messages > 0 && (stale || format == textindex.Format && next < uidNext) {
 				behind = append(behind, TextBehind{MailboxKey: last, Messages: min(messages, uidNext-next), Stale: stale && next > 1})
 			}
 			return nil

@@ -67,7 +67,8 @@ func eachPhrase(text string, common func(string) bool, do func(string)) {
 		}
 		wide = append(wide[:0], wide[1:]...)
 	}
-	inWord, class, run := false, 0, 0 // run: where the letters of one class begin
+	inWord, begin := false, 0
+	class, run := letters, 0 // run: where the letters of one class begin
 	endRun := func(at int, whole bool) {
 		if !whole && at-run >= minWord && class == letters {
 			grow(run, append(ends[:0], at))
@@ -95,17 +96,21 @@ func eachPhrase(text string, common func(string) bool, do func(string)) {
 					shiftWords()
 				}
 			}
-			inWord, run, class = true, i, classOf(r)
-			row = append(row, word{from: i})
+			inWord, begin, run, class = true, i, i, classOf(r)
+			w := word{from: i}
+			if i > 0 && text[i-1] == '@' { // domains are searched for so
+				w.from--
+			}
+			row = append(row, w)
 		case letter:
 			if c := classOf(r); c != class {
 				endRun(i, false)
 				run, class = i, c
 			}
 		case inWord:
-			last := &row[len(row)-1]
-			endRun(i, run == last.from)
-			inWord, last.to = false, i
+			endRun(i, run == begin)
+			inWord = false
+			row[len(row)-1].to = i
 			if len(row) == maxPhraseWords {
 				shiftWords()
 			}

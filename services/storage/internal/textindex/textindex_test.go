@@ -3,6 +3,7 @@ package textindex
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -144,7 +145,7 @@ func TestQueries(t *testing.T) {
 		{"ab", search.ZoneText, `["ab"] true []`},
 		{"abc", search.ZoneText, `["abc"] true []`},
 		{"abc", search.ZoneBody, `["abc"] false []`},
-		{"日本", search.ZoneBody, `["日本"] true []`},
+		{"日本", search.ZoneBody, `["日本"] true ["\x01\x01日本"]`},
 		{"abcd", search.ZoneText, `["abc" "bcd"] false ["\x02abcd" "\x01abcd"]`},
 		{"abcd", search.ZoneBody, `["abc" "bcd"] false ["\x02abcd"]`},
 		{"abcd", search.ZoneField, `["abc" "bcd"] false []`},
@@ -157,7 +158,7 @@ func TestQueries(t *testing.T) {
 		{"ab\x00cd", search.ZoneText, `[] false []`},
 	} {
 		q := QueryOf(search.Needle{Text: c.needle, Zone: c.zone})
-		if got := fmt.Sprintf("%q %v %q", q.All, q.Exact, q.Any); got != c.want {
+		if got := fmt.Sprintf("%q %v %q", q.All, q.Exact, append(q.Not, q.Any...)); got != c.want {
 			t.Errorf("%q: got %s, want %s", c.needle, got, c.want)
 		}
 	}
@@ -170,6 +171,97 @@ func TestWords(t *testing.T) {
 	if strings.Join(got, " ") != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
+}
+
+func TestPhrases(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{"one, two  three four five", "one, two/one, two  three/one, two  three four/two  three/two  three four/two  three four five/three four/three four five/four five"},
+		{"one ----- two", ""},
+		{"a@b.jp\nc d", "a@b/a@b.jp/@b.jp/c d"},
+		{"serial123 4567abcde", "serial/serial123 4567abcde/abcde"},
+		{"お願いしま", "お願い/お願いし/お願いしま/願いし/願いしま/いしま"},
+		{"ab東京都cd", "東京都"},
+	} {
+		var got []string
+		eachPhrase(c.text, func(string) bool { return true }, func(s string) { got = append(got, s) })
+		slices.Sort(got)
+		want := strings.Split(c.want, "/")
+		if c.want == "" {
+			want = nil
+		}
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("%q: got %q, want %q", c.text, got, want)
+		}
+	}
+	// No longer than what is common.
+	var got []string
+	eachPhrase("one two three", func(s string) bool { return s == "one two" }, func(s string) { got = append(got, s) })
+	if strings.Join(got, "/") != "one two" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// Parts of words, phrases and Japanese that most messages have are known for certain of nearly all.
+func TestVocabularyKnowsWhatIsCommon(t *testing.T) {
+	b := NewBuilder()
+	for i := range SegmentDocs {
+		body := fmt.Sprintf("serial%d order-%d@shop.example.net thank you for your order よろしくお願いいたします %x", i, i*7919, i*104729)
+		b.Add(uint32(i+1), &search.Text{Header: "subject: your order\n", Body: body})
+	}
+	s := segmentOf(t, b)
+	for _, needle := range []string{"seria", "serial", "shop.exam", "hank you f", "@shop.example.net", "ろしくお願", "お願いいたし", "xample.ne", "thank you for your"} {
+		for _, zone := range []search.Zone{search.ZoneText, search.ZoneBody} {
+			yes, may, _ := resolve(t, s, search.Needle{Text: needle, Zone: zone})
+			unsure := 0
+			for i := range yes {
+				if !may[i] {
+					t.Fatalf("%q is ruled out", needle)
+				}
+				if !yes[i] {
+					unsure++
+				}
+			}
+			if unsure > SegmentDocs/phraseShare {
+				t.Errorf("%q is uncertain of %d messages", needle, unsure)
+			}
+		}
+	}
+	yes, may, _ := resolve(t, s, search.Needle{Text: "ubject", Zone: search.ZoneBody})
+	if slices.Contains(yes, true) || slices.Contains(may, false) {
+		t.Error("what is in headers only is said to be in bodies, or its grams are not known")
+	}
+	yes, may, _ = resolve(t, s, search.Needle{Text: "r orde", Zone: search.ZoneField, Field: "subject"})
+	if slices.Contains(yes, false) || slices.Contains(may, false) {
+		t.Error("a column does not have what it has")
+	}
+}
+
+func FuzzRows(f *testing.F) {
+	b := NewBuilder()
+	for i := range 40 {
+		b.Add(uint32(i+1), &search.Text{Header: fmt.Sprintf("subject: hello %d\nto: x\n", i), Body: "hello world", HeaderPartial: i == 7})
+	}
+	s := segmentOf(f, b)
+	for _, row := range s.Rows[Chunks:] {
+		if row != nil {
+			f.Add(row, "hello", 40)
+		}
+	}
+	f.Fuzz(func(t *testing.T, row []byte, text string, docs int) {
+		if docs < 0 || docs > SegmentDocs || text == "" || strings.ContainsRune(text, '\n') {
+			return
+		}
+		yes, partial, err := findIn(row, text, docs)
+		if err == nil && (len(yes) != len(partial) || len(yes) != len(newBits(docs))) {
+			t.Errorf("%d and %d words for %d messages", len(yes), len(partial), docs)
+		}
+		_ = readVocabulary(row, inBody, text, func(term string, _ int) {
+			if !strings.Contains(term, text) || !strings.HasPrefix(term, inBody) {
+				t.Errorf("%q was found for %q", term, text)
+			}
+		})
+	})
 }
 
 func TestTextRoundTrip(t *testing.T) {
