@@ -332,7 +332,7 @@ func TestSearch(t *testing.T) {
 	k.expect("SEARCH BODY first UNSEEN", "* SEARCH 3", "OK")
 	k.expect("UID SEARCH SUBJECT two", "* SEARCH 2", "OK")
 	k.expect("SEARCH CHARSET X-NONE ALL", "NO [BADCHARSET")
-	k.expect("SEARCH 9", "BAD no such message")
+	k.expect("SEARCH 2,9:300", "* SEARCH 2", "OK") // RFC 7377 section 2
 	k.ok("STORE 1 +FLAGS.SILENT (\\Deleted)")
 	k.expect("EXPUNGE", "* 1 EXPUNGE", "OK")
 	k.expect("UID SEARCH RETURN (MIN MAX COUNT ALL) UNDELETED", `* ESEARCH (TAG "`+k.nextTag()+`") UID MIN 2 MAX 3 ALL 2:3 COUNT 2`, "OK")

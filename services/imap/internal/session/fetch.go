@@ -138,11 +138,14 @@ func (f *fetching) prepare(s *session) error {
 	if f.spans, err = s.box.resolve(f.Set, f.uid); err != nil {
 		return err
 	}
-	if since, ok := wire.Arg[uint64](f.Modifiers, "CHANGEDSINCE"); ok {
-		f.spans = s.box.changedSince(f.spans, since)
-	}
 	if partial, ok := wire.Arg[partialRange](f.Modifiers, "PARTIAL"); ok {
-		f.spans = partial.part(f.spans) // RFC 9394 section 3.3: of what is left by other modifiers
+		f.spans = partial.part(f.spans)
+		if err := s.allowed(count(f.spans)); err != nil { // RFC 9738 section 3.1
+			return err
+		}
+	}
+	if since, ok := wire.Arg[uint64](f.Modifiers, "CHANGEDSINCE"); ok { // of the part, RFC 9394 section 3.4
+		f.spans = s.box.changedSince(f.spans, since)
 	}
 	if len(f.spans) > 0 {
 		f.spans, f.code = s.limited(f.spans)
@@ -171,7 +174,7 @@ func (f *fetching) run(ctx context.Context, s *session) (reply, error) {
 	case out.failure != nil:
 		return reply{}, out.failure
 	case out.missing && !f.uid:
-		return reply{}, errExpungeIssued
+		return s.within(f.code, reply{}, errExpungeIssued)
 	}
 	return reply{code: f.code}, nil
 }

@@ -66,7 +66,7 @@ func (s *session) tell(expunge, uid bool) error {
 		if s.quiet() {
 			break
 		}
-		s.sendFlags(c.Seq, c.Message, uid)
+		s.sendFlags(c.Seq, c.Message, uid || s.notify != nil) // RFC 5465 section 5.1
 	}
 	return nil
 }
@@ -159,24 +159,24 @@ func (b *mailbox) resolve(set wire.NumSet, uid bool) ([]span, error) {
 	return b.sequenceSpans(set), nil
 }
 
-// resolveSearch is resolve for a search, where "*" may stand for a message that is not there, and simply does not match.
-func (b *mailbox) resolveSearch(set wire.NumSet, uid bool) ([]span, error) {
-	if set.SearchRes || uid {
-		return b.resolve(set, uid)
+// resolveSearch is resolve for a search, where numbers beyond the last message are no error, and simply do not match (RFC 7377 section 2).
+func (b *mailbox) resolveSearch(set wire.NumSet, uid bool) []span {
+	switch {
+	case set.SearchRes:
+		return b.uidSpans(b.saved)
+	case uid:
+		return b.uidSpans(set.Resolve(b.told.LastUID()))
 	}
-	for _, r := range set.Ranges {
-		if r.Start != 0 && r.Stop != 0 && max(r.Start, r.Stop) > uint32(b.told.Len()) {
-			return nil, errSequence
-		}
-	}
-	return b.sequenceSpans(set), nil
+	return b.sequenceSpans(set)
 }
 
 func (b *mailbox) sequenceSpans(set wire.NumSet) []span {
 	total := b.told.Len()
 	var out []span
 	for _, r := range set.Resolve(uint32(total)) {
-		out = append(out, span{int(r.Start) - 1, min(int(r.Stop), total)})
+		if sp := (span{int(r.Start) - 1, min(int(r.Stop), total)}); sp.from < sp.to {
+			out = append(out, sp)
+		}
 	}
 	return out
 }

@@ -77,14 +77,14 @@ func (s *session) allowed(messages int) error {
 	return nil
 }
 
-// within adds to the answer of a command that it did not take all messages.
+// within adds to the answer of a command that it did not take all messages: in a NO of its own, where the answer has another code.
 func (s *session) within(limit string, r reply, err error) (reply, error) {
 	switch {
 	case limit == "", fatal(err):
 	case err == nil && r.code == "":
 		r.code = limit
 	default:
-		s.enc.Untagged(wire.StatusOK, limit, "not all messages were taken")
+		s.enc.Untagged(wire.StatusNO, limit, "not all messages were taken")
 	}
 	return r, err
 }

@@ -39,7 +39,7 @@ func TestMessageLimit(t *testing.T) {
 	k.expect("STATUS Sent (MESSAGES)", "* STATUS Sent (MESSAGES 0)", "OK")
 	k.expect(`UID STORE 1:4 +FLAGS.SILENT (\Flagged)`, "OK [MESSAGELIMIT 3 2] ")
 	k.expect(`UID STORE 1:4 (UNCHANGEDSINCE 1) +FLAGS (\Seen)`, "* OK [HIGHESTMODSEQ 12] modification sequence",
-		"* OK [MESSAGELIMIT 3 2] not all messages were taken", "OK [MODIFIED 2:4] ")
+		"* NO [MESSAGELIMIT 3 2] not all messages were taken", "OK [MODIFIED 2:4] ")
 	k.expect("UID MOVE 1:4 Sent", fmt.Sprintf("* OK [COPYUID %d 2:4 1:3] moved", g.uidValidity("Sent")),
 		"* 4 EXPUNGE", "* 3 EXPUNGE", "* 2 EXPUNGE", "OK [MESSAGELIMIT 3 2] ")
 	k.ok(`STORE 1:3 +FLAGS.SILENT (\Deleted)`)

@@ -247,7 +247,7 @@ func (s *session) criteria(b *mailbox, k wire.SearchKey) (*storagev1.SearchCrite
 		if s.uidOnly && k.Op == wire.SearchSeq && !k.Set.SearchRes {
 			return nil, errUIDRequired
 		}
-		return b.setCriteria(k)
+		return b.setCriteria(k), nil
 	case wire.SearchFlag:
 		return flagCriteria(k.Value), nil
 	case wire.SearchHeader:
@@ -284,12 +284,9 @@ func (s *session) criteriaList(b *mailbox, keys []wire.SearchKey) ([]*storagev1.
 	return out, nil
 }
 
-func (b *mailbox) setCriteria(k wire.SearchKey) (*storagev1.SearchCriteria, error) {
-	spans, err := b.resolveSearch(k.Set, k.Op == wire.SearchUID)
-	if err != nil {
-		return nil, err
-	}
-	return &storagev1.SearchCriteria{Key: &storagev1.SearchCriteria_Uids{Uids: &storagev1.SearchCriteria_UidSet{Uids: b.uidRanges(spans)}}}, nil
+func (b *mailbox) setCriteria(k wire.SearchKey) *storagev1.SearchCriteria {
+	spans := b.resolveSearch(k.Set, k.Op == wire.SearchUID)
+	return &storagev1.SearchCriteria{Key: &storagev1.SearchCriteria_Uids{Uids: &storagev1.SearchCriteria_UidSet{Uids: b.uidRanges(spans)}}}
 }
 
 // flagCriteria tests for a flag. No message has \Recent.
