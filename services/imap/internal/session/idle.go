@@ -30,7 +30,8 @@ func runIdle(ctx context.Context, s *session) (reply, error) {
 	}
 	until := s.Now().Add(s.Limits.Idle)
 	// Leave interrupts this wait as it does the wait for a command.
-	if err := s.watch(ctx, until, s.box != nil, true); err != nil {
+	selected := s.box != nil && (s.notify == nil || hasEvent(s.notify.selected, eventNew)) // RFC 5465 section 4
+	if err := s.watch(ctx, until, selected, true); err != nil {
 		return reply{}, err
 	}
 	s.conn.await(until)

@@ -216,6 +216,7 @@ func runList(ctx context.Context, s *session, args wire.ListArgs) (reply, error)
 			continue
 		}
 		if len(statusItems) > 0 && f.may(rightRead) {
+			s.statusAsked(statusItems)
 			s.sendStatus(statusItems, f.held)
 		}
 		if wire.Has(args.Return, "MYRIGHTS") {

@@ -219,8 +219,12 @@ func runSetMetadata(ctx context.Context, s *session) (reply, error) {
 		return reply{}, err
 	}
 	request.AccountId, request.Mailbox, request.Actor = p.account, p.name, p.actor
-	_, err = s.Storage.SetMetadata(ctx, request)
-	return reply{}, metadataRefused(err)
+	if _, err = s.Storage.SetMetadata(ctx, request); err != nil {
+		return reply{}, metadataRefused(err)
+	}
+	s.noteOwn(p, values)
+	s.Views.TouchAccount(p.account)
+	return reply{}, nil
 }
 
 // metadataRefused gives the limits of storage their response codes (RFC 5464 section 4.3).

@@ -27,17 +27,20 @@ const (
 	notifyRetry = time.Second
 )
 
-// The events, in the spelling of RFC 5465 section 5.
+// The events of RFC 5465 section 5.
 const (
-	eventNew          = "MESSAGENEW"
-	eventExpunge      = "MESSAGEEXPUNGE"
-	eventFlags        = "FLAGCHANGE"
-	eventName         = "MAILBOXNAME"
-	eventSubscription = "SUBSCRIPTIONCHANGE"
+	eventNew            = "MESSAGENEW"
+	eventExpunge        = "MESSAGEEXPUNGE"
+	eventFlags          = "FLAGCHANGE"
+	eventName           = "MAILBOXNAME"
+	eventSubscription   = "SUBSCRIPTIONCHANGE"
+	eventMetadata       = "MAILBOXMETADATACHANGE"
+	eventServerMetadata = "SERVERMETADATACHANGE"
 )
 
 var (
-	errBadEvent = no("BADEVENT (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange)", "these are the events that can be told")
+	errBadEvent = no("BADEVENT (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange MailboxMetadataChange ServerMetadataChange)",
+		"these are the events that can be told")
 	errOverflow = no("NOTIFICATIONOVERFLOW", "these are too many mailboxes")
 )
 
@@ -48,6 +51,7 @@ type notification struct {
 	follow   *view.Follow
 	// known are the mailboxes as the client knows them.
 	known map[view.Key]held
+	notes notes
 	next  time.Time // of the next look, at the earliest
 }
 
@@ -71,13 +75,23 @@ func runNotify(ctx context.Context, s *session) (reply, error) {
 	if s.followed(n, all) > maxNotified {
 		return reply{}, errOverflow
 	}
+	follow := s.Views.Follow(s.accountID(), n.names()) // what changes from now on is seen
+	if err := s.readNotes(ctx, n, follow.Touches()); err != nil {
+		follow.Close()
+		return reply{}, err
+	}
 	s.unnotify()
-	s.notify = n
-	n.follow = s.Views.Follow(s.accountID(), n.names())
+	if s.box != nil { // all that has happened so far (RFC 5465 section 3.1)
+		if err := s.tell(true, false); err != nil {
+			follow.Close()
+			return reply{}, err
+		}
+	}
+	s.notify, n.follow = n, follow
 	s.remember(all)
 	for _, f := range all {
-		if args.Status && s.hearsOf(n, f) {
-			s.sendChanged(f.held)
+		if args.Status && s.hearsOf(n, f) && !s.isSelected(f.key()) {
+			s.sendChanged(f.held, hasEvent(s.groupOf(n, f), eventFlags))
 		}
 	}
 	return reply{}, nil
@@ -107,7 +121,7 @@ func checkEvents(g wire.NotifyGroup, ofSelected bool) error {
 	for _, e := range g.Events {
 		switch e.Name {
 		case eventNew, eventExpunge, eventFlags:
-		case eventName, eventSubscription:
+		case eventName, eventSubscription, eventMetadata, eventServerMetadata:
 			if ofSelected {
 				return bad("the selected mailbox has message events only")
 			}
@@ -131,8 +145,16 @@ func hasEvent(g *wire.NotifyGroup, name string) bool {
 	return g != nil && slices.ContainsFunc(g.Events, func(e wire.NotifyEvent) bool { return e.Name == name })
 }
 
+// hears tells whether some group has one of the events.
+func (n *notification) hears(events ...string) bool {
+	return slices.ContainsFunc(n.others, func(g wire.NotifyGroup) bool {
+		return slices.ContainsFunc(events, func(e string) bool { return hasEvent(&g, e) })
+	})
+}
+
+// names tells whether it is about what storage gives no notice of.
 func (n *notification) names() bool {
-	return slices.ContainsFunc(n.others, func(g wire.NotifyGroup) bool { return hasEvent(&g, eventName) || hasEvent(&g, eventSubscription) })
+	return n.hears(eventName, eventSubscription, eventMetadata, eventServerMetadata)
 }
 
 // hearsOthers tells whether it may be about what others share.
@@ -148,14 +170,19 @@ func (s *session) unnotify() {
 	}
 }
 
-// groupOf gives the first group that a mailbox is in; nil: none.
+// groupOf gives what is wanted of a mailbox: the events of all groups that it is in (RFC 5465 section 6), up to one that wants none.
 func (s *session) groupOf(n *notification, f *folder) *wire.NotifyGroup {
-	for i, g := range n.others {
-		if s.matchesFilter(g.Mailboxes, f) {
-			return &n.others[i]
+	var all wire.NotifyGroup
+	for _, g := range n.others {
+		if !s.matchesFilter(g.Mailboxes, f) {
+			continue
 		}
+		if g.Events == nil {
+			break
+		}
+		all.Events = append(all.Events, g.Events...)
 	}
-	return nil
+	return &all
 }
 
 // hearsOf tells whether the client wants to hear of the messages in a mailbox, and may.
@@ -210,48 +237,37 @@ func (s *session) look(ctx context.Context) {
 		s.enc.Untagged(wire.StatusOK, "NOTIFICATIONOVERFLOW", errOverflow.Error())
 		return
 	}
-	there := map[view.Key]bool{}
+	s.tellNames(all)
 	for _, f := range all {
 		if f.Mailbox != nil {
-			there[f.key()] = true
-			s.tellFolder(f, n.known[f.key()].Mailbox)
-		}
-	}
-	for k, m := range n.known {
-		if gone := (&folder{name: m.GetName(), held: m, subscribed: m.GetSubscribed()}); !there[k] && hasEvent(s.groupOf(n, gone), eventName) {
-			s.sendList(listLine{attrs: []string{`\NonExistent`}, name: m.GetName()}) // RFC 5465 section 5.4
+			s.tellMessages(f, n.known[f.key()].Mailbox)
 		}
 	}
 	s.remember(all)
+	if err := s.tellNotes(ctx, all); err != nil {
+		s.Log.Warn("annotations are told later", "session", s.id, "error", err)
+		n.follow.Later(notifyRetry)
+	}
 }
 
-// tellFolder tells what has changed in a mailbox that was as old, or is new.
-func (s *session) tellFolder(f *folder, old *storagev1.Mailbox) {
+// tellMessages tells that messages have changed in a mailbox that was as old, or is new.
+func (s *session) tellMessages(f *folder, old *storagev1.Mailbox) {
 	g := s.groupOf(s.notify, f)
 	now := f.Mailbox
-	renamed := old != nil && old.GetName() != now.GetName()
-	subscribed := old != nil && old.GetSubscribed() != now.GetSubscribed()
-	if hasEvent(g, eventName) && (old == nil || renamed) || hasEvent(g, eventSubscription) && subscribed {
-		line := selection{showSubscribed: hasEvent(g, eventSubscription)}.line(f, false)
-		if renamed {
-			line.oldName = old.GetName()
-		}
-		s.sendList(line)
-	}
 	same := old.GetHighestModseq() == now.GetHighestModseq() || old == nil && now.GetUidNext() == 1
 	if same || s.isSelected(f.key()) || !f.may(rightRead) {
 		return
 	}
 	flagsOnly := old.GetUidNext() == now.GetUidNext() && old.GetMessages() == now.GetMessages()
 	if hasEvent(g, eventFlags) || hasEvent(g, eventNew) && !flagsOnly {
-		s.sendChanged(f.held)
+		s.sendChanged(f.held, false)
 	}
 }
 
-// sendChanged tells how a mailbox is that is not selected (RFC 5465 section 5.1 to 5.3).
-func (s *session) sendChanged(m held) {
+// sendChanged tells how a mailbox is that is not selected (RFC 5465 section 3.1, section 5.1 to 5.3).
+func (s *session) sendChanged(m held, modseq bool) {
 	items := []wire.Item{{Name: "MESSAGES"}, {Name: "UIDNEXT"}, {Name: "UIDVALIDITY"}, {Name: "UNSEEN"}}
-	if s.condstore {
+	if s.condstore || modseq {
 		items = append(items, wire.Item{Name: "HIGHESTMODSEQ"})
 	}
 	s.sendStatus(items, m)
@@ -259,7 +275,7 @@ func (s *session) sendChanged(m held) {
 
 // quiet tells whether changes of flags are not to be told.
 func (s *session) quiet() bool {
-	return s.notify != nil && s.notify.selected != nil && !hasEvent(s.notify.selected, eventFlags)
+	return s.notify != nil && !hasEvent(s.notify.selected, eventFlags)
 }
 
 // tellWith is tell, and then what the client wants to know of each new message.

@@ -38,7 +38,7 @@ func TestNotifySelected(t *testing.T) {
 	k.expect("NOOP", "OK NOOP completed")
 	k.expect("NOTIFY SET (selected-delayed (MessageNew MessageExpunge FlagChange))", "OK")
 	g.storage.flag("INBOX", 3, storagev1.Flag_FLAG_SEEN)
-	k.told(`* 2 FETCH (FLAGS (\Seen))`)
+	k.told(`* 2 FETCH (UID 3 FLAGS (\Seen))`)
 	g.storage.remove("INBOX", 1)
 	g.storage.deliver("INBOX", mail1)
 	k.told("* 4 EXISTS") // the expunge waits
@@ -114,8 +114,8 @@ func TestNotifyRefused(t *testing.T) {
 	g := newGateway(t)
 	k := g.login()
 	for _, c := range []struct{ arguments, want string }{
-		{"SET (personal (MessageNew MessageExpunge AnnotationChange))", "NO [BADEVENT (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange)] "},
-		{"SET (personal (ServerMetadataChange))", "NO [BADEVENT "},
+		{"SET (personal (MessageNew MessageExpunge AnnotationChange))", "NO [BADEVENT (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange MailboxMetadataChange ServerMetadataChange)] "},
+		{"SET (selected (ServerMetadataChange))", "BAD "},
 		{"SET (personal (MessageNew))", "BAD "},
 		{"SET (personal (MessageExpunge))", "BAD "},
 		{"SET (personal (FlagChange))", "BAD "},

@@ -61,16 +61,21 @@ func runStatus(ctx context.Context, s *session, args wire.StatusArgs) (reply, er
 	if err != nil {
 		return reply{}, err
 	}
+	s.statusAsked(args.Items)
 	s.sendStatus(args.Items, info)
 	return reply{}, nil
 }
 
-func (s *session) sendStatus(items []wire.Item, m held) {
+// statusAsked does what a client asks for by asking for the items.
+func (s *session) statusAsked(items []wire.Item) {
 	for _, item := range items {
 		if i, ok := registered.statusItems[item.Name]; ok && i.asked != nil {
 			i.asked(s)
 		}
 	}
+}
+
+func (s *session) sendStatus(items []wire.Item, m held) {
 	s.enc.Star().Raw("STATUS ").Mailbox(m.GetName()).SP().Open()
 	first := true
 	for _, item := range items {

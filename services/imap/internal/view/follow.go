@@ -11,6 +11,8 @@ type Follow struct {
 	// The rest is guarded by manager.mu.
 	known map[Key]uint64 // modseq by mailbox
 	names bool           // mailboxes that come, go or are renamed count, too
+	// touches counts the signals that may be about names.
+	touches uint64
 }
 
 // Follow begins to follow an account; Set says which mailboxes. With names, Changed gets a signal each PollInterval, too: storage has no notice for
@@ -65,6 +67,13 @@ func (f *Follow) Set(modseqs map[Key]uint64) {
 // Later has Changed get a signal after some time.
 func (f *Follow) Later(d time.Duration) { time.AfterFunc(d, f.signal) }
 
+// Touches counts the signals that may be about names, and what else storage gives no notice of.
+func (f *Follow) Touches() uint64 {
+	f.manager.mu.Lock()
+	defer f.manager.mu.Unlock()
+	return f.touches
+}
+
 // Close ends it.
 func (f *Follow) Close() {
 	f.Set(nil)
@@ -80,6 +89,7 @@ func (m *Manager) TouchAccount(accountID string) {
 	defer m.mu.Unlock()
 	for f := range m.follows[accountID] {
 		if f.names && f.account == accountID {
+			f.touches++
 			f.signal()
 		}
 	}
@@ -120,6 +130,7 @@ func (m *Manager) signalFollows(names bool) {
 	for _, some := range m.follows {
 		for f := range some {
 			if f.names || !names {
+				f.touches++
 				f.signal()
 			}
 		}
