@@ -34,10 +34,10 @@ const (
 func TestCrowd(t *testing.T) {
 	sessions, w, shape := *crowd, io.Writer(os.Stdout), harness.Production
 	if sessions == 0 {
-		sessions, w, shape = 20, io.Discard, harness.AllInOne
+		sessions, w = 20, io.Discard
 	}
-	if *systems == "embedded" {
-		shape = harness.Split
+	if sessions < 1000 || *systems == "embedded" {
+		shape = harness.AllInOne
 	}
 	accounts := make([]string, max(2, sessions/10))
 	for i := range accounts {
