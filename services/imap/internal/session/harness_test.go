@@ -59,6 +59,11 @@ func (directory) Authenticate(stream directoryv1.DirectoryService_AuthenticateSe
 	}})
 }
 
+// GetAccount knows nobody by address.
+func (directory) GetAccount(context.Context, *directoryv1.GetAccountRequest) (*directoryv1.GetAccountResponse, error) {
+	return nil, fault.New(codes.NotFound, rpcv1.Reason_REASON_ACCOUNT_NOT_FOUND, "there is no such account")
+}
+
 // quota has 10,000 octets and 500 messages for everybody but "unlimited".
 type quota struct {
 	quotav1.UnimplementedQuotaServiceServer
