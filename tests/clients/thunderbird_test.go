@@ -1,6 +1,7 @@
 package clients
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"regexp"
@@ -197,9 +198,10 @@ func (b *thunderbird) fetched(f *tbFolder, a answer) {
 			require.NoError(b.t, err)
 			text = a.literals[i]
 		}
-		if section[1] == "" {
+		switch {
+		case section[1] == "":
 			msg.body += text // in chunks
-		} else {
+		case msg.header == "": // not a preview
 			msg.header = text
 		}
 	}
@@ -314,6 +316,35 @@ func (b *thunderbird) uid(f *tbFolder, subject string) uint32 {
 	return 0
 }
 
+// move is Copy, which a folder on disk follows: its messages go.
+func (b *thunderbird) move(folder string, uids ...uint32) {
+	b.t.Helper()
+	b.ok(`uid move %s "%s"`, set(uids), folder)
+	for _, uid := range uids {
+		delete(b.selected.messages, uid)
+	}
+}
+
+// remove is Copy where the server has no MOVE.
+func (b *thunderbird) remove(folder string, uid uint32) {
+	b.t.Helper()
+	b.ok(`uid copy %d "%s"`, uid, folder)
+	b.ok(`uid store %d +FLAGS (\Deleted \Seen)`, uid)
+	b.ok("UID EXPUNGE %d", uid)
+	delete(b.selected.messages, uid)
+}
+
+// rename is RenameHierarchyByHand: subscriptions follow the folder and its children.
+func (b *thunderbird) rename(from, to string, children ...string) {
+	b.t.Helper()
+	b.ok(`list "" "%s/*"`, from)
+	b.ok(`rename "%s" "%s"`, from, to)
+	for _, child := range append([]string{""}, children...) {
+		b.ok(`subscribe "%s"`, to+child)
+		b.ok(`unsubscribe "%s"`, from+child)
+	}
+}
+
 var appendUID = regexp.MustCompile(`^OK \[APPENDUID (\d+) (\d+)\]`)
 
 // upload is UploadMessageFromFile. It gives the UID.
@@ -398,10 +429,15 @@ func (b *thunderbird) same(c *imapclient.Client, folder string) {
 			flags = append(flags, string(f))
 		}
 		slices.Sort(flags)
-		want[uint32(m.UID)] = strings.Join(flags, " ") + "\n" + string(m.FindBodySection(whole))
+		want[uint32(m.UID)] = digest(strings.Join(flags, " "), string(m.FindBodySection(whole)))
 	}
 	for uid, m := range b.folders[folder].messages {
-		got[uid] = m.flags + "\n" + m.body
+		got[uid] = digest(m.flags, m.body)
 	}
 	require.Equal(b.t, want, got, folder)
+}
+
+// digest of a message, short enough to be shown.
+func digest(flags, body string) string {
+	return fmt.Sprintf("%s %d octets %.10x", flags, len(body), sha256.Sum256([]byte(body)))
 }
