@@ -42,7 +42,7 @@ func (d *device) muttProgram(program, folder, keys string) string {
 func TestMuttWithAHeaderCache(t *testing.T) {
 	t.Parallel()
 	s := harness.Start(t, harness.Options{Accounts: []string{"mutt", "neomutt", "mutt2", "neomutt2"}})
-	const cache = `set header_cache="~/cache/" message_cachedir="~/bodies" imap_idle=yes imap_keepalive=30 imap_pipeline_depth=15 `
+	const cache = `set header_cache="~/cache/" imap_idle=yes imap_keepalive=30 imap_pipeline_depth=15` + "\n"
 	for _, c := range []struct {
 		account, program, settings string
 		said                       string // how it asks for changes
@@ -83,7 +83,13 @@ func TestMuttWithAHeaderCache(t *testing.T) {
 			require.Contains(t, d.read("flagged"), "Subject: Alpha\n")
 			require.Contains(t, d.read("epsilon"), "the text of Epsilon\n")
 			require.Regexp(t, c.said, log)
-			require.NotRegexp(t, `UID FETCH 1:\S+ \(UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK\[HEADER.FIELDS`, log, "only the header of what is new")
+			// NeoMutt 20220429 loses count after VANISHED (EARLIER) in the middle, says so, and opens the folder again; Mutt does not.
+			if !strings.Contains(log, "QRESYNC failed.  Reopening mailbox.") {
+				require.Equal(t, 1, strings.Count(log, "BODY.PEEK[HEADER.FIELDS"))
+			} else {
+				require.Equal(t, "neomutt", c.program)
+			}
+			require.Regexp(t, ` FETCH 4 \(UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK\[HEADER.FIELDS`, log, "only the header of what is new")
 			left := strings.Join(text(t, phone, "INBOX"), "")
 			for subject, there := range map[string]bool{"Alpha": true, "Beta": true, "Gamma": false, "Delta": false, "Epsilon": true} {
 				require.Equal(t, there, strings.Contains(left, "Subject: "+subject+"\r\n"), subject)
