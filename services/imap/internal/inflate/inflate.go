@@ -61,7 +61,8 @@ func (r *Reader) Read(p []byte) (int, error) {
 // say gives out what can be said of the block without waiting.
 func (r *Reader) say(p []byte) (n int) {
 	for n < len(p) {
-		k, ok := 0, true
+		var k int
+		ok := true
 		switch {
 		case r.length > 0:
 			k = r.window.repeat(p[n:min(len(p), n+r.length)], r.distance)
