@@ -11,13 +11,18 @@ import (
 
 // neighbours gives a gateway for everybody at example.test, and connections of two of them.
 func neighbours(t *testing.T) (g *gateway, alice, bob *talk) {
-	in := rpc.NewInproc(slog.New(slog.DiscardHandler), nil)
-	directoryv1.RegisterDirectoryServiceServer(in, people{})
-	g = newGateway(t, func(o *Options) { o.Directory = directoryv1.NewDirectoryServiceClient(in.Client("imap")) })
+	g = newGateway(t, withPeople)
 	alice, bob = g.connect(), g.connect()
 	alice.ok("LOGIN alice x")
 	bob.ok("LOGIN bob x")
 	return g, alice, bob
+}
+
+// withPeople has the directory know people.
+func withPeople(o *Options) {
+	in := rpc.NewInproc(slog.New(slog.DiscardHandler), nil)
+	directoryv1.RegisterDirectoryServiceServer(in, people{})
+	o.Directory = directoryv1.NewDirectoryServiceClient(in.Client("imap"))
 }
 
 const ofAlice = "Other Users/alice@example.test/"

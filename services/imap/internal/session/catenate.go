@@ -107,7 +107,7 @@ func (c *catenation) open(text string) (*part, error) {
 	}
 	ctx, cancel := c.rpc(c.ctx)
 	defer cancel()
-	box, err := c.mailboxNamed(ctx, u.mailbox, rightRead)
+	box, err := c.mailboxNamed(ctx, u.mailbox)
 	if fault.Is(err, rpcv1.Reason_REASON_MAILBOX_NOT_FOUND) || fault.Is(err, rpcv1.Reason_REASON_NOT_PERMITTED) || err == nil && u.uidValidity != 0 && box.GetUidValidity() != u.uidValidity {
 		return nil, badURL
 	}

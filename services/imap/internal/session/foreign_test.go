@@ -146,7 +146,7 @@ func TestSharedMailbox(t *testing.T) {
 	bob.expect("APPEND \"Other Users/alice@example.test/Sent\" {1}", "NO [TRYCREATE]")
 	bob.expect("APPEND \"Other Users/nobody@example.test/Sent\" {1}", "NO [TRYCREATE]")
 	bob.expect(`STATUS "Other Users/&-/INBOX" (MESSAGES)`, "NO [NONEXISTENT]")
-	bob.expect(`STATUS "&AE8-ther Users/alice@example.test/Team" (MESSAGES)`, "NO [NONEXISTENT]") // not the shortest form of UTF-7
+	bob.expect(`STATUS "Other Users/&AGE-lice@example.test/Team" (MESSAGES)`, "NO [NONEXISTENT]") // not the shortest form of UTF-7
 }
 
 // TestSharedQuota: what is over quota is the owner's quota.

@@ -74,7 +74,7 @@ func play(t testing.TB, g *gateway, input []byte) string {
 }
 
 func fuzzGateway(t testing.TB) *gateway {
-	g := newGateway(t, func(o *Options) { o.Log = slog.New(failOnError{slog.DiscardHandler, t}) })
+	g := newGateway(t, withPeople, func(o *Options) { o.Log = slog.New(failOnError{slog.DiscardHandler, t}) })
 	g.storage.deliver("INBOX", mail1)
 	g.storage.deliver("INBOX", mail2)
 	return g

@@ -56,7 +56,7 @@ func readGetQuotaRoot(s *session) (job, error) {
 func runGetQuotaRoot(ctx context.Context, s *session, name string) (reply, error) {
 	call, cancel := s.rpc(ctx)
 	defer cancel()
-	info, err := s.mailboxNamed(call, name, rightRead)
+	info, err := s.mailboxNamed(call, name)
 	if err != nil {
 		return reply{}, err
 	}

@@ -36,7 +36,7 @@ func runSelect(ctx context.Context, s *session, readOnly bool) (reply, error) {
 	}
 	ctx, cancel := s.rpc(ctx)
 	defer cancel()
-	info, err := s.mailboxNamed(ctx, args.Mailbox, rightRead)
+	info, err := s.mailboxNamed(ctx, args.Mailbox)
 	if err != nil {
 		return reply{}, err
 	}
@@ -141,15 +141,15 @@ func survey(snapshot *view.Snapshot) (flags []string, firstUnseen uint32) {
 	return append(flags, keywords...), firstUnseen
 }
 
-// mailboxNamed asks storage for a mailbox on which the session has a right.
-func (s *session) mailboxNamed(ctx context.Context, name string, right byte) (held, error) {
+// mailboxNamed asks storage for a mailbox that the session may read.
+func (s *session) mailboxNamed(ctx context.Context, name string) (held, error) {
 	p, err := s.locate(ctx, name)
 	if err != nil {
 		return held{}, err
 	}
 	m, err := s.mailboxAt(ctx, p)
 	if err == nil {
-		err = m.need(right)
+		err = m.need(rightRead)
 	}
 	return m, err
 }

@@ -57,7 +57,7 @@ func (s *session) asks(items []wire.Item) bool {
 func runStatus(ctx context.Context, s *session, args wire.StatusArgs) (reply, error) {
 	ctx, cancel := s.rpc(ctx)
 	defer cancel()
-	info, err := s.mailboxNamed(ctx, args.Mailbox, rightRead)
+	info, err := s.mailboxNamed(ctx, args.Mailbox)
 	if err != nil {
 		return reply{}, err
 	}
