@@ -329,7 +329,17 @@ func TestPacksThatDoNotTellTheContentID(t *testing.T) {
 
 func TestBodiesThatWereMovedAreFound(t *testing.T) {
 	w := newWorld(t, databases["SQLite"], 15)
-	want := w.history()
+	w.history()
+	w.append("alice", "Sent") // of which the pack knows alice alone
+	sent, err := w.store.MailboxNamed(t.Context(), "alice", "Sent")
+	w.ok(err)
+	last := uidset.Of(sent.GetUidNext() - 1)
+	_, err = w.transfer("alice", sent.GetMailboxId(), last, "bob", "INBOX", false)
+	w.ok(err)
+	_, err = w.transfer("alice", sent.GetMailboxId(), last, "carol", "INBOX", true)
+	w.ok(err)
+	w.snapshot()
+	want := w.state()
 	for i, key := range w.keys(body.KeyPrefix) {
 		raw := w.read(key)
 		p, err := pack.Open(bytes.NewReader(raw), int64(len(raw)))
