@@ -993,7 +993,7 @@ type ListMailboxesResponse struct {
 	Mailboxes []*Mailbox `protobuf:"bytes,1,rep,name=mailboxes,proto3" json:"mailboxes,omitempty"`
 	// Subscribed names without a mailbox.
 	SubscribedOnly []string `protobuf:"bytes,2,rep,name=subscribed_only,json=subscribedOnly,proto3" json:"subscribed_only,omitempty"`
-	// In order of account id. Rights are set.
+	// In order of account id. Rights are set. Up to 1,000 that are shared with the account itself, and as many with its domain.
 	Shared        []*SharedMailboxes `protobuf:"bytes,3,rep,name=shared,proto3" json:"shared,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -5018,7 +5018,7 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\x16DELIVERY_STATUS_STORED\x10\x01\x12\x1e\n" +
 	"\x1aDELIVERY_STATUS_OVER_QUOTA\x10\x02\x12\x1e\n" +
 	"\x1aDELIVERY_STATUS_NOT_STORED\x10\x03\x12\x1e\n" +
-	"\x1aDELIVERY_STATUS_NO_ACCOUNT\x10\x042\x92\x15\n" +
+	"\x1aDELIVERY_STATUS_NO_ACCOUNT\x10\x042\xa0\x15\n" +
 	"\x0eStorageService\x12_\n" +
 	"\aDeliver\x12 .yubin.storage.v1.DeliverRequest\x1a!.yubin.storage.v1.DeliverResponse\"\r\x8a\xb5\x18\x06\n" +
 	"\x04smtp\x90\x02\x02(\x01\x12v\n" +
@@ -5054,11 +5054,13 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\vGetMetadata\x12$.yubin.storage.v1.GetMetadataRequest\x1a%.yubin.storage.v1.GetMetadataResponse\"\r\x8a\xb5\x18\x06\n" +
 	"\x04imap\x90\x02\x01\x12i\n" +
 	"\vSetMetadata\x12$.yubin.storage.v1.SetMetadataRequest\x1a%.yubin.storage.v1.SetMetadataResponse\"\r\x8a\xb5\x18\x06\n" +
-	"\x04imap\x90\x02\x02\x12Z\n" +
-	"\x06GetAcl\x12\x1f.yubin.storage.v1.GetAclRequest\x1a .yubin.storage.v1.GetAclResponse\"\r\x8a\xb5\x18\x06\n" +
-	"\x04imap\x90\x02\x01\x12Z\n" +
-	"\x06SetAcl\x12\x1f.yubin.storage.v1.SetAclRequest\x1a .yubin.storage.v1.SetAclResponse\"\r\x8a\xb5\x18\x06\n" +
-	"\x04imap\x90\x02\x02\x12c\n" +
+	"\x04imap\x90\x02\x02\x12a\n" +
+	"\x06GetAcl\x12\x1f.yubin.storage.v1.GetAclRequest\x1a .yubin.storage.v1.GetAclResponse\"\x14\x8a\xb5\x18\r\n" +
+	"\x04imap\n" +
+	"\x05admin\x90\x02\x01\x12a\n" +
+	"\x06SetAcl\x12\x1f.yubin.storage.v1.SetAclRequest\x1a .yubin.storage.v1.SetAclResponse\"\x14\x8a\xb5\x18\r\n" +
+	"\x04imap\n" +
+	"\x05admin\x90\x02\x02\x12c\n" +
 	"\x04Sync\x12\x1d.yubin.storage.v1.SyncRequest\x1a\x1e.yubin.storage.v1.SyncResponse\"\x1a\x8a\xb5\x18\x13\n" +
 	"\x04imap\n" +
 	"\x04pop3\n" +
