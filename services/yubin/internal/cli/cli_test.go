@@ -12,6 +12,7 @@ import (
 	"github.com/yubin-mail/yubin/pkg/tlsconf"
 	directoryv1 "github.com/yubin-mail/yubin/proto/yubin/directory/v1"
 	quotav1 "github.com/yubin-mail/yubin/proto/yubin/quota/v1"
+	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 	"github.com/yubin-mail/yubin/services/yubin/internal/endpoint"
 )
 
@@ -210,6 +211,53 @@ func TestMailboxes(t *testing.T) {
 	}
 }
 
+func TestSharedMailboxes(t *testing.T) {
+	w := newWorld(t)
+	w.accounts()
+	w.ok("domain add other.test")
+	w.ok("account add carol@other.test --no-password")
+	if none := jsonLines[shareView](w, "mailbox share list alice@example.test"); len(none) != 0 {
+		t.Errorf("%+v", none)
+	}
+	want(t, w.ok("mailbox share set alice@example.test INBOX bob@example.test write"), "bob@example.test may do lrswite with INBOX")
+	w.ok("mailbox share set alice@example.test Sent @example.test rl")
+	w.ok("mailbox share set alice@example.test Sent bob@example.test all")
+	list := func(args string) (out []string) {
+		for _, v := range jsonLines[shareView](w, "mailbox share list alice@example.test"+args) {
+			out = append(out, strings.Join([]string{v.Mailbox, v.Grantee, v.Rights}, " "))
+		}
+		slices.Sort(out)
+		return out
+	}
+	if got := strings.Join(list(""), ", "); got != "INBOX bob@example.test lrswite, Sent @example.test lr, Sent bob@example.test lrswipkxtea" {
+		t.Errorf("the lists are %s", got)
+	}
+	bob, err := w.clients.account(t.Context(), "bob@example.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := w.storage.ListMailboxes(t.Context(), &storagev1.ListMailboxesRequest{
+		AccountId: bob.GetAccountId(), SharedWith: &storagev1.Actor{AccountId: bob.GetAccountId(), Domain: "example.test"},
+	})
+	if err != nil || len(r.GetShared()) != 1 || len(r.GetShared()[0].GetMailboxes()) != 2 {
+		t.Errorf("bob is given %v, %v", r.GetShared(), err)
+	}
+	want(t, w.ok("mailbox share remove alice@example.test INBOX bob@example.test"), "bob@example.test may do nothing with INBOX any more")
+	w.ok("account remove bob@example.test --yes")
+	if got := strings.Join(list(" Sent"), ", "); got != "Sent @example.test lr" {
+		t.Errorf("the list is %s", got)
+	}
+	w.fails(exitFailed, "is no right", "mailbox share set alice@example.test INBOX @example.test often")
+	w.fails(exitFailed, "there is no domain", "mailbox share set alice@example.test INBOX @nowhere.test read")
+	w.fails(exitFailed, "shared within example.test", "mailbox share set alice@example.test INBOX carol@other.test read")
+	w.fails(exitFailed, "shared within example.test", "mailbox share set alice@example.test INBOX @other.test read")
+	w.fails(exitFailed, "there is no @", "mailbox share set alice@example.test INBOX nobody read")
+	w.fails(exitFailed, "has all rights", "mailbox share set alice@example.test INBOX alice@example.test read")
+	w.fails(exitFailed, "no such mailbox", "mailbox share list alice@example.test None")
+	w.fails(exitUsage, "RIGHTS", "mailbox share set alice@example.test INBOX @example.test")
+	w.ok("mailbox share remove alice@example.test INBOX @nowhere.test")
+}
+
 func TestApply(t *testing.T) {
 	w := newWorld(t)
 	const file = `limit: {size: 3GB}
@@ -303,6 +351,9 @@ func TestCompletion(t *testing.T) {
 		{"alias remove t", "team@example.test\n:4\n"},
 		{"alias remove team@example.test ", "bob@example.test\n:4\n"},
 		{"import mbox file --to b", "bob@example.test\n:4\n"},
+		{"mailbox share list alice@example.test s", "Sent\n:4\n"},
+		{"mailbox share set alice@example.test Sent b", "bob@example.test\n:4\n"},
+		{"mailbox share set alice@example.test Sent bob@example.test ", "read\nwrite\nall\n:4\n"},
 	} {
 		r := w.runWith("", append([]string{"__complete"}, strings.Split(c.command, " ")...)...)
 		if r.out != c.want {

@@ -15,8 +15,8 @@ import (
 )
 
 func newMailbox(a *app) *cobra.Command {
-	return group("mailbox", "Mailboxes, and deleted messages", "Mailboxes of an account, and its deleted messages that can still be restored.",
-		newMailboxList(a), newMailboxDeleted(a), newMailboxRestore(a), newMailboxRenew(a))
+	return group("mailbox", "Mailboxes, and deleted messages", "Mailboxes of an account, who shares them, and its deleted messages that can still be restored.",
+		newMailboxList(a), newMailboxDeleted(a), newMailboxRestore(a), newMailboxShare(a), newMailboxRenew(a))
 }
 
 type mailboxView struct {
