@@ -1,0 +1,241 @@
+package imapmodel
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
+
+// place names a message: UIDs mean something together with their UIDVALIDITY (RFC 9051 section 2.3.1.1).
+type place struct {
+	validity, uid uint32
+}
+
+// state is what a client was told of a message. modseq is 0 where it was not told.
+type state struct {
+	flags  flagSet
+	modseq uint64
+}
+
+// witness writes down what all clients were told, and finds where they were told what cannot be true together.
+type witness struct {
+	mu     sync.Mutex
+	errors []string
+	// subjects tell messages apart; a copy has that of its original.
+	subjects map[place]string
+	// present and gone are when somebody first knew that a message is there, or that it is not any more.
+	present, gone map[place]time.Time
+	// states by modification sequence: each stands for one set of flags.
+	states map[place]map[uint64]flagSet
+	// doomed are messages that somebody was about to remove, and how. No others may go.
+	doomed map[place]doom
+	// highest is the highest modification sequence that anybody was told, by UIDVALIDITY.
+	highest map[uint32]uint64
+	// acknowledged are the subjects of messages that were accepted without telling a UID.
+	acknowledged map[string]bool
+	// points are what clients remember, to come back with QRESYNC.
+	points []point
+	counts map[string]int
+}
+
+// doom is how a message may go.
+type doom uint8
+
+const (
+	flagged doom = 1 << iota // with \Deleted, which a copy has, too
+	taken                    // by MOVE or REPLACE
+)
+
+// point is what a client knew of a mailbox at a modification sequence.
+type point struct {
+	mailbox  string
+	validity uint32
+	modseq   uint64
+	states   map[uint32]state
+}
+
+func newWitness() *witness {
+	return &witness{
+		subjects: map[place]string{}, present: map[place]time.Time{}, gone: map[place]time.Time{}, states: map[place]map[uint64]flagSet{},
+		doomed: map[place]doom{}, highest: map[uint32]uint64{}, acknowledged: map[string]bool{}, counts: map[string]int{},
+	}
+}
+
+// maxErrors is how many contradictions are kept.
+const maxErrors = 20
+
+func (w *witness) errorLocked(format string, args ...any) {
+	if len(w.errors) < maxErrors {
+		w.errors = append(w.errors, fmt.Sprintf(format, args...))
+	}
+}
+
+func (w *witness) failed() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.errors) > 0
+}
+
+func (w *witness) fail(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.errorLocked("%v", err)
+}
+
+func (w *witness) count(what string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.counts[what]++
+}
+
+// there notes that a message is there, and its subject if that is known.
+func (w *witness) there(p place, subject string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, known := w.present[p]; !known {
+		w.present[p] = time.Now()
+	}
+	if subject == "" {
+		return
+	}
+	if old, known := w.subjects[p]; known && old != subject {
+		w.errorLocked("UID %v was %q, and is %q", p, old, subject)
+	}
+	w.subjects[p] = subject
+}
+
+// copied notes what COPYUID or APPENDUID tells: a message has the subject of another one, and goes for the same reasons.
+func (w *witness) copied(from, to place) {
+	w.mu.Lock()
+	subject := w.subjects[from]
+	w.doomed[to] |= w.doomed[from] & flagged
+	w.mu.Unlock()
+	w.there(to, subject)
+}
+
+// told notes flags and the modification sequence of a message.
+func (w *witness) told(p place, s state) {
+	if s.modseq == 0 {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.states[p] == nil {
+		w.states[p] = map[uint64]flagSet{}
+	}
+	if old, known := w.states[p][s.modseq]; known && old != s.flags {
+		w.errorLocked("UID %v was (%s) at %d, and is (%s)", p, old, s.modseq, s.flags)
+	}
+	w.states[p][s.modseq] = s.flags
+	w.highest[p.validity] = max(w.highest[p.validity], s.modseq)
+}
+
+// atLeast gives the modification sequence that a mailbox must have by now.
+func (w *witness) atLeast(validity uint32) uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.highest[validity]
+}
+
+// covers checks a HIGHESTMODSEQ that was asked for when others were told as much.
+func (w *witness) covers(validity uint32, modseq, atLeast uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if modseq < atLeast {
+		w.errorLocked("HIGHESTMODSEQ of %d is %d, somebody was told of %d before", validity, modseq, atLeast)
+	}
+	w.highest[validity] = max(w.highest[validity], modseq)
+}
+
+// vanished notes that a message is gone.
+func (w *witness) vanished(p place) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, known := w.gone[p]; !known {
+		w.gone[p] = time.Now()
+	}
+	if _, known := w.present[p]; !known {
+		w.present[p] = time.Now()
+	}
+}
+
+// doom notes that somebody is about to remove messages.
+func (w *witness) dooms(validity uint32, uids []uint32, how doom) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, uid := range uids {
+		w.doomed[place{validity, uid}] |= how
+	}
+}
+
+// identified gives those of the UIDs whose subjects are known.
+func (w *witness) identified(validity uint32, uids []uint32) []uint32 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(uids), func(uid uint32) bool { return w.subjects[place{validity, uid}] == "" })
+}
+
+// looked compares all that a client knows of a mailbox, having asked at a time, with what others knew before.
+func (w *witness) looked(who string, validity uint32, uids map[uint32]bool, asked time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for p, at := range w.present {
+		if p.validity == validity && at.Before(asked) && !uids[p.uid] {
+			if _, known := w.gone[p]; !known {
+				w.gone[p] = time.Now()
+			}
+		}
+	}
+	for uid := range uids {
+		if at, known := w.gone[place{validity, uid}]; known && at.Before(asked) {
+			w.errorLocked("%s sees UID %d of %d, which was gone before", who, uid, validity)
+		}
+	}
+}
+
+// settle compares what all were told with what is left in the end.
+func (w *witness) settle(truth map[uint32]point) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	found := map[string]bool{}
+	for _, subject := range w.subjects {
+		found[subject] = true
+	}
+	for subject := range w.acknowledged {
+		if !found[subject] {
+			w.errorLocked("%q was accepted, and is nowhere", subject)
+		}
+	}
+	left := map[place]bool{}
+	for _, t := range truth {
+		for uid := range t.states {
+			left[place{t.validity, uid}] = true
+		}
+	}
+	for p := range w.present {
+		_, kept := truth[p.validity] // else its mailbox is gone
+		switch {
+		case left[p] && !w.gone[p].IsZero():
+			w.errorLocked("UID %v is there, and was gone", p)
+		case !left[p] && w.doomed[p] == 0 && kept:
+			w.errorLocked("UID %v (%q) is lost", p, w.subjects[p])
+		}
+	}
+	for validity, at := range w.highest {
+		if t, kept := truth[validity]; kept && t.modseq < at {
+			w.errorLocked("HIGHESTMODSEQ of %s is %d, somebody was told of %d", t.mailbox, t.modseq, at)
+		}
+	}
+}
+
+func (w *witness) summary() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := fmt.Sprintf("%d messages were told of, %d are gone;", len(w.present), len(w.gone))
+	for _, what := range slices.Sorted(maps.Keys(w.counts)) {
+		out += fmt.Sprintf(" %s %d", what, w.counts[what])
+	}
+	return out
+}
