@@ -24,6 +24,7 @@ type actor struct {
 	tags    int
 
 	mailbox  string // "": none is selected
+	asked    string // the one that was selected last, or was to be
 	validity uint32
 	modseq   uint64 // of the last SELECT
 	list     []*sighting
@@ -125,8 +126,11 @@ func (a *actor) do(text string) (*reply, error) {
 	}
 }
 
-// must is do for a command that cannot fail.
+// must is do for a command that cannot fail, unless its mailbox is deleted meanwhile.
 func (a *actor) must(text string) (*reply, error) {
+	if strings.HasPrefix(a.asked, "Passing") {
+		return a.may(text, raced...)
+	}
 	r, err := a.do(text)
 	if err == nil && r.status != "OK" {
 		err = fmt.Errorf("%.100q was answered by %s [%s]", text, r.status, r.code)
@@ -139,6 +143,9 @@ func (a *actor) may(text string, codes ...string) (*reply, error) {
 	r, err := a.do(text)
 	if err == nil && r.status != "OK" {
 		word, _, _ := strings.Cut(r.code, " ")
+		if strings.HasPrefix(a.asked, "Passing") {
+			codes = raced
+		}
 		if r.status != "NO" || !slices.Contains(codes, word) {
 			err = fmt.Errorf("%.100q was answered by %s [%s]", text, r.status, r.code)
 		}

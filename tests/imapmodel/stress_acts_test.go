@@ -107,7 +107,7 @@ func (a *actor) selects(r *rand.Rand) error {
 	name := anyMailbox(r)
 	floor := a.witness.floors()
 	asked := time.Now()
-	answer, err := a.choose([]string{"SELECT ", "EXAMINE "}[r.IntN(8)/7] + name)
+	answer, err := a.choose([]string{"SELECT ", "EXAMINE "}[r.IntN(8)/7]+name, name)
 	if err != nil || answer.status != "OK" {
 		return err
 	}

@@ -98,7 +98,7 @@ func (st *stage) work(ctx context.Context, i int, r *rand.Rand) *actor {
 		}
 		what, err := a.act(r)
 		switch {
-		case errors.Is(err, errBye) && strings.HasPrefix(a.mailbox, "Passing"): // it was deleted
+		case errors.Is(err, errBye) && strings.HasPrefix(a.asked, "Passing"): // it was deleted
 			a = nil
 		case err != nil:
 			st.witness.fail(fmt.Errorf("%s, %s in %s: %w\n%s", a.name, what, a.mailbox, err, strings.Join(a.lines[max(0, len(a.lines)-maxLines):], "\n")))
@@ -151,7 +151,7 @@ func (st *stage) end(actors []*actor) {
 		}
 		t, there := truth[a.validity]
 		switch err := a.look(); {
-		case errors.Is(err, errBye) && strings.HasPrefix(a.mailbox, "Passing"):
+		case errors.Is(err, errBye) && strings.HasPrefix(a.asked, "Passing"):
 		case err != nil:
 			st.witness.fail(fmt.Errorf("%s at the end: %w", a.name, err))
 		case there:
@@ -201,7 +201,7 @@ func (a *actor) states() map[uint32]state {
 
 // point selects a mailbox and gives what there is, with the HIGHESTMODSEQ of the beginning.
 func (a *actor) point(name string) (point, error) {
-	if _, err := a.choose("SELECT " + name); err != nil {
+	if _, err := a.choose("SELECT "+name, name); err != nil {
 		return point{}, err
 	}
 	a.mailbox = name
@@ -217,14 +217,14 @@ func (a *actor) point(name string) (point, error) {
 }
 
 // choose is SELECT; the list is new.
-func (a *actor) choose(text string) (*reply, error) {
-	a.mailbox, a.list, a.validity = "", nil, 0
+func (a *actor) choose(text, name string) (*reply, error) {
+	a.mailbox, a.asked, a.list, a.validity = "", name, nil, 0
 	return a.may(text, "NONEXISTENT")
 }
 
 // replay resynchronises a client that was away since a point, and changes the point to what it then knows.
 func (a *actor) replay(p point) error {
-	r, err := a.choose(fmt.Sprintf("SELECT %s (QRESYNC (%d %d))", p.mailbox, p.validity, p.modseq))
+	r, err := a.choose(fmt.Sprintf("SELECT %s (QRESYNC (%d %d))", p.mailbox, p.validity, p.modseq), p.mailbox)
 	if err != nil {
 		return err
 	}
@@ -247,7 +247,7 @@ func (a *actor) replay(p point) error {
 	return nil
 }
 
-// uidsOfSet gives numbers as a set that a command can have.
+// setOf gives numbers as a set that a command can have.
 func setOf(uids []uint32) string {
 	slices.Sort(uids)
 	return ranges(slices.Compact(uids))
