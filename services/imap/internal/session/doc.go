@@ -2,5 +2,6 @@
 //
 // A command or an extension is one file. It registers, at init time, what it adds: commands with the states in which
 // they are valid, capabilities with when they are announced, FETCH and STATUS items, what ENABLE knows,
-// and the grammar that goes with them.
+// and the grammar that goes with them. A command that only reads has its arguments read apart from what it does then, so that
+// it can run beside others of the same connection.
 package session

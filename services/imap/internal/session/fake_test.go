@@ -685,7 +685,7 @@ func (s *memory) StoreFlags(_ context.Context, req *storagev1.StoreFlagsRequest)
 	if err != nil {
 		return nil, err
 	}
-	answer := &storagev1.StoreFlagsResponse{}
+	answer := &storagev1.StoreFlagsResponse{PreviousModseq: b.info.HighestModseq}
 	modseq := uint64(0)
 	for _, m := range b.pick(req.Uids) {
 		old := m.state

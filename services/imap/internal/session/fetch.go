@@ -107,11 +107,16 @@ func readFetch(s *session, uid bool) (job, error) {
 			continue // the grammar has no others
 		}
 		j.quick = j.quick && kind.needs == nil
-		j.alone = j.alone || kind.asked != nil && !s.condstore || kind.seen != nil && kind.seen(item) && !s.box.readOnly
+		j.alone = j.alone || kind.asked != nil && !s.condstore
+		f.seen = f.seen || kind.seen != nil && kind.seen(item)
+		f.looks = f.looks || item.Name == "FLAGS" || item.Name == "MODSEQ"
 	}
-	j.prepare = func(s *session) (messages claim, err error) {
-		err = f.prepare(s)
-		return claim{messages: f.spans}, err
+	j.prepare = func(s *session) (claim, error) {
+		err := f.prepare(s)
+		return claim{messages: f.spans, looks: f.looks, changes: len(f.unseen) > 0}, err
+	}
+	if f.seen {
+		j.change = f.markSeen
 	}
 	return j, nil
 }
@@ -119,9 +124,13 @@ func readFetch(s *session, uid bool) (job, error) {
 // fetching is a FETCH.
 type fetching struct {
 	wire.FetchArgs
-	uid   bool
-	spans []span
-	code  string // of the tagged response
+	uid         bool
+	seen, looks bool // an item sets \Seen; one tells of flags
+	spans       []span
+	unseen      []span // those whose \Seen this command sets
+	// flagged are the UIDs of those whose \Seen it has set, ascending: their FLAGS are told with them.
+	flagged []wire.Range
+	code    string // of the tagged response
 }
 
 // prepare does what a FETCH asks for by being sent, tells of changes, and finds the messages.
@@ -150,7 +159,38 @@ func (f *fetching) prepare(s *session) error {
 	if len(f.spans) > 0 {
 		f.spans, f.code = s.limited(f.spans)
 	}
+	f.unseen = nil
+	if f.seen && !s.box.readOnly && s.box.may(rightSeen) {
+		f.unseen = s.box.unseen(f.spans)
+	}
 	return nil
+}
+
+// unseen leaves the messages without \Seen.
+func (b *mailbox) unseen(spans []span) (unseen []span) {
+	for _, sp := range spans {
+		for i, m := range b.told.Range(sp.from, sp.to) {
+			switch last := len(unseen) - 1; {
+			case m.Has(storagev1.Flag_FLAG_SEEN):
+			case last >= 0 && unseen[last].to == i:
+				unseen[last].to++
+			default:
+				unseen = append(unseen, span{i, i + 1})
+			}
+		}
+	}
+	return unseen
+}
+
+// markSeen sets \Seen where the items ask for it, in one call, before anything is sent: the flags
+// belong into the same responses (RFC 9051 section 6.4.5).
+func (f *fetching) markSeen(ctx context.Context, s *session) error {
+	add := flagChange{op: wire.StoreAdd, bits: uint32(storagev1.Flag_FLAG_SEEN)}
+	return s.storeFlags(ctx, f.unseen, add, func(_ *view.Snapshot, answer *storagev1.StoreFlagsResponse) {
+		for _, state := range answer.GetStates() {
+			f.flagged = wire.AppendNum(f.flagged, state.GetUid())
+		}
+	})
 }
 
 func (f *fetching) run(ctx context.Context, s *session) (reply, error) {
@@ -164,9 +204,7 @@ func (f *fetching) run(ctx context.Context, s *session) (reply, error) {
 		return reply{}, nil
 	}
 	out := newFetcher(s, f.Items, f.uid)
-	if err := out.markSeen(ctx, f.spans); err != nil {
-		return reply{}, err
-	}
+	out.flagged = f.flagged
 	if err := out.run(ctx, f.spans); err != nil {
 		return reply{}, err
 	}
@@ -185,12 +223,11 @@ type fetcher struct {
 	items []wire.Item
 	kinds []*fetchItem
 	needs need
-	seen  bool
 	// first is the index of the first item that is streamed, -1 if there is none.
 	first int
 	// flags and modseq: FLAGS and MODSEQ are items.
 	flags, modseq bool
-	// flagged are the UIDs whose \Seen this command has set, ascending: their FLAGS are told with them.
+	// flagged are the UIDs of messages whose FLAGS are told though they are no item, ascending.
 	flagged []wire.Range
 	missing bool  // a message is gone
 	failure error // a message could not be read; the others were sent
@@ -213,7 +250,6 @@ func newFetcher(s *session, items []wire.Item, uid bool) *fetcher {
 		if kind.needs != nil {
 			f.needs = f.needs.or(kind.needs(item))
 		}
-		f.seen = f.seen || kind.seen != nil && kind.seen(item)
 		f.flags = f.flags || item.Name == "FLAGS"
 		f.modseq = f.modseq || item.Name == "MODSEQ"
 		if f.first < 0 && kind.open != nil {
@@ -221,33 +257,6 @@ func newFetcher(s *session, items []wire.Item, uid bool) *fetcher {
 		}
 	}
 	return f
-}
-
-// markSeen sets \Seen where the items ask for it, in one call, before anything is sent: the flags
-// belong into the same responses (RFC 9051 section 6.4.5).
-func (f *fetcher) markSeen(ctx context.Context, spans []span) error {
-	b := f.s.box
-	if !f.seen || b.readOnly || !b.may(rightSeen) {
-		return nil
-	}
-	var unseen []span
-	for _, sp := range spans {
-		for i, m := range b.told.Range(sp.from, sp.to) {
-			switch last := len(unseen) - 1; {
-			case m.Has(storagev1.Flag_FLAG_SEEN):
-			case last >= 0 && unseen[last].to == i:
-				unseen[last].to++
-			default:
-				unseen = append(unseen, span{i, i + 1})
-			}
-		}
-	}
-	add := flagChange{op: wire.StoreAdd, bits: uint32(storagev1.Flag_FLAG_SEEN)}
-	return f.s.storeFlags(ctx, unseen, add, func(_ *view.Snapshot, answer *storagev1.StoreFlagsResponse) {
-		for _, state := range answer.GetStates() {
-			f.flagged = wire.AppendNum(f.flagged, state.GetUid())
-		}
-	})
 }
 
 // fetchBatch is how many messages one call to storage asks for: several answers' worth, so that storage prepares the next while one is sent.

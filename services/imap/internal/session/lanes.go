@@ -14,68 +14,8 @@ import (
 
 // Commands that a client sends without waiting for answers run beside each other (RFC 9051 section 5.5), as long as they only read: each in a
 // lane, a goroutine with an encoder of its own. All others wait until no lane is left. While lanes run, what the client was told does not
-// change, so that sequence numbers mean the same to all of them, and nothing is told that a FETCH in another lane could contradict.
-
-// job is a command that only reads, with its arguments.
-type job struct {
-	// alone: with these arguments it changes something, and nothing may run beside it.
-	alone bool
-	// quick: it waits for nobody, and needs no goroutine.
-	quick bool
-	// prepare is called before run, perhaps more than once, by the goroutine that reads commands, and gives the claim. It may tell of
-	// changes, and do more if the job is alone. nil: nothing is to do.
-	prepare func(s *session) (claim, error)
-	claim   claim // without prepare
-	// run sends the untagged responses. s is the session, or that of a lane.
-	run func(ctx context.Context, s *session) (reply, error)
-}
-
-// answers are kinds of responses that do not say which command they answer. Clients take them to be of the first that waits for one.
-type answers uint8
-
-const (
-	answersSearch answers = 1 << iota
-	answersSort
-	answersThread
-	answersList
-	answersLsub
-	answersStatus // of any mailbox
-	answersQuota
-	answersMetadata
-)
-
-// claim is what a command's responses are about. Commands with the same answers run one after the other, as a client could not tell
-// whose they are.
-type claim struct {
-	answers answers
-	// status is the mailbox of a STATUS.
-	status string
-	// messages are those of a FETCH.
-	messages []span
-}
-
-func (c claim) meets(o claim) bool {
-	if c.answers&o.answers != 0 || c.status != "" && (c.status == o.status || o.answers&answersStatus != 0) ||
-		o.status != "" && c.answers&answersStatus != 0 {
-		return true
-	}
-	return overlap(c.messages, o.messages)
-}
-
-// overlap tells whether ascending spans have messages in common.
-func overlap(a, b []span) bool {
-	for len(a) > 0 && len(b) > 0 {
-		switch {
-		case a[0].to <= b[0].from:
-			a = a[1:]
-		case b[0].to <= a[0].from:
-			b = b[1:]
-		default:
-			return true
-		}
-	}
-	return false
-}
+// change but by what a FETCH itself does (\Seen), so that sequence numbers mean the same to all of them, and nothing is told that a FETCH in
+// another lane could contradict.
 
 // lanes are the commands of a session that run beside each other. nil: there never were any.
 type lanes struct {
@@ -155,11 +95,25 @@ func (s *session) perform(ctx context.Context, c *command, begun time.Time, span
 	}
 	l := &lane{main: s, command: c, begun: begun, ctx: ctx, span: span}
 	beside, err := s.admit(l, &j)
+	if err != nil {
+		return reply{}, err
+	}
+	if !beside {
+		if j.change != nil {
+			err = j.change(ctx, s)
+		}
+		if err != nil {
+			return reply{}, err
+		}
+		return j.run(ctx, s)
+	}
+	if j.change != nil {
+		_, err = l.guarded(func() (reply, error) { return reply{}, j.change(ctx, s) })
+		l.box = s.box.copied()
+	}
 	switch {
 	case err != nil:
-		return reply{}, err
-	case !beside:
-		return j.run(ctx, s)
+		l.end(reply{}, err)
 	case j.quick:
 		l.do(j.run)
 	default:
@@ -234,7 +188,19 @@ func (s *session) mayRun(ctx context.Context, c *command) error {
 
 // aside gives a session for one command in a lane. It has no decoder.
 func (s *session) aside() *session {
-	return &session{Engine: s.Engine, id: s.id, remote: s.remote, profile: s.profile, tag: s.tag, enc: s.enc.Beside(), lanes: s.lanes}
+	other := &session{Engine: s.Engine, id: s.id, remote: s.remote, profile: s.profile, tag: s.tag, enc: s.enc.Beside(), lanes: s.lanes}
+	other.box = s.box.copied()
+	return other
+}
+
+// copied gives the mailbox as it is now, to read.
+func (b *mailbox) copied() *mailbox {
+	if b == nil {
+		return nil
+	}
+	now := *b
+	now.flags = slices.Clip(now.flags)
+	return &now
 }
 
 // news tells whether there are changes that could be told before a command.
@@ -249,17 +215,18 @@ func (s *session) news(numbered bool) bool {
 // do runs the lane's command.
 func (l *lane) do(run func(ctx context.Context, s *session) (reply, error)) {
 	r, err := l.guarded(func() (reply, error) { return run(l.ctx, l.session) })
-	l.span.End(err)
 	l.end(r, err)
 }
 
 // end sends the tagged response, behind what has changed if no other command runs.
 func (l *lane) end(r reply, err error) {
+	l.span.End(err)
 	all := l.main.lanes
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	defer all.changed.Broadcast()
 	all.running = slices.DeleteFunc(all.running, func(o *lane) bool { return o == l })
+	l.box = l.main.box // what is told now counts for all
 	result := "bye"
 	if !fatal(err) {
 		_, err = l.guarded(func() (reply, error) {

@@ -368,6 +368,34 @@ func TestSeenIsSetInOrder(t *testing.T) {
 	k.tags("a")
 }
 
+// TestBodiesAreReadBesideWhatSetsSeen: who only reads bodies need not wait for a change of flags, nor does the change wait for them.
+func TestBodiesAreReadBesideWhatSetsSeen(t *testing.T) {
+	g := filled(t, 4)
+	k := g.selected("INBOX")
+	a := g.gate("Read 1")
+	k.send("a UID FETCH 1 BODY[]\r\nb UID FETCH 2 BODY[]\r\nc UID FETCH 3 BODY.PEEK[]\r\nd FETCH 1:4 (UID FLAGS)\r\n")
+	early := k.tags("b", "c")
+	if placeOf(early, "* 2 FETCH (UID 2 BODY[] {47}\r\n"+numberedMail(2)+" FLAGS (\\Seen))") < 0 || placeOf(early, "* 3 FETCH (UID 3 BODY[] {47}\r\n"+numberedMail(3)+")") < 0 {
+		t.Errorf("before the slow one came %q", early)
+	}
+	a.release("Read 1")
+	late := k.tags("a", "d")
+	inOrder(t, late, "* 1 FETCH (UID 1 BODY[] {47}\r\n"+numberedMail(1)+" FLAGS (\\Seen))", "a OK", "* 1 FETCH (UID 1 FLAGS (\\Seen))", "* 2 FETCH (UID 2 FLAGS (\\Seen))", "* 3 FETCH (UID 3 FLAGS ())", "d OK")
+	k.expect("NOOP", "OK")
+	k.ok("ENABLE CONDSTORE")
+	k.send("a STORE 3 +FLAGS (x)\r\nb FETCH 4 BODY[TEXT]\r\nc FETCH 3 BODY[TEXT]\r\nd NOOP\r\n")
+	all := k.tags("a", "b", "c", "d")
+	told := 0
+	for _, r := range all {
+		if strings.Contains(r, " FETCH (") {
+			told++
+		}
+	}
+	if told != 3 {
+		t.Errorf("changes were told twice: %q", all)
+	}
+}
+
 // TestResponsesAreNotTorn: large literals come whole, and so do the answers between them.
 func TestResponsesAreNotTorn(t *testing.T) {
 	for _, compressed := range []bool{false, true} {
@@ -595,4 +623,3 @@ func TestLiteralBehindReads(t *testing.T) {
 	a.release("Read 1")
 	k.tags("a")
 }
-

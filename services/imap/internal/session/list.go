@@ -182,6 +182,7 @@ func readList(s *session) (job, error) {
 	c := claim{answers: answersList}
 	if asked {
 		c.answers |= answersStatus
+		c.looks = true
 	}
 	if wire.Has(args.Return, "METADATA") {
 		c.answers |= answersMetadata

@@ -299,8 +299,7 @@ func (s *session) tellWith(ctx context.Context, expunge, uid bool) error {
 		if e.Fetch == nil || first == end {
 			continue
 		}
-		f := newFetcher(s, e.Fetch, false)
-		f.seen = false // nobody has read it
+		f := newFetcher(s, e.Fetch, false) // which sets no \Seen: nobody has read it
 		if err := f.run(ctx, []span{{first, end}}); err != nil {
 			if fatal(err) {
 				return err

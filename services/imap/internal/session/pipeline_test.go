@@ -20,7 +20,7 @@ func pipelined(r *rand.Rand, messages int) (command string, reads bool) {
 	case 1:
 		return fmt.Sprintf("UID STORE %s -FLAGS (\\Seen k%d)", set, r.IntN(4)), false
 	case 2:
-		return fmt.Sprintf("FETCH %s BODY[TEXT]", set), false // sets \Seen
+		return fmt.Sprintf("FETCH %s BODY[TEXT]", set), true // sets \Seen
 	case 3:
 		return "NOOP", false
 	case 4:

@@ -42,6 +42,7 @@ func readSearch(s *session, uid bool) (job, error) {
 // searching is the job of a command that searches, and may save what it has found in the selected mailbox.
 func (s *session) searching(key wire.SearchKey, options []wire.Item, c claim, run func(ctx context.Context, s *session) (reply, error)) job {
 	modseq := uses(key, "MODSEQ")
+	c.looks = true
 	return job{
 		alone: modseq && !s.condstore || wire.Has(options, "SAVE"),
 		// New messages are searched too, but none is expunged before: sequence numbers, also those in UID SEARCH, are those that the client

@@ -41,7 +41,7 @@ func readStatus(s *session) (job, error) {
 	args, err := s.dec.StatusArgs()
 	return job{
 		alone: s.asks(args.Items),
-		claim: claim{status: canonical(args.Mailbox)},
+		claim: claim{status: canonical(args.Mailbox), looks: true},
 		run:   func(ctx context.Context, s *session) (reply, error) { return runStatus(ctx, s, args) },
 	}, err
 }

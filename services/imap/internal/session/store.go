@@ -121,10 +121,23 @@ func (s *session) storeFlags(ctx context.Context, spans []span, change flagChang
 		}
 		s.await(ctx, answer.GetHighestModseq())
 		before := s.box.told
-		s.box.told = before.Replace(answer.GetStates())
+		s.box.replace(answer)
 		done(before, answer)
 	}
 	return nil
+}
+
+// replace notes what the client is told of its own change.
+func (b *mailbox) replace(answer *storagev1.StoreFlagsResponse) {
+	before := b.told.ModSeq
+	b.told = b.told.Replace(answer.GetStates())
+	if answer.GetPreviousModseq() != before {
+		return // others have changed something, too, which is to be told
+	}
+	b.told.ModSeq = answer.GetHighestModseq()
+	if b.settled == before {
+		b.settled = b.told.ModSeq
+	}
 }
 
 func (s *session) storeBatch(ctx context.Context, spans []span, change flagChange) (*storagev1.StoreFlagsResponse, error) {
