@@ -206,10 +206,11 @@ func runList(ctx context.Context, s *session, args wire.ListArgs) (reply, error)
 	if err != nil {
 		return reply{}, err
 	}
-	sel := newSelection(args, all)
+	sel := newSelection(args, all, matches)
 	for _, f := range all {
-		own, below := sel.selects(f), sel.below[f.name]
-		if !own && !below || !matches(f.name) {
+		own := sel.selects(f)
+		hidden, below := sel.below[f.name]
+		if !own && !hidden || !matches(f.name) {
 			continue
 		}
 		s.sendList(sel.line(f, below))
@@ -232,11 +233,12 @@ func runList(ctx context.Context, s *session, args wire.ListArgs) (reply, error)
 type selection struct {
 	subscribed, specialUse bool
 	showSubscribed         bool
-	// below are the names above a mailbox that is selected; only with RECURSIVEMATCH.
+	// below are the names above a mailbox that is selected; only with RECURSIVEMATCH. True if the patterns leave one of these out: otherwise
+	// a name that is not selected itself would tell nothing new (RFC 5258 section 3.5).
 	below map[string]bool
 }
 
-func newSelection(args wire.ListArgs, all []*folder) selection {
+func newSelection(args wire.ListArgs, all []*folder, matches func(name string) bool) selection {
 	sel := selection{
 		subscribed: wire.Has(args.Select, "SUBSCRIBED"),
 		specialUse: wire.Has(args.Select, "SPECIAL-USE"),
@@ -251,7 +253,7 @@ func newSelection(args wire.ListArgs, all []*folder) selection {
 			continue
 		}
 		for parent := parentOf(f.name); parent != ""; parent = parentOf(parent) {
-			sel.below[parent] = true
+			sel.below[parent] = sel.below[parent] || !matches(f.name)
 		}
 	}
 	return sel

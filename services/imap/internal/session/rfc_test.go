@@ -93,6 +93,25 @@ func TestSearchResultVariable(t *testing.T) {
 	k.expect("COPY $ Sent", "OK COPY completed")
 }
 
+// TestListTellsOfChildrenOnce: RFC 5258 section 5, example 9. A name that is there for its children only is told if one of them is not.
+func TestListTellsOfChildrenOnce(t *testing.T) {
+	g := newGateway(t)
+	k := g.login()
+	for _, name := range []string{"foo2/bar1", "foo2/bar2", "baz2/bar2", "baz2/bar22", "baz2/bar222", "eps2/mamba", "qux2/bar2"} {
+		k.ok("CREATE %s", name)
+		k.ok("SUBSCRIBE %s", name)
+	}
+	k.ok("SUBSCRIBE eps2")
+	k.expect(`LIST (RECURSIVEMATCH SUBSCRIBED) "" "*2"`,
+		`* LIST (\Subscribed \HasNoChildren) "/" baz2/bar2`,
+		`* LIST (\Subscribed \HasNoChildren) "/" baz2/bar22`,
+		`* LIST (\Subscribed \HasNoChildren) "/" baz2/bar222`,
+		`* LIST (\Subscribed \HasChildren) "/" eps2 ("CHILDINFO" ("SUBSCRIBED"))`,
+		`* LIST (\HasChildren) "/" foo2 ("CHILDINFO" ("SUBSCRIBED"))`,
+		`* LIST (\Subscribed \HasNoChildren) "/" foo2/bar2`,
+		`* LIST (\Subscribed \HasNoChildren) "/" qux2/bar2`, "OK")
+}
+
 // TestListOfChildren: RFC 5819 section 2, RFC 6154 section 5.
 func TestListOfChildren(t *testing.T) {
 	g := newGateway(t)
