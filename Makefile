@@ -56,6 +56,11 @@ test-e2e: test-setup ## Run the end-to-end tests with real clients
 	CGO_ENABLED=1 go test -race -count=1 -timeout 40m $$(go list ./tests/... | grep -v /tests/chaos)
 	go test -count=1 -timeout 20m ./tests/chaos
 
+.PHONY: test-stress
+STRESS ?=
+test-stress: ## Let 50 IMAP clients do everything at once for two minutes (STRESS='-stress.shape production -seed 7')
+	go test -count=1 -v -timeout 30m -run '^TestManyClientsDoEverythingAtOnce$$' ./tests/imapmodel -stress.duration 2m $(STRESS)
+
 .PHONY: lint
 lint: lint-go lint-proto lint-mod lint-dashboards ## Check style, protos, module files, generated code and dashboards
 

@@ -271,8 +271,8 @@ func constant(m *message, all map[string]value) error {
 		return fmt.Errorf("UID %d has %d octets", m.uid, m.size)
 	}
 	if v, ok := all["INTERNALDATE"]; ok {
-		if at, err := time.Parse("_2-Jan-2006 15:04:05 -0700", v.text); err != nil || !m.date.IsZero() && !at.Equal(m.date) {
-			return fmt.Errorf("UID %d is of %v: %v", m.uid, m.date, err)
+		if at, err := time.Parse("_2-Jan-2006 15:04:05 -0700", v.text); err != nil || !at.Equal(m.date) {
+			return errors.Join(err, fmt.Errorf("UID %d is of %v", m.uid, m.date))
 		}
 	}
 	if v, ok := all["BODY[HEADER.FIELDS (SUBJECT)]"]; ok && v.text != "Subject: "+m.subject+"\r\n\r\n" {

@@ -3,15 +3,10 @@ package imapmodel
 import (
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"slices"
 	"strings"
 	"time"
 )
-
-type smtpDialer struct{}
-
-func (*smtpDialer) dial(addr string) (net.Conn, error) { return net.DialTimeout("tcp", addr, patience) }
 
 // crowded is how many messages a mailbox has of which rather some go than more come.
 const crowded = 80

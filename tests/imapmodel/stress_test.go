@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -125,7 +126,7 @@ func (st *stage) deliver(ctx context.Context) {
 }
 
 func (st *stage) lmtp(subject string) error {
-	conn, err := (&smtpDialer{}).dial(st.sys.LMTP)
+	conn, err := net.DialTimeout("tcp", st.sys.LMTP, patience)
 	if err != nil {
 		return err
 	}

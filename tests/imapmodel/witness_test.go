@@ -132,13 +132,6 @@ func (w *witness) told(p place, s state) {
 	w.highest[p.validity] = max(w.highest[p.validity], s.modseq)
 }
 
-// atLeast gives the modification sequence that a mailbox must have by now.
-func (w *witness) atLeast(validity uint32) uint64 {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.highest[validity]
-}
-
 // covers checks a HIGHESTMODSEQ that was asked for when others were told as much.
 func (w *witness) covers(validity uint32, modseq, atLeast uint64) {
 	w.mu.Lock()
