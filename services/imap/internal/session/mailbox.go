@@ -27,6 +27,9 @@ type mailbox struct {
 	flags []string
 	// saved are the UIDs of the search result variable $ (RFC 9051 section 6.4.4.1).
 	saved []wire.Range
+	// contexts are searches that are kept up to date. Of the messages of the stale UIDs it is not known yet whether they are found.
+	contexts []*updating
+	stale    []uint32
 }
 
 // unselect leaves the selected mailbox, if there is one.
@@ -53,7 +56,9 @@ func (s *session) tell(expunge, uid bool) error {
 		// RFC 2180 section 3.3: the sessions of a deleted mailbox are disconnected.
 		return &byeError{"", "selected mailbox was deleted"}
 	}
-	u := view.Diff(b.told, b.view.Snapshot(), expunge)
+	now := b.view.Snapshot()
+	u := view.Diff(b.told, now, expunge)
+	s.noteChanges(now, u, expunge)
 	b.told = u.Told
 	if expunge {
 		b.settled = u.Told.ModSeq

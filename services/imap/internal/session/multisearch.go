@@ -39,6 +39,9 @@ func runESearch(ctx context.Context, s *session, args wire.ESearchArgs) (reply, 
 	if err != nil {
 		return reply{}, err
 	}
+	if wire.Has(args.Return, "UPDATE") {
+		s.refuseUpdate(s.tag) // that is for SEARCH and SORT
+	}
 	sources := s.mailboxesOf(args.Sources, all)
 	progress := s.progress(len(sources))
 	r := reply{}

@@ -291,7 +291,10 @@ func (s *session) tellWith(ctx context.Context, expunge, uid bool) error {
 		return nil
 	}
 	last := s.box.told.LastUID()
-	if err := s.tell(expunge, uid); err != nil || s.notify == nil || s.notify.selected == nil {
+	if err := s.tell(expunge, uid); err != nil {
+		return err
+	}
+	if err := s.tellContexts(ctx); err != nil || s.notify == nil || s.notify.selected == nil {
 		return err
 	}
 	first, end := s.box.told.Seek(last+1), s.box.told.Len()

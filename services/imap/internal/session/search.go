@@ -44,7 +44,7 @@ func (s *session) searching(key wire.SearchKey, options []wire.Item, c claim, ru
 	modseq := uses(key, "MODSEQ")
 	c.looks = true
 	return job{
-		alone: modseq && !s.condstore || wire.Has(options, "SAVE"),
+		alone: modseq && !s.condstore || wire.Has(options, "SAVE") || wire.Has(options, "UPDATE"),
 		// New messages are searched too, but none is expunged before: sequence numbers, also those in UID SEARCH, are those that the client
 		// knows (RFC 9051 section 5.5).
 		prepare: func(s *session) (claim, error) {
@@ -57,6 +57,9 @@ func (s *session) searching(key wire.SearchKey, options []wire.Item, c claim, ru
 			return c, s.tell(false, false)
 		},
 		run: func(ctx context.Context, s *session) (reply, error) {
+			if err := s.checkUpdate(options); err != nil {
+				return reply{}, err
+			}
 			r, err := run(ctx, s)
 			return r, s.unsave(options, err)
 		},
@@ -87,6 +90,7 @@ func runSearch(ctx context.Context, s *session, args wire.SearchArgs, uid bool) 
 	if err != nil {
 		return reply{}, err
 	}
+	s.keepUpdated(args.Return, updating{uid: uid, key: args.Key, found: s.box.numbers(uids, true)})
 	save := wire.Has(args.Return, "SAVE")
 	uids, limit := s.limitedUIDs(uids)
 	found := s.box.numbers(uids, uid)

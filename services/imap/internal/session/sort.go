@@ -36,10 +36,11 @@ func readSort(s *session, uid bool) (job, error) {
 }
 
 func runSort(ctx context.Context, s *session, args wire.SortArgs, uid bool) (reply, error) {
-	list, err := s.sorted(ctx, args)
+	list, order, err := s.sorted(ctx, args)
 	if err != nil {
 		return reply{}, err
 	}
+	s.keepUpdated(args.Return, updating{uid: uid, key: args.Key, order: order, sorted: list})
 	save := wire.Has(args.Return, "SAVE")
 	if save {
 		s.box.saved = savedOrder(list, args.Return)
@@ -71,37 +72,56 @@ func runSort(ctx context.Context, s *session, args wire.SortArgs, uid bool) (rep
 }
 
 // sorted finds messages and puts them in order.
-func (s *session) sorted(ctx context.Context, args wire.SortArgs) ([]*sortable, error) {
-	var facts facts
-	keys := make([]sortOrder, len(args.Keys))
-	for i, k := range args.Keys {
+func (s *session) sorted(ctx context.Context, args wire.SortArgs) ([]*sortable, *ordering, error) {
+	order, err := newOrdering(args.Keys)
+	if err != nil {
+		return nil, nil, err
+	}
+	uids, err := s.search(ctx, args.Key)
+	if err != nil {
+		return nil, nil, err
+	}
+	list, err := s.learn(ctx, uids, order.facts, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	slices.SortStableFunc(list, order.compare) // learn gives them in order of sequence numbers
+	return list, order, nil
+}
+
+// ordering compares messages by the criteria of a SORT.
+type ordering struct {
+	facts facts
+	keys  []sortOrder
+}
+
+func newOrdering(keys []wire.SortKey) (*ordering, error) {
+	o := &ordering{keys: make([]sortOrder, len(keys))}
+	for i, k := range keys {
 		order, ok := sortOrders[k.Name]
 		if !ok {
 			return nil, bad("unknown sort criterion")
 		}
-		facts |= order.facts
-		if keys[i] = order; k.Reverse {
-			keys[i].compare = func(a, b *sortable) int { return order.compare(b, a) }
+		o.facts |= order.facts
+		if o.keys[i] = order; k.Reverse {
+			o.keys[i].compare = func(a, b *sortable) int { return order.compare(b, a) }
 		}
 	}
-	uids, err := s.search(ctx, args.Key)
-	if err != nil {
-		return nil, err
-	}
-	list, err := s.learn(ctx, uids, facts, nil)
-	if err != nil {
-		return nil, err
-	}
-	// What is equal stays in order of sequence numbers, also with REVERSE (RFC 5256 section 3).
-	slices.SortStableFunc(list, func(a, b *sortable) int {
-		for _, k := range keys {
-			if c := k.compare(a, b); c != 0 {
-				return c
-			}
+	return o, nil
+}
+
+func (o *ordering) compare(a, b *sortable) int {
+	for _, k := range o.keys {
+		if c := k.compare(a, b); c != 0 {
+			return c
 		}
-		return 0
-	})
-	return list, nil
+	}
+	return 0
+}
+
+// less: what is equal stays in order of sequence numbers, also with REVERSE (RFC 5256 section 3).
+func (o *ordering) less(a, b *sortable) bool {
+	return cmp.Or(o.compare(a, b), cmp.Compare(a.state.UID, b.state.UID)) < 0
 }
 
 // sortOrder compares two messages by a criterion.
