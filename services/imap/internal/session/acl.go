@@ -25,9 +25,9 @@ func init() {
 		commands: []command{
 			{name: "SETACL", states: loggedIn, run: runSetACL},
 			{name: "DELETEACL", states: loggedIn, run: runDeleteACL},
-			{name: "GETACL", states: loggedIn, run: runGetACL},
-			{name: "LISTRIGHTS", states: loggedIn, run: runListRights},
-			{name: "MYRIGHTS", states: loggedIn, run: runMyRights},
+			{name: "GETACL", states: loggedIn, read: readGetACL},
+			{name: "LISTRIGHTS", states: loggedIn, read: readListRights},
+			{name: "MYRIGHTS", states: loggedIn, read: readMyRights},
 		},
 		grammar: func(g *wire.Grammar) { g.Register(wire.ListReturns, "MYRIGHTS", nil) },
 	})
@@ -134,11 +134,17 @@ func (s *session) grantee(ctx context.Context, of holder, identifier string) (st
 	return p.id, err
 }
 
-func runGetACL(ctx context.Context, s *session) (reply, error) {
+func readGetACL(s *session) (job, error) {
 	mailbox, err := s.dec.MailboxArg()
-	if err != nil {
-		return reply{}, err
-	}
+	return aboutRights(func(ctx context.Context, s *session) (reply, error) { return runGetACL(ctx, s, mailbox) }), err
+}
+
+// aboutRights is a question that may be asked beside others.
+func aboutRights(run func(ctx context.Context, s *session) (reply, error)) job {
+	return job{claim: claim{answers: answersRights}, run: run}
+}
+
+func runGetACL(ctx context.Context, s *session, mailbox string) (reply, error) {
 	ctx, cancel := s.rpc(ctx)
 	defer cancel()
 	p, err := s.locate(ctx, mailbox)
@@ -186,11 +192,14 @@ func (s *session) identified(ctx context.Context, of holder, entries []*storagev
 	return out, nil
 }
 
-func runListRights(ctx context.Context, s *session) (reply, error) {
+func readListRights(s *session) (job, error) {
 	mailbox, identifier, err := s.dec.ACLArgs()
-	if err != nil {
-		return reply{}, err
-	}
+	return aboutRights(func(ctx context.Context, s *session) (reply, error) {
+		return runListRights(ctx, s, mailbox, identifier)
+	}), err
+}
+
+func runListRights(ctx context.Context, s *session, mailbox, identifier string) (reply, error) {
 	p, err := s.administered(ctx, mailbox)
 	if err != nil {
 		return reply{}, err
@@ -214,11 +223,12 @@ func runListRights(ctx context.Context, s *session) (reply, error) {
 	return reply{}, nil
 }
 
-func runMyRights(ctx context.Context, s *session) (reply, error) {
+func readMyRights(s *session) (job, error) {
 	mailbox, err := s.dec.MailboxArg()
-	if err != nil {
-		return reply{}, err
-	}
+	return aboutRights(func(ctx context.Context, s *session) (reply, error) { return runMyRights(ctx, s, mailbox) }), err
+}
+
+func runMyRights(ctx context.Context, s *session, mailbox string) (reply, error) {
 	ctx, cancel := s.rpc(ctx)
 	defer cancel()
 	p, err := s.locate(ctx, mailbox)

@@ -70,6 +70,14 @@ func TestACL(t *testing.T) {
 	alice.expect("LISTRIGHTS INBOX/Drafts smith", `* LISTRIGHTS INBOX/Drafts smith "" l r s w i p k x t e a c d`, "OK LISTRIGHTS completed")
 	alice.expect(`listrights INBOX/Drafts "Anyone"`, `* LISTRIGHTS INBOX/Drafts Anyone "" l r s w i p k x t e a c d`, "OK")
 	alice.expect("LISTRIGHTS INBOX/Drafts ALICE", "* LISTRIGHTS INBOX/Drafts ALICE lrswipkxteacd", "OK")
+	// 5.1.1: a change takes place before what is asked behind it.
+	alice.send("p1 SETACL INBOX/Drafts smith lr\r\np2 GETACL INBOX/Drafts\r\np3 SETACL INBOX/Drafts smith -r\r\np4 GETACL INBOX/Drafts\r\np5 MYRIGHTS INBOX\r\n")
+	got := strings.Join(alice.until("p5 "), "\n")
+	for _, line := range []string{"p1 OK SETACL completed\n" + owner + " anyone lr chris@example.test lrswi smith@example.test lr\np2 OK", "p3 OK SETACL completed\n" + owner + " anyone lr chris@example.test lrswi smith@example.test l\np4 OK"} {
+		if !strings.Contains(got, line) {
+			t.Errorf("no %q in %s", line, got)
+		}
+	}
 	// 3.5
 	alice.expect("MYRIGHTS INBOX", "* MYRIGHTS INBOX lrswipkxteacd", "OK MYRIGHTS completed")
 }

@@ -20,7 +20,7 @@ type job struct {
 }
 
 // answers are kinds of responses that do not say which command they answer. Clients take them to be of the first that waits for one.
-type answers uint8
+type answers uint16
 
 const (
 	answersSearch answers = 1 << iota
@@ -31,6 +31,7 @@ const (
 	answersStatus // of any mailbox
 	answersQuota
 	answersMetadata
+	answersRights
 )
 
 // claim is what a command's responses are about. Commands with the same answers run one after the other, as a client could not tell

@@ -187,6 +187,9 @@ func readList(s *session) (job, error) {
 	if wire.Has(args.Return, "METADATA") {
 		c.answers |= answersMetadata
 	}
+	if wire.Has(args.Return, "MYRIGHTS") {
+		c.answers |= answersRights
+	}
 	return job{alone: s.asks(status), claim: c, run: func(ctx context.Context, s *session) (reply, error) { return runList(ctx, s, args) }}, err
 }
 
