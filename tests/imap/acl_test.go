@@ -3,11 +3,14 @@ package imap
 import (
 	"fmt"
 	"math/rand/v2"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
 	"github.com/stretchr/testify/require"
 
 	"github.com/yubin-mail/yubin/tests/harness"
@@ -78,12 +81,22 @@ func TestATeamWorksInOneMailbox(t *testing.T) {
 	contains(t, alice.ok("STATUS Team (MESSAGES)"), "* STATUS Team (MESSAGES 0)")
 	contains(t, bob.ok("STATUS INBOX (MESSAGES)"), "* STATUS INBOX (MESSAGES 2)")
 
+	// Some annotations are one's own, others are shared.
+	bob.ok(`SETMETADATA %s (/private/comment "mine" /shared/comment "ours")`, shared("Team"))
+	contains(t, alice.ok("GETMETADATA Team (/private/comment /shared/comment)"), `* METADATA Team (/private/comment NIL /shared/comment "ours")`)
+	contains(t, bob.ok(`LIST "" "Other Users/*/Team" RETURN (METADATA (/private/comment))`), "* METADATA "+shared("Team")+` (/private/comment "mine")`)
+	bob.ok("APPEND %s {%d+}\r\n%s", shared("Team"), len(message), message)
+	found := strings.Join(bob.ok(`ESEARCH IN (personal subtree "Other Users") RETURN (COUNT) TEXT looked`), "\n")
+	require.Regexp(t, `MAILBOX INBOX UIDVALIDITY \d+\) UID COUNT 2\n.* MAILBOX `+regexp.QuoteMeta(shared("Team"))+` UIDVALIDITY \d+\) UID COUNT 1\n`, found)
+	bob.ok(`APPEND INBOX CATENATE (URL "/Other%%20Users/%s/Team/;UID=2")`, harness.Address("alice"))
+	require.Contains(t, bob.ok("STATUS INBOX (MESSAGES SIZE)")[0], fmt.Sprintf("(MESSAGES 3 SIZE %d)", 3*len(message)))
+
 	// The owner's quota is what counts, and is taken back with the message.
 	alice.ok("SETACL Team anyone lri")
-	s.CLI(t, "quota", "set", harness.Address("alice"), fmt.Sprint(4*len(message)))
+	s.CLI(t, "quota", "set", harness.Address("alice"), fmt.Sprint(8*len(message)))
 	carol := connectAs(t, s, 0, "carol")
 	contains(t, carol.ok("MYRIGHTS %s", shared("Team")), "* MYRIGHTS "+shared("Team")+" lri")
-	carol.no(`NO \[OVERQUOTA\]`, "APPEND %s {%d}", shared("Team"), 5*len(message))
+	carol.no(`NO \[OVERQUOTA\]`, "APPEND %s {%d}", shared("Team"), 9*len(message))
 	require.Contains(t, strings.Join(carol.ok("GETQUOTAROOT %s", shared("Team")), "\n"), `* QUOTA "alice@example.test" (STORAGE `)
 
 	// Subscriptions are one's own.
@@ -193,4 +206,42 @@ func TestOwnerAndGuestsAgree(t *testing.T) {
 	for _, c := range agents[1:] {
 		require.Equal(t, truth, c.settle())
 	}
+}
+
+// TestAMailProgramSharesAMailbox speaks through go-imap, which has its own idea of ACL.
+func TestAMailProgramSharesAMailbox(t *testing.T) {
+	t.Parallel()
+	s := harness.Start(t, harness.Options{Accounts: []string{"alice", "bob"}, Args: cheapPasswords})
+	login := func(name string) *imapclient.Client {
+		c, err := imapclient.DialTLS(s.IMAPS[0], &imapclient.Options{TLSConfig: s.TLS(t)})
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = c.Close() })
+		require.NoError(t, c.Login(harness.Address(name), harness.Password).Wait())
+		return c
+	}
+	alice, bob := login("alice"), login("bob")
+	require.True(t, alice.Caps().Has(imap.CapACL))
+	space, err := bob.Namespace().Wait()
+	require.NoError(t, err)
+	require.Equal(t, []imap.NamespaceDescriptor{{Prefix: "Other Users/", Delim: '/'}}, space.Other)
+
+	require.NoError(t, alice.Create("Projekte für später", nil).Wait())
+	require.NoError(t, alice.SetACL("Projekte für später", imap.RightsIdentifier(harness.Address("bob")), imap.RightModificationReplace, imap.RightSet("lrs")).Wait())
+	require.NoError(t, alice.SetACL("Projekte für später", imap.RightsIdentifier(harness.Address("bob")), imap.RightModificationAdd, imap.RightSet("wi")).Wait())
+	require.NoError(t, alice.SetACL("Projekte für später", "anyone", imap.RightModificationReplace, imap.RightSet("l")).Wait())
+	list, err := alice.GetACL("Projekte für später").Wait()
+	require.NoError(t, err)
+	require.Equal(t, map[imap.RightsIdentifier]imap.RightSet{
+		imap.RightsIdentifier(harness.Address("alice")): imap.RightSet("lrswipkxteacd"), imap.RightsIdentifier(harness.Address("bob")): imap.RightSet("lrswi"), "anyone": imap.RightSet("l"),
+	}, list.Rights)
+	name := "Other Users/" + harness.Address("alice") + "/Projekte für später"
+	rights, err := bob.MyRights(name).Wait()
+	require.NoError(t, err)
+	require.Equal(t, name, rights.Mailbox)
+	require.Equal(t, imap.RightSet("lrswi"), rights.Rights)
+	box, err := bob.Select(name, nil).Wait()
+	require.NoError(t, err)
+	require.NotContains(t, box.PermanentFlags, imap.FlagDeleted)
+	require.NoError(t, alice.SetACL("Projekte für später", imap.RightsIdentifier(harness.Address("bob")), imap.RightModificationRemove, imap.RightSet("lrswi")).Wait())
+	require.Error(t, bob.Noop().Wait())
 }
