@@ -32,6 +32,7 @@ var comparisons = []struct {
 	{"noop", noop},
 	{"idle", idle},
 	{"download", download},
+	{"pipeline", pipeline},
 	{"login", login},
 	{"overhead", overhead},
 }

@@ -133,17 +133,25 @@ func (s *stream) do(command string) (octets int) {
 			require.True(s.r, bytes.HasPrefix(line, []byte(tag+"OK")), "%.60s: %s", command, line)
 			return octets
 		}
-		if !bytes.HasSuffix(line, []byte("}\r\n")) {
-			continue
-		}
-		if size := literal.FindSubmatch(line); size != nil {
-			n, err := strconv.Atoi(string(size[1]))
-			require.NoError(s.r, err)
-			_, err = s.br.Discard(n)
-			require.NoError(s.r, err)
-			octets += n
-		}
+		octets += s.literal(line)
 	}
+}
+
+// literal passes over the literal that a line announces, if it does, and gives how many octets it had.
+func (s *stream) literal(line []byte) int {
+	s.r.Helper()
+	if !bytes.HasSuffix(line, []byte("}\r\n")) {
+		return 0
+	}
+	size := literal.FindSubmatch(line)
+	if size == nil {
+		return 0
+	}
+	n, err := strconv.Atoi(string(size[1]))
+	require.NoError(s.r, err)
+	_, err = s.br.Discard(n)
+	require.NoError(s.r, err)
+	return n
 }
 
 // append appends a message with a literal that does not wait (RFC 7888).
