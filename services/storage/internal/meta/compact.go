@@ -306,12 +306,7 @@ func (t *tx) moveFrames(r *Rewritten, from string, moves []Move) (moved int, err
 
 // holdings locks and gives the contents of the frames of a pack from one offset to another.
 func (t *tx) holdings(object string, first, last int64) (map[int64][]holding, error) {
-	var accounts []string
-	err := t.texts(&accounts, `SELECT DISTINCT account_id FROM contents WHERE object_key = ? AND object_offset BETWEEN ? AND ?`, object, first, last)
-	if err != nil {
-		return nil, err
-	}
-	if err := t.lockAccounts(accounts); err != nil {
+	if err := t.lockHolders(object, first, last); err != nil {
 		return nil, err
 	}
 	frames := map[int64][]holding{}
@@ -323,6 +318,28 @@ func (t *tx) holdings(object string, first, last int64) (map[int64][]holding, er
 		return err
 	}, `SELECT object_offset, account_id, content_id, pack_share FROM contents
 		WHERE object_key = ? AND object_offset BETWEEN ? AND ? ORDER BY account_id, content_id`+t.forUpdate(), object, first, last)
+}
+
+// lockHolders locks the accounts that have contents in frames of a pack. Another account may have got one by a transfer until all were locked
+// that it can have come from; then that is locked too, out of the order, and whoever waits in a circle by that begins anew.
+func (t *tx) lockHolders(object string, first, last int64) error {
+	for locked := map[string]bool{}; ; {
+		var accounts []string
+		err := t.texts(&accounts, `SELECT DISTINCT account_id FROM contents WHERE object_key = ? AND object_offset BETWEEN ? AND ?`, object, first, last)
+		if err != nil {
+			return err
+		}
+		accounts = slices.DeleteFunc(accounts, func(account string) bool { return locked[account] })
+		if len(accounts) == 0 || t.forUpdate() == "" {
+			return nil
+		}
+		if err := t.lockAccounts(accounts); err != nil {
+			return err
+		}
+		for _, account := range accounts {
+			locked[account] = true
+		}
+	}
 }
 
 // addMoved adds what moved to the new pack, whose row takes the place of its announcement at first.

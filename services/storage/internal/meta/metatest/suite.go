@@ -63,6 +63,8 @@ func Run(t *testing.T, open func(*testing.T) *sqldb.DB) {
 		"Transfer":          testTransfer,
 		"TransferThreads":   testTransferThreads,
 		"TransferAtOnce":    testTransferAtOnce,
+
+		"TransferWhileFramesMove": testTransferWhileFramesMove,
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := &fixture{T: t, ctx: t.Context(), db: open(t), now: time.Unix(1_800_000_000, 0)}

@@ -2,6 +2,7 @@ package metatest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -183,4 +184,53 @@ func testTransferAtOnce(f *fixture) {
 	for _, account := range []string{"a", "b"} {
 		f.equal("messages of "+account, len(strings.Fields(f.states(account, "INBOX"))), n+n/2)
 	}
+}
+
+// testTransferWhileFramesMove lets bodies come into further accounts while the compactor moves them: none is left where they were, and the
+// counters are exact.
+func testTransferWhileFramesMove(f *fixture) {
+	const n = 30
+	f.pack("packs/x", slices.Repeat([]string{"a"}, n)...)
+	path := []string{"a", "b", "c", "d"}
+	for _, account := range path { // so that all are there
+		_, err := f.store.MailboxNamed(f.ctx, account, "INBOX")
+		f.ok(err)
+	}
+	first := f.move("packs/y", "packs/x")
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for one := range slices.Chunk(first.Moves["packs/x"], 1) { // a transaction each
+			first.Moves = map[string][]meta.Move{"packs/x": one}
+			if _, err := f.store.MoveFrames(f.ctx, first); err != nil {
+				f.Error(err)
+			}
+		}
+	})
+	for lane := range 3 { // each sends the messages of its own along the path
+		wg.Go(func() {
+			for i := range n / 3 {
+				uid := uint32(lane*n/3 + i + 1)
+				for j, account := range path[:3] {
+					x := meta.Transfer{AccountID: account, MailboxID: 1, UIDs: uidset.Of(uid), ToAccountID: path[j+1], ToMailbox: "INBOX", Move: j == 1}
+					out, err := f.store.Transfer(f.ctx, x, meta.Reserved{Bytes: 300, Messages: 1})
+					if err != nil {
+						f.Error(err)
+						return
+					}
+					uid = out.Mapping.GetDestination()[0]
+				}
+			}
+		})
+	}
+	wg.Wait()
+	left, err := f.store.Frames(f.ctx, "packs/x")
+	f.ok(err)
+	moved, err := f.store.Frames(f.ctx, "packs/y")
+	f.ok(err)
+	f.equal("frames", []any{len(left), len(moved)}, []any{0, n})
+	for _, frame := range moved {
+		f.equal("accounts with a body", frame.Refs, len(path))
+	}
+	p := f.packRow("packs/y")
+	f.equal("live octets", []int64{p.Live, p.HeldBytes, p.Refs, p.HeldRefs}, []int64{100 * n, 100 * n, 4 * n, 4 * n})
 }
