@@ -198,7 +198,7 @@ func (s *Store) SharedMailboxes(ctx context.Context) ([]*storagev1.SharedMailbox
 			}, `SELECT `+mailboxColumns+`, owner, rights FROM (
 					SELECT account_id AS owner, mailbox_id AS id, rights FROM mailbox_access WHERE grantee = ? AND account_id <> ?
 					ORDER BY grantee, account_id, mailbox_id`+sqldb.Limit(maxShared)+`
-				) a JOIN mailboxes m ON m.account_id = a.owner AND m.mailbox_id = a.id`, grantee, self)
+				) granted JOIN mailboxes m ON m.account_id = granted.owner AND m.mailbox_id = granted.id`, grantee, self)
 		}
 		return t.flush()
 	})
