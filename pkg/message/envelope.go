@@ -14,9 +14,10 @@ import (
 // first counts, except that destinations are combined (RFC 5322 section 4.5).
 func readEnvelope(header []byte, b *budget) *mailv1.Envelope {
 	e := &mailv1.Envelope{}
-	first := func(to *[]byte, value []byte) {
+	first := func(to *[]byte, empty *bool, value []byte) {
 		if *to == nil {
 			*to = present(Unfold(value))
+			*empty = len(*to) == 0
 		}
 	}
 	for f := range EachHeader(header) {
@@ -25,13 +26,13 @@ func readEnvelope(header []byte, b *budget) *mailv1.Envelope {
 		}
 		switch strings.ToLower(string(f.Name)) {
 		case "date":
-			first(&e.Date, f.Value)
+			first(&e.Date, &e.EmptyDate, f.Value)
 		case "subject":
-			first(&e.Subject, f.Value)
+			first(&e.Subject, &e.EmptySubject, f.Value)
 		case "in-reply-to":
-			first(&e.InReplyTo, f.Value)
+			first(&e.InReplyTo, &e.EmptyInReplyTo, f.Value)
 		case "message-id":
-			first(&e.MessageId, f.Value)
+			first(&e.MessageId, &e.EmptyMessageId, f.Value)
 		case "from":
 			if e.From == nil {
 				e.From = readAddresses(f.Value, b)

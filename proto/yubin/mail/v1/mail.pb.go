@@ -383,19 +383,24 @@ func (x *Param) GetValue() []byte {
 
 // Envelope as RFC 9051 section 7.5.2 defines it. Values are unfolded, encoded words left as they are.
 type Envelope struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Date          []byte                 `protobuf:"bytes,1,opt,name=date,proto3" json:"date,omitempty"`
-	Subject       []byte                 `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
-	From          []*Address             `protobuf:"bytes,3,rep,name=from,proto3" json:"from,omitempty"`
-	Sender        []*Address             `protobuf:"bytes,4,rep,name=sender,proto3" json:"sender,omitempty"`
-	ReplyTo       []*Address             `protobuf:"bytes,5,rep,name=reply_to,json=replyTo,proto3" json:"reply_to,omitempty"`
-	To            []*Address             `protobuf:"bytes,6,rep,name=to,proto3" json:"to,omitempty"`
-	Cc            []*Address             `protobuf:"bytes,7,rep,name=cc,proto3" json:"cc,omitempty"`
-	Bcc           []*Address             `protobuf:"bytes,8,rep,name=bcc,proto3" json:"bcc,omitempty"`
-	InReplyTo     []byte                 `protobuf:"bytes,9,opt,name=in_reply_to,json=inReplyTo,proto3" json:"in_reply_to,omitempty"`
-	MessageId     []byte                 `protobuf:"bytes,10,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Date      []byte                 `protobuf:"bytes,1,opt,name=date,proto3" json:"date,omitempty"`
+	Subject   []byte                 `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
+	From      []*Address             `protobuf:"bytes,3,rep,name=from,proto3" json:"from,omitempty"`
+	Sender    []*Address             `protobuf:"bytes,4,rep,name=sender,proto3" json:"sender,omitempty"`
+	ReplyTo   []*Address             `protobuf:"bytes,5,rep,name=reply_to,json=replyTo,proto3" json:"reply_to,omitempty"`
+	To        []*Address             `protobuf:"bytes,6,rep,name=to,proto3" json:"to,omitempty"`
+	Cc        []*Address             `protobuf:"bytes,7,rep,name=cc,proto3" json:"cc,omitempty"`
+	Bcc       []*Address             `protobuf:"bytes,8,rep,name=bcc,proto3" json:"bcc,omitempty"`
+	InReplyTo []byte                 `protobuf:"bytes,9,opt,name=in_reply_to,json=inReplyTo,proto3" json:"in_reply_to,omitempty"`
+	MessageId []byte                 `protobuf:"bytes,10,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	// The field is there, and empty. Not set in envelopes from before this was told apart from an absent one.
+	EmptyDate      bool `protobuf:"varint,11,opt,name=empty_date,json=emptyDate,proto3" json:"empty_date,omitempty"`
+	EmptySubject   bool `protobuf:"varint,12,opt,name=empty_subject,json=emptySubject,proto3" json:"empty_subject,omitempty"`
+	EmptyInReplyTo bool `protobuf:"varint,13,opt,name=empty_in_reply_to,json=emptyInReplyTo,proto3" json:"empty_in_reply_to,omitempty"`
+	EmptyMessageId bool `protobuf:"varint,14,opt,name=empty_message_id,json=emptyMessageId,proto3" json:"empty_message_id,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Envelope) Reset() {
@@ -496,6 +501,34 @@ func (x *Envelope) GetMessageId() []byte {
 		return x.MessageId
 	}
 	return nil
+}
+
+func (x *Envelope) GetEmptyDate() bool {
+	if x != nil {
+		return x.EmptyDate
+	}
+	return false
+}
+
+func (x *Envelope) GetEmptySubject() bool {
+	if x != nil {
+		return x.EmptySubject
+	}
+	return false
+}
+
+func (x *Envelope) GetEmptyInReplyTo() bool {
+	if x != nil {
+		return x.EmptyInReplyTo
+	}
+	return false
+}
+
+func (x *Envelope) GetEmptyMessageId() bool {
+	if x != nil {
+		return x.EmptyMessageId
+	}
+	return false
 }
 
 // Address is one entry of an address list. Group start: mailbox is the group's name and host is absent.
@@ -611,7 +644,7 @@ const file_yubin_mail_v1_mail_proto_rawDesc = "" +
 	"\benvelope\x18\x12 \x01(\v2\x17.yubin.mail.v1.EnvelopeR\benvelope\"1\n" +
 	"\x05Param\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\fR\x05value\"\x80\x03\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value\"\x99\x04\n" +
 	"\bEnvelope\x12\x12\n" +
 	"\x04date\x18\x01 \x01(\fR\x04date\x12\x18\n" +
 	"\asubject\x18\x02 \x01(\fR\asubject\x12*\n" +
@@ -624,7 +657,12 @@ const file_yubin_mail_v1_mail_proto_rawDesc = "" +
 	"\vin_reply_to\x18\t \x01(\fR\tinReplyTo\x12\x1d\n" +
 	"\n" +
 	"message_id\x18\n" +
-	" \x01(\fR\tmessageId\"\x97\x01\n" +
+	" \x01(\fR\tmessageId\x12\x1d\n" +
+	"\n" +
+	"empty_date\x18\v \x01(\bR\temptyDate\x12#\n" +
+	"\rempty_subject\x18\f \x01(\bR\femptySubject\x12)\n" +
+	"\x11empty_in_reply_to\x18\r \x01(\bR\x0eemptyInReplyTo\x12(\n" +
+	"\x10empty_message_id\x18\x0e \x01(\bR\x0eemptyMessageId\"\x97\x01\n" +
 	"\aAddress\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\fH\x00R\x04name\x88\x01\x01\x12\x15\n" +
 	"\x03adl\x18\x02 \x01(\fH\x01R\x03adl\x88\x01\x01\x12\x1d\n" +

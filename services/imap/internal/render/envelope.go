@@ -8,9 +8,9 @@ import (
 // A nil envelope has NIL in all places.
 func AppendEnvelope(dst []byte, e *mailv1.Envelope, allowUTF8 bool) []byte {
 	dst = append(dst, '(')
-	dst = appendNText(dst, e.GetDate(), allowUTF8)
+	dst = appendField(dst, e.GetDate(), e.GetEmptyDate(), allowUTF8)
 	dst = append(dst, ' ')
-	dst = appendNText(dst, e.GetSubject(), allowUTF8)
+	dst = appendField(dst, e.GetSubject(), e.GetEmptySubject(), allowUTF8)
 	from, sender, replyTo := e.GetFrom(), e.GetSender(), e.GetReplyTo()
 	// The server fills in the defaults, so that a client need not.
 	if len(sender) == 0 {
@@ -24,10 +24,18 @@ func AppendEnvelope(dst []byte, e *mailv1.Envelope, allowUTF8 bool) []byte {
 		dst = appendAddresses(dst, list, allowUTF8)
 	}
 	dst = append(dst, ' ')
-	dst = appendNText(dst, e.GetInReplyTo(), allowUTF8)
+	dst = appendField(dst, e.GetInReplyTo(), e.GetEmptyInReplyTo(), allowUTF8)
 	dst = append(dst, ' ')
-	dst = appendNText(dst, e.GetMessageId(), allowUTF8)
+	dst = appendField(dst, e.GetMessageId(), e.GetEmptyMessageId(), allowUTF8)
 	return append(dst, ')')
+}
+
+// appendField tells an absent field (NIL) from an empty one.
+func appendField(dst, value []byte, empty, allowUTF8 bool) []byte {
+	if empty {
+		return append(dst, `""`...)
+	}
+	return appendNText(dst, value, allowUTF8)
 }
 
 // appendAddresses appends a list of addresses, which must not be empty: NIL then.
