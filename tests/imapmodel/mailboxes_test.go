@@ -182,10 +182,11 @@ func matches(pattern, name string) bool {
 func (c *client) lists(r *rand.Rand) *command {
 	pattern := []string{"*", "%", "A*", "A/%", "%/%", "INBOX", "B/C"}[r.IntN(7)]
 	a := c.account
-	below := map[string]bool{} // above a subscribed name
+	// below are the names above a subscribed one. True: the pattern leaves out one of those (RFC 5258 section 3.5).
+	below := map[string]bool{}
 	for name := range a.subscribed {
 		for _, p := range parents(name) {
-			below[p] = true
+			below[p] = below[p] || !matches(pattern, name)
 		}
 	}
 	want := map[string]listed{}
@@ -195,7 +196,8 @@ func (c *client) lists(r *rand.Rand) *command {
 	case 0:
 		text = fmt.Sprintf(`LSUB "" %q`, pattern)
 		for _, name := range names {
-			if matches(pattern, name) && (a.subscribed[name] || below[name] && strings.HasSuffix(pattern, "%")) {
+			_, above := below[name]
+			if matches(pattern, name) && (a.subscribed[name] || above && strings.HasSuffix(pattern, "%")) {
 				want[name] = listed{noSelect: !a.subscribed[name]}
 			}
 		}
@@ -211,8 +213,9 @@ func (c *client) lists(r *rand.Rand) *command {
 		text = fmt.Sprintf(`LIST (SUBSCRIBED%s) "" %q`, map[bool]string{true: " RECURSIVEMATCH"}[recursive], pattern)
 		for _, name := range names {
 			if matches(pattern, name) && (a.subscribed[name] || recursive && below[name]) {
+				_, above := below[name]
 				want[name] = listed{
-					nonExistent: a.boxes[name] == nil, subscribed: a.subscribed[name], hasChildren: a.hasChildren(name), childInfo: recursive && below[name],
+					nonExistent: a.boxes[name] == nil, subscribed: a.subscribed[name], hasChildren: a.hasChildren(name), childInfo: recursive && above,
 				}
 			}
 		}

@@ -66,7 +66,7 @@ func (a *actor) act(r *rand.Rand) (string, error) {
 		_, err := a.must("EXPUNGE")
 		return "expunge", err
 	}
-	a.witness.dooms(a.validity, chosen, flagged)
+	a.witness.flags(a.validity, chosen)
 	if _, err := a.may(fmt.Sprintf(`UID STORE %s +FLAGS.SILENT (\Deleted)`, setOf(chosen))); err != nil {
 		return "store", err
 	}
@@ -204,7 +204,7 @@ func numbersIn(code, word string, sets int) (validity uint32, uids [][]uint32, e
 
 func (a *actor) transfer(r *rand.Rand, verb string, chosen []uint32) error {
 	if verb == "MOVE" {
-		a.witness.dooms(a.validity, chosen, taken)
+		a.witness.takes(a.validity, chosen)
 	}
 	from := a.validity
 	answer, err := a.may(fmt.Sprintf("UID %s %s %s", verb, setOf(chosen), anyMailbox(r)), raced...)
@@ -234,7 +234,7 @@ func (a *actor) transfer(r *rand.Rand, verb string, chosen []uint32) error {
 }
 
 func (a *actor) replace(r *rand.Rand, uid uint32) error {
-	a.witness.dooms(a.validity, []uint32{uid}, taken)
+	a.witness.takes(a.validity, []uint32{uid})
 	subject, text := a.letter(r)
 	answer, err := a.may(fmt.Sprintf("UID REPLACE %d %s%s", uid, anyMailbox(r), text), raced...)
 	if err != nil {
@@ -256,7 +256,7 @@ func (a *actor) store(r *rand.Rand, chosen []uint32) error {
 	op := []string{"+", "-", ""}[r.IntN(3)]
 	flag := []string{`\Seen`, `\Flagged`, `\Answered`, "Work", "$Junk", `\Deleted`}[r.IntN(6)]
 	if flag == `\Deleted` && op != "-" {
-		a.witness.dooms(a.validity, chosen, flagged)
+		a.witness.flags(a.validity, chosen)
 	}
 	condition := ""
 	if r.IntN(4) == 0 {
@@ -273,7 +273,7 @@ func (a *actor) store(r *rand.Rand, chosen []uint32) error {
 			return nil
 		}
 		if flag == `\Deleted` {
-			a.witness.dooms(a.validity, []uint32{a.list[i].uid}, flagged)
+			a.witness.flags(a.validity, []uint32{a.list[i].uid})
 		}
 		_, err := a.may(fmt.Sprintf("STORE %d %sFLAGS (%s)", i+1, op, flag), raced...)
 		return err

@@ -29,8 +29,11 @@ type witness struct {
 	present, gone map[place]time.Time
 	// states by modification sequence: each stands for one set of flags.
 	states map[place]map[uint64]flagSet
-	// doomed are messages that somebody was about to remove, and how. No others may go.
-	doomed map[place]doom
+	// taken are messages that somebody was about to remove by MOVE or REPLACE, and flagged those that somebody was about to give \Deleted, and
+	// when. No others may go, but for copies of flagged ones.
+	taken   map[place]bool
+	flagged map[place]time.Time
+	copies  map[place]original
 	// highest is the highest modification sequence that anybody was told, by UIDVALIDITY.
 	highest map[uint32]uint64
 	// acknowledged are the subjects of messages that were accepted without telling a UID.
@@ -40,13 +43,11 @@ type witness struct {
 	counts map[string]int
 }
 
-// doom is how a message may go.
-type doom uint8
-
-const (
-	flagged doom = 1 << iota // with \Deleted, which a copy has, too
-	taken                    // by MOVE or REPLACE
-)
+// original is that of a copy, and when the copy was known.
+type original struct {
+	place
+	at time.Time
+}
 
 // point is what a client knew of a mailbox at a modification sequence.
 type point struct {
@@ -59,7 +60,7 @@ type point struct {
 func newWitness() *witness {
 	return &witness{
 		subjects: map[place]string{}, present: map[place]time.Time{}, gone: map[place]time.Time{}, states: map[place]map[uint64]flagSet{},
-		doomed: map[place]doom{}, highest: map[uint32]uint64{}, acknowledged: map[string]bool{}, counts: map[string]int{},
+		taken: map[place]bool{}, flagged: map[place]time.Time{}, copies: map[place]original{}, highest: map[uint32]uint64{}, acknowledged: map[string]bool{}, counts: map[string]int{},
 	}
 }
 
@@ -106,13 +107,22 @@ func (w *witness) there(p place, subject string) {
 	w.subjects[p] = subject
 }
 
-// copied notes what COPYUID or APPENDUID tells: a message has the subject of another one, and goes for the same reasons.
+// copied notes what COPYUID tells: a message has the subject of another one, and its flags.
 func (w *witness) copied(from, to place) {
 	w.mu.Lock()
 	subject := w.subjects[from]
-	w.doomed[to] |= w.doomed[from] & flagged
+	w.copies[to] = original{from, time.Now()}
 	w.mu.Unlock()
 	w.there(to, subject)
+}
+
+// deletedLocked tells whether a message can have had \Deleted by a time: by itself, or as the copy of one that had it.
+func (w *witness) deletedLocked(p place, by time.Time) bool {
+	if at, ok := w.flagged[p]; ok && at.Before(by) {
+		return true
+	}
+	from, ok := w.copies[p]
+	return ok && w.deletedLocked(from.place, from.at)
 }
 
 // told notes flags and the modification sequence of a message.
@@ -154,12 +164,23 @@ func (w *witness) vanished(p place) {
 	}
 }
 
-// doom notes that somebody is about to remove messages.
-func (w *witness) dooms(validity uint32, uids []uint32, how doom) {
+// takes notes that somebody is about to remove messages.
+func (w *witness) takes(validity uint32, uids []uint32) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, uid := range uids {
-		w.doomed[place{validity, uid}] |= how
+		w.taken[place{validity, uid}] = true
+	}
+}
+
+// flags notes that somebody is about to give messages \Deleted.
+func (w *witness) flags(validity uint32, uids []uint32) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, uid := range uids {
+		if p := (place{validity, uid}); w.flagged[p].IsZero() {
+			w.flagged[p] = time.Now()
+		}
 	}
 }
 
@@ -212,8 +233,8 @@ func (w *witness) settle(truth map[uint32]point) {
 		switch {
 		case left[p] && !w.gone[p].IsZero():
 			w.errorLocked("UID %v is there, and was gone", p)
-		case !left[p] && w.doomed[p] == 0 && kept:
-			w.errorLocked("UID %v (%q) is lost", p, w.subjects[p])
+		case !left[p] && !w.taken[p] && !w.deletedLocked(p, time.Now()) && kept:
+			w.errorLocked("UID %v (%q), a copy of %v, is lost", p, w.subjects[p], w.copies[p])
 		}
 	}
 	for validity, at := range w.highest {
