@@ -63,7 +63,7 @@ func (c *client) fetch(r *rand.Rand) *command {
 	}
 	missing := stored && anyGone(messagesOf(before))
 	cmd.done = func(f *flight) error {
-		if missing && !a.uid {
+		if missing && !a.uid && (f.status != "OK" || !strings.Contains(a.String(), "*")) { // which may be told to be another one first
 			return f.want("NO", "EXPUNGEISSUED")
 		}
 		if err := f.want("OK", ""); err != nil {
