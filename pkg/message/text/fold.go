@@ -5,7 +5,6 @@ package text
 
 import (
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/text/cases"
@@ -19,7 +18,7 @@ func Fold(s string) string {
 	if isASCII(s) {
 		return strings.ToLower(s)
 	}
-	s = strings.Map(unicode.ToTitle, norm.NFKD.String(strings.ToValidUTF8(s, "\uFFFD")))
+	s = strings.ToTitle(norm.NFKD.String(strings.ToValidUTF8(s, "\uFFFD")))
 	return composeHangul(norm.NFKD.String(cases.Fold().String(s)))
 }
 

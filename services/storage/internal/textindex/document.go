@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"unsafe"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -49,7 +48,7 @@ func decompress(b []byte) (string, error) {
 	if err != nil {
 		return "", errors.Join(errDamaged, err)
 	}
-	return unsafe.String(unsafe.SliceData(text), len(text)), nil // nobody else has it
+	return string(text), nil
 }
 
 // EncodeText gives what is stored of a text: the format, flags, the octets of the header and of the parts' fields, then those and the body compressed.
