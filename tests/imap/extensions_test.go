@@ -66,7 +66,7 @@ func TestNotifyOverGateways(t *testing.T) {
 	other.ok(`COPY 1 Trash`)
 	watcher.Expect(`^\* STATUS Trash \(MESSAGES 1 UIDNEXT 2 UIDVALIDITY \d+ UNSEEN 1\)`)
 	other.ok(`STORE 1 +FLAGS (\Deleted)`)
-	watcher.Expect(`^\* 1 FETCH \(FLAGS \(\\Deleted\)\)`)
+	watcher.Expect(`^\* 1 FETCH \(UID 1 FLAGS \(\\Deleted\)\)`) // RFC 5465 section 5.1: with the UID
 	other.ok("EXPUNGE")
 	watcher.Expect(`^\* 1 EXPUNGE`)
 	other.ok("CREATE Plans") // names are looked at from time to time
