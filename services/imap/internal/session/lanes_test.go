@@ -252,7 +252,7 @@ func TestChangesWaitForReads(t *testing.T) {
 		t.Error("STORE did not wait for FETCH")
 	}
 	a.release("Read 1")
-	all := append(before, k.tags("d", "e", "f", "g")...)
+	all := slices.Concat(before, k.tags("d", "e", "f", "g"))
 	inOrder(t, all, "* SEARCH 1 2 3", "b OK", "* 1 FETCH (BODY[]", "a OK", "* 2 FETCH (FLAGS (\\Deleted))", "d OK", "* 2 FETCH (FLAGS (\\Deleted))", "e OK", "* 2 EXPUNGE", "f OK", "* 2 FETCH (UID 3)", "g OK")
 	if placeOf(a.log, "StoreFlags") < placeOf(a.log, "Read 1") {
 		t.Errorf("calls: %q", a.log)
