@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -130,7 +131,7 @@ func (w *searching) search(ctx context.Context) error {
 		few = w.messages(meta.Wanted{})
 	}
 	if len(w.program.Needles()) == 0 {
-		return w.pages(ctx, set, few, w.matchStates)
+		return w.pages(ctx, set, statesBetween, few, w.matchStates)
 	}
 	kept := uidset.Set(nil) // UIDs of messages whose texts are kept
 	if w.Index != nil {
@@ -141,14 +142,14 @@ func (w *searching) search(ctx context.Context) error {
 		kept = w.index.kept
 		w.total.Store(int64(min(set.Len(), math.MaxInt32)))
 	}
-	if err := w.pages(ctx, set.Intersect(kept), few, w.matchTexts); err != nil {
+	if err := w.pages(ctx, set.Intersect(kept), statesBetween, few, w.matchTexts); err != nil {
 		return err
 	}
 	rest := set.Intersect(complement(kept))
 	if w.program.Needs() < search.NeedsBody {
-		return w.pages(ctx, rest, w.messages(meta.Wanted{Header: true}), w.matchStates)
+		return w.pages(ctx, rest, restBetween, w.messages(meta.Wanted{Header: true}), w.matchStates)
 	}
-	return w.pages(ctx, rest, w.messages(meta.Wanted{Header: true, Summary: true, Root: true}), w.matchBodies)
+	return w.pages(ctx, rest, restBetween, w.messages(meta.Wanted{Header: true, Summary: true, Root: true}), w.matchBodies)
 }
 
 // reader reads a page of messages of a set after a UID; more says that others may follow.
@@ -178,23 +179,34 @@ func complement(set uidset.Set) (out uidset.Set) {
 // matcher matches the messages of a page.
 type matcher func(ctx context.Context, page []*meta.Message, matches []bool) error
 
+// Reading so many messages that are between two others costs less than asking for another range: of states, of texts, and of all else.
+const (
+	statesBetween = 32
+	textsBetween  = 8
+	restBetween   = 0
+)
+
 // pages matches the messages of a set, page by page.
-func (w *searching) pages(ctx context.Context, set uidset.Set, read reader, match matcher) error {
+func (w *searching) pages(ctx context.Context, set uidset.Set, between uint32, read reader, match matcher) error {
+	near := set.Near(between)
 	for after, more := uint32(0), len(set) > 0; more; {
 		var page []*meta.Message
 		var err error
-		page, more, err = read(ctx, w.request.GetAccountId(), w.request.GetMailboxId(), set, after)
+		page, more, err = read(ctx, w.request.GetAccountId(), w.request.GetMailboxId(), near, after)
 		if err != nil {
 			return err
 		}
+		if len(page) > 0 {
+			after = page[len(page)-1].State.GetUid()
+		}
+		page = slices.DeleteFunc(page, func(m *meta.Message) bool { return !set.Contains(m.State.GetUid()) })
 		matches := make([]bool, len(page))
 		if err := match(ctx, page, matches); err != nil {
 			return err
 		}
 		for i, m := range page {
-			after = m.State.GetUid()
 			if matches[i] {
-				w.found.Add(after)
+				w.found.Add(m.State.GetUid())
 				w.highest = max(w.highest, m.State.GetModseq())
 			}
 		}
@@ -232,7 +244,10 @@ func (w *searching) matchTexts(ctx context.Context, page []*meta.Message, matche
 	for rest := wanted.Set(); len(rest) > 0; {
 		var texts []meta.KeptText
 		size := 0
-		err := w.Meta.TextsOf(ctx, w.key(), rest, func(k meta.KeptText) bool {
+		err := w.Meta.TextsOf(ctx, w.key(), rest.Near(textsBetween), func(k meta.KeptText) bool {
+			if _, ok := places[k.UID]; !ok {
+				return true
+			}
 			if k.Text != nil {
 				k.Text = append([]byte(nil), k.Text...)
 			}

@@ -104,6 +104,19 @@ func (s Set) All() iter.Seq[uint32] {
 	}
 }
 
+// Near gives the set with those of its gaps filled that have gap UIDs or fewer.
+func (s Set) Near(gap uint32) Set {
+	var out Set
+	for _, r := range s {
+		if n := len(out); n > 0 && r.Start-out[n-1].Stop-1 <= gap {
+			out[n-1].Stop = r.Stop
+			continue
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
 // Len counts the UIDs.
 func (s Set) Len() uint64 {
 	var n uint64

@@ -88,3 +88,13 @@ func TestAllEndsAtTheHighestUID(t *testing.T) {
 		t.Errorf("all are %d", All.Len())
 	}
 }
+
+func TestNear(t *testing.T) {
+	set := Of(1, 3, 4, 7, 11, 1<<32-1)
+	for gap, want := range map[uint32]string{0: "[{1 1} {3 4} {7 7} {11 11} {4294967295 4294967295}]", 1: "[{1 4} {7 7} {11 11} {4294967295 4294967295}]",
+		3: "[{1 11} {4294967295 4294967295}]", 1<<32 - 1: "[{1 4294967295}]"} {
+		if got := fmt.Sprint(set.Near(gap)); got != want {
+			t.Errorf("near %d: got %s, want %s", gap, got, want)
+		}
+	}
+}
