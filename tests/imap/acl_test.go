@@ -170,6 +170,23 @@ func TestNobodyLearnsWhatIsNotShared(t *testing.T) {
 	require.Empty(t, eve.ok(`LIST "" "Other*"`))
 }
 
+// TestAnOwnerGoes: with the account goes what it shared.
+func TestAnOwnerGoes(t *testing.T) {
+	t.Parallel()
+	s := harness.Start(t, harness.Options{Accounts: []string{"alice", "bob"}, Args: cheapPasswords})
+	alice, bob, other := connect(t, s, 0), connectAs(t, s, 0, "bob"), connectAs(t, s, 0, "bob")
+	alice.append("one")
+	alice.ok("SETACL INBOX bob lrs")
+	bob.ok("SELECT %s", shared("INBOX"))
+	bob.ok("FETCH 1 (FLAGS)")
+	s.CLI(t, "account", "remove", harness.Address("alice"), "--yes")
+	bob.Send("b NOOP\r\n")
+	bob.Expect(`^\* BYE selected mailbox was deleted`)
+	other.no(`NO \[NONEXISTENT\] mailbox does not exist`, "SELECT %s", shared("INBOX"))
+	other.no(`NO \[NONEXISTENT\] mailbox does not exist`, "STATUS %s (MESSAGES)", shared("INBOX"))
+	require.Empty(t, other.ok(`LIST "" "Other*"`))
+}
+
 // TestOwnerAndGuestsAgree lets an owner and guests change one mailbox at random, at the same time, on two gateways. Each checks all that it is told; at
 // the end all believe the same.
 func TestOwnerAndGuestsAgree(t *testing.T) {

@@ -1,14 +1,21 @@
 package session
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
+	"google.golang.org/grpc/codes"
+
+	"github.com/yubin-mail/yubin/pkg/fault"
 	"github.com/yubin-mail/yubin/pkg/rpc"
 	directoryv1 "github.com/yubin-mail/yubin/proto/yubin/directory/v1"
 	quotav1 "github.com/yubin-mail/yubin/proto/yubin/quota/v1"
+	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 )
 
 func TestForeignNames(t *testing.T) {
@@ -147,6 +154,97 @@ func TestSharedMailbox(t *testing.T) {
 	bob.expect("APPEND \"Other Users/nobody@example.test/Sent\" {1}", "NO [TRYCREATE]")
 	bob.expect(`STATUS "Other Users/&-/INBOX" (MESSAGES)`, "NO [NONEXISTENT]")
 	bob.expect(`STATUS "Other Users/&AGE-lice@example.test/Team" (MESSAGES)`, "NO [NONEXISTENT]") // not the shortest form of UTF-7
+}
+
+// TestOwnersAreRemembered: the directory is not asked for each command, but again after a while, so that an address can become somebody else's. What it
+// does not say nobody guesses.
+func TestOwnersAreRemembered(t *testing.T) {
+	now := &clock{now: time.Now()} // by which connections have their deadlines, too
+	d := &registry{ids: map[string]string{"alice@example.test": "alice", "bob@example.test": "bob"}}
+	g := newGateway(t, func(o *Options) {
+		in := rpc.NewInproc(slog.New(slog.DiscardHandler), nil)
+		directoryv1.RegisterDirectoryServiceServer(in, d)
+		o.Directory, o.Now = directoryv1.NewDirectoryServiceClient(in.Client("imap")), now.time
+	})
+	alice, bob := g.connect(), g.connect()
+	alice.ok("LOGIN alice x")
+	bob.ok("LOGIN bob x")
+	alice.ok("SETACL INBOX bob lr")
+	d.set(func() { d.asked = 0 })
+	for range 3 {
+		bob.ok(`STATUS "Other Users/alice@example.test/INBOX" (MESSAGES)`)
+		bob.expect(`STATUS "Other Users/carol@example.test/INBOX" (MESSAGES)`, "NO [NONEXISTENT]")
+	}
+	d.set(func() {
+		if d.asked != 2 {
+			t.Errorf("the directory was asked %d times", d.asked)
+		}
+	})
+	d.set(func() { d.down = true })
+	bob.ok(`STATUS "Other Users/alice@example.test/INBOX" (MESSAGES)`)
+	bob.expect(`LIST "" *`, "NO [UNAVAILABLE]") // by id it was not asked yet, and to leave out what is there would make clients forget it
+	bob.expect(`LIST "" INBOX`, `* LIST (\HasNoChildren) "/" INBOX`, "OK")
+	bob.expect(`STATUS "Other Users/dan@example.test/INBOX" (MESSAGES)`, "NO [UNAVAILABLE]")
+	alice.expect("SETACL INBOX bob lr", "NO [UNAVAILABLE]")
+	d.set(func() { d.down, d.ids["carol@example.test"] = false, "carol" })
+	bob.expect(`MYRIGHTS "Other Users/carol@example.test/INBOX"`, "NO [NONEXISTENT]")
+	carol := g.connect()
+	carol.ok("LOGIN carol x")
+	carol.ok("SETACL INBOX bob lr")
+	now.add(strangerTime)
+	bob.ok(`MYRIGHTS "Other Users/carol@example.test/INBOX"`)
+	d.set(func() { d.ids["alice@example.test"] = "another" })
+	bob.ok(`MYRIGHTS "Other Users/alice@example.test/INBOX"`)
+	now.add(sharerTime)
+	bob.expect(`MYRIGHTS "Other Users/alice@example.test/INBOX"`, "NO [NONEXISTENT]")
+}
+
+// registry is a directory of accounts by address.
+type registry struct {
+	people
+	mu    sync.Mutex
+	ids   map[string]string
+	asked int
+	down  bool
+}
+
+func (d *registry) set(change func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	change()
+}
+
+func (d *registry) GetAccount(_ context.Context, r *directoryv1.GetAccountRequest) (*directoryv1.GetAccountResponse, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.asked++
+	if d.down {
+		return nil, fault.New(codes.Unavailable, rpcv1.Reason_REASON_UNAVAILABLE, "the directory is down")
+	}
+	for address, id := range d.ids {
+		if address == r.GetAddress() || id == r.GetAccountId() {
+			return &directoryv1.GetAccountResponse{Account: &directoryv1.Account{AccountId: id, Address: address}}, nil
+		}
+	}
+	return nil, fault.New(codes.NotFound, rpcv1.Reason_REASON_ACCOUNT_NOT_FOUND, "no such account")
+}
+
+// clock stands until it is moved.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *clock) time() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) add(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
 }
 
 // TestSharedQuota: what is over quota is the owner's quota.

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/yubin-mail/yubin/pkg/fault"
+	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 	"github.com/yubin-mail/yubin/services/imap/internal/view"
 	"github.com/yubin-mail/yubin/services/imap/internal/wire"
@@ -159,6 +161,9 @@ func (s *session) mailboxAt(ctx context.Context, p place) (held, error) {
 	answer, err := s.Storage.GetMailbox(ctx, &storagev1.GetMailboxRequest{
 		AccountId: p.account, Key: &storagev1.GetMailboxRequest_Name{Name: p.name}, Actor: p.actor,
 	})
+	if p.actor != nil && fault.Is(err, rpcv1.Reason_REASON_ACCOUNT_NOT_FOUND) {
+		err = errUnknownOwner // it was removed, which the directory's answer is too old to know
+	}
 	if err != nil {
 		return held{}, err
 	}

@@ -4,6 +4,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 )
 
 // signalled tells whether a signal is there when nothing moves any more.
@@ -50,6 +52,23 @@ func TestFollow(t *testing.T) {
 		if signalled(f) {
 			t.Error("a signal for what is not followed any more")
 		}
+		// Of two accounts: what is followed in one stays so when nothing is in the other any more.
+		f.Set(map[Key]uint64{{"a", 1}: 3, {"b", 7}: 1})
+		synctest.Wait() // until it is subscribed
+		s.set(func() { s.tell(&storagev1.WatchResponse_Change{AccountId: "b", MailboxId: 7, Modseq: 2}) })
+		if !signalled(f) {
+			t.Error("no signal for the other account")
+		}
+		f.Set(map[Key]uint64{{"a", 1}: 3})
+		s.set(func() { s.tell(&storagev1.WatchResponse_Change{AccountId: "b", MailboxId: 7, Modseq: 3}) })
+		if signalled(f) {
+			t.Error("a signal for an account that is not followed any more")
+		}
+		s.deliver(1)
+		if !signalled(f) {
+			t.Error("no signal for the first account")
+		}
+		f.Set(map[Key]uint64{{"a", 1}: 4})
 		s.set(func() { s.mute = true })
 		s.deliver(1)
 		s.set(func() { s.mute = false })
