@@ -33,7 +33,7 @@ const (
 // each session (ulimit -n).
 func TestCrowd(t *testing.T) {
 	sessions, w, shape := *crowd, io.Writer(os.Stdout), harness.Production
-	if *full = sessions > 0; sessions == 0 {
+	if *full = *full || sessions > 0; sessions == 0 {
 		sessions, w = 20, io.Discard
 	}
 	if sessions < 1000 || *systems == "embedded" {
