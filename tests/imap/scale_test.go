@@ -59,9 +59,9 @@ func TestCostOfALargeMailbox(t *testing.T) {
 		holder := connect(t, s, 0)
 		holder.ok("SELECT %s", box)
 		c.ok("ENABLE QRESYNC")
-		status := strings.Join(c.ok("STATUS %s (UIDVALIDITY HIGHESTMODSEQ)", box), "")
+		_, status, _ := strings.Cut(c.ok("STATUS %s (UIDVALIDITY HIGHESTMODSEQ)", box)[0], "(")
 		var validity, modseq uint64
-		_, err := fmt.Sscanf(status[strings.Index(status, "(UIDVALIDITY"):], "(UIDVALIDITY %d HIGHESTMODSEQ %d)", &validity, &modseq)
+		_, err := fmt.Sscanf(status, "UIDVALIDITY %d HIGHESTMODSEQ %d)", &validity, &modseq)
 		require.NoError(t, err, "%s", status)
 		for _, seq := range []int{3, n / 2, n} {
 			holder.ok("STORE %d +FLAGS.SILENT (\\Flagged)", seq)

@@ -60,13 +60,17 @@ func (s *session) waiter(until time.Time) waiter {
 		return waiter{wait: s.dec.Wait, nudge: s.conn.nudge, stop: func() {}}
 	}
 	s.conn.await(until)
-	arrived, nudged := make(chan error, 1), make(chan struct{}, 1)
-	go func() { arrived <- s.dec.Wait() }()
+	var result error // when it has arrived
+	arrived, nudged := make(chan struct{}), make(chan struct{}, 1)
+	go func() {
+		result = s.dec.Wait()
+		close(arrived)
+	}()
 	return waiter{
 		wait: func() error {
 			select {
-			case err := <-arrived:
-				return err
+			case <-arrived:
+				return result
 			case <-nudged:
 				return errNudged
 			}
@@ -79,7 +83,7 @@ func (s *session) waiter(until time.Time) waiter {
 		},
 		stop: func() {
 			s.conn.interrupt()
-			_ = <-arrived // the decoder has one user at a time
+			<-arrived // the decoder has one user at a time
 		},
 	}
 }
