@@ -238,9 +238,7 @@ func (in *insertion) admit(u *Unit) error {
 			u.Err = ErrMailboxNotFound
 			return nil
 		}
-		row, err := in.permitRow(row)
-		if err != nil {
-			u.Err = err
+		if row, u.Err = in.permitRow(row); u.Err != nil {
 			return nil
 		}
 		if int64(box.GetUidNext())+int64(in.queued[box]+len(u.Rows)) > math.MaxUint32 {
