@@ -181,8 +181,8 @@ type matcher func(ctx context.Context, page []*meta.Message, matches []bool) err
 
 // Reading so many messages that are between two others costs less than asking for another range: of states, of texts, and of all else.
 const (
-	statesBetween = 32
-	textsBetween  = 8
+	statesBetween = 8
+	textsBetween  = 2
 	restBetween   = 0
 )
 
