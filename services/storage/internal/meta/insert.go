@@ -194,18 +194,18 @@ func (in *insertion) readGrant(b *queue, row *Row) {
 		WHERE m.account_id = ? AND m.name = ? AND a.grantee IN (?, ?)`, row.AccountID, row.Mailbox, self, domain)
 }
 
-// permitRow gives a row as its actor may store it.
-func (in *insertion) permitRow(row *Row) (*Row, error) {
+// permitRow gives a row as its actor may store it. nil: the actor may not, which becomes the unit's error.
+func (in *insertion) permitRow(u *Unit, row *Row) *Row {
 	if !row.Actor.foreign(row.AccountID) {
-		return row, nil
+		return row
 	}
 	has := *in.granted[boxGrant{boxName{row.AccountID, row.Mailbox}, row.Actor}]
-	if err := has.permit(RightInsert); err != nil {
-		return nil, err
+	if u.Err = has.permit(RightInsert); u.Err != nil {
+		return nil
 	}
 	permitted := *row
 	permitted.Flags, permitted.Keywords = has.Admit(row.Flags, row.Keywords)
-	return &permitted, nil
+	return &permitted
 }
 
 // strangers gives the accounts that are yet to be made.
@@ -238,7 +238,7 @@ func (in *insertion) admit(u *Unit) error {
 			u.Err = ErrMailboxNotFound
 			return nil
 		}
-		if row, u.Err = in.permitRow(row); u.Err != nil {
+		if row = in.permitRow(u, row); row == nil {
 			return nil
 		}
 		if int64(box.GetUidNext())+int64(in.queued[box]+len(u.Rows)) > math.MaxUint32 {
