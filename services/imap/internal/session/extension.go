@@ -45,6 +45,8 @@ type command struct {
 	numbered bool
 	// stream commands take as long as the client sends: they have a time limit for each read only.
 	stream bool
+	// endless commands last as long as the client likes: nobody is told how long they took, and they have no trace.
+	endless bool
 }
 
 // reply is a tagged OK; the zero value says "<command> completed".

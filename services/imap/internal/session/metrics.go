@@ -59,7 +59,7 @@ type done struct{ command, result string }
 // timed notes how long a command took that ends now, in the context of its trace.
 func (s *session) timed(ctx context.Context, command, result string, begun time.Time) {
 	s.metrics.commands.Get(done{command, result}).Inc()
-	if command == "IDLE" { // it lasts as long as the client likes
+	if c := registered.commands[command]; c != nil && c.endless {
 		return
 	}
 	now := s.Now()

@@ -230,7 +230,11 @@ func (s *session) next(ctx context.Context) error {
 		if c.stream {
 			s.conn.limit(time.Time{}, s.Limits.Stall)
 		}
-		if err == nil {
+		switch {
+		case err != nil:
+		case c.endless:
+			r, err = s.perform(ctx, c, begun, telemetry.Span{})
+		default:
 			r, ctx, err = s.traced(ctx, c, begun)
 		}
 	}
@@ -244,11 +248,8 @@ func (s *session) next(ctx context.Context) error {
 
 // traced runs a command, and gives the context of its trace.
 func (s *session) traced(ctx context.Context, c *command, begun time.Time) (reply, context.Context, error) {
-	var span telemetry.Span
-	if c.name != "IDLE" { // it lasts as long as the client likes
-		ctx, span = s.Tracer.Begin(ctx, "imap", c.name)
-		span.String("session", s.id)
-	}
+	ctx, span := s.Tracer.Begin(ctx, "imap", c.name)
+	span.String("session", s.id)
 	r, err := s.perform(ctx, c, begun, span)
 	if !errors.Is(err, errBeside) {
 		span.End(err)
