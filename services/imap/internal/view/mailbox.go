@@ -75,9 +75,13 @@ func (b *mailbox) refresh(ctx context.Context, target uint64) error {
 			b.mu.Unlock()
 			return err
 		}
-		if b.done == nil && !b.startLocked() {
+		err := ctx.Err()
+		if err == nil && b.done == nil && !b.startLocked() {
+			err = context.Canceled
+		}
+		if err != nil {
 			b.mu.Unlock()
-			return context.Canceled
+			return err
 		}
 		done := b.done
 		b.mu.Unlock()
