@@ -67,7 +67,7 @@ var reasonCodes = map[rpcv1.Reason]string{
 	rpcv1.Reason_REASON_ALREADY_EXISTS:        "ALREADYEXISTS",
 	rpcv1.Reason_REASON_INVALID:               "CANNOT",
 	rpcv1.Reason_REASON_UNAVAILABLE:           "UNAVAILABLE",
-	rpcv1.Reason_REASON_CORRUPT:               "CONTACTADMIN",
+	rpcv1.Reason_REASON_CORRUPT:               "CORRUPTION",
 	rpcv1.Reason_REASON_CALLER_NOT_ALLOWED:    "SERVERBUG",
 	rpcv1.Reason_REASON_UID_VALIDITY_CHANGED:  "NONEXISTENT",
 	rpcv1.Reason_REASON_NOT_PERMITTED:         "NOPERM",
