@@ -101,7 +101,7 @@ func (a *appending) next(ctx context.Context) (*storagev1.AppendRequest_Message,
 // mayAppend refuses before the client sends the message, where that is possible.
 func (a *appending) mayAppend(ctx context.Context, size int64) error {
 	if size == 0 {
-		return no("", "an empty message is none") // RFC 3502 section 3: by it a client takes its APPEND back
+		return errEmpty // RFC 3502 section 3: by it a client takes its APPEND back
 	}
 	if size > a.Limits.MessageSize {
 		return no("TOOBIG", "message is larger than "+itoa(uint64(a.Limits.MessageSize))+" octets")
@@ -125,6 +125,8 @@ func (a *appending) mayAppend(ctx context.Context, size int64) error {
 	}
 	return nil
 }
+
+var errEmpty = no("CANNOT", "an empty message is none")
 
 // targetNamed finds the mailbox that messages are to go to.
 func (s *session) targetNamed(ctx context.Context, name string) (place, error) {

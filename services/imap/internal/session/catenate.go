@@ -67,7 +67,7 @@ func (c *catenation) next() error {
 	case err != nil:
 		return err
 	case !more && c.size == 0:
-		return no("", "an empty message is none")
+		return errEmpty
 	case !more:
 		c.end = true
 		return nil

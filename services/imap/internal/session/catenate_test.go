@@ -98,7 +98,7 @@ func TestCatenateRefused(t *testing.T) {
 		{`URL "/INBOX/;UID=1/;partial=x"`, `NO [BADURL `},
 		{`URL "/INBOX/;UID=1;urlauth=anonymous:internal:91354a473744909de610943775f92038"`, `NO [BADURL `},
 		{`TEXT {600000+}` + "\r\n" + big + " TEXT {600000+}\r\n" + big, "NO [TOOBIG]"},
-		{`TEXT {0+}` + "\r\n", "NO an empty message"},
+		{`TEXT {0+}` + "\r\n", "NO [CANNOT] an empty message"},
 		{``, "BAD "},
 		{`FROB "x"`, "BAD "},
 		{`URL ""`, "BAD "},

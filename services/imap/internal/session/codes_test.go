@@ -158,6 +158,9 @@ func TestResponseCodes(t *testing.T) {
 		{examined, `STORE 1 +FLAGS (\Seen)`, none, "NO [CANNOT] "},
 		{examined, "EXPUNGE", none, "NO [CANNOT] "},
 		{examined, "MOVE 1 Sent", none, "NO [CANNOT] "},
+		{authenticated, "APPEND INBOX {0}", none, "NO [CANNOT] "},
+		{selected, "REPLACE 1 INBOX {0}", none, "NO [CANNOT] "},
+		{selected, "REPLACE 1 INBOX CATENATE (TEXT {0+}\r\n)", none, "NO [CANNOT] "},
 		{authenticated, "DELETE Parent", none, "NO [HASCHILDREN] "},
 		// RFC 6154 section 3.
 		{authenticated, `CREATE Mine (USE (\All))`, none, "NO [USEATTR] "},

@@ -27,7 +27,7 @@ func TestMultiAppend(t *testing.T) {
 	k.expect("FETCH 2 INTERNALDATE", `* 2 FETCH (INTERNALDATE " 1-Feb-2024 10:00:00 +0000")`, "OK")
 	// All or none: what is wrong with a later one keeps the first from being stored, and the next command is found.
 	for _, c := range []struct{ rest, want string }{
-		{" {0+}\r\n", "NO an empty message is none"},
+		{" {0+}\r\n", "NO [CANNOT] an empty message is none"},
 		{" (\\Nonsense) {5+}\r\nhello", "BAD unknown system flag"},
 		{" {2000000+}\r\n" + strings.Repeat("x", 2_000_000), "NO [TOOBIG]"},
 		{" {9999+}\r\n" + strings.Repeat("x", 9_999), "NO [OVERQUOTA]"}, // each would fit

@@ -109,7 +109,7 @@ func (r *replacing) begin(ctx context.Context, announced wire.AppendMessage) err
 	r.catenated = announced.Catenate
 	switch {
 	case announced.Size == 0 && !r.catenated:
-		return no("", "an empty message is none")
+		return errEmpty
 	case announced.Size > r.Limits.MessageSize:
 		return no("TOOBIG", "message is larger than "+itoa(uint64(r.Limits.MessageSize))+" octets")
 	}

@@ -114,7 +114,7 @@ func TestReplaceByWhatIsThere(t *testing.T) {
 	header, _, _ := strings.Cut(draft, "preamble")
 	k.expect("FETCH 1 (UID RFC822.SIZE)", fmt.Sprintf("* 1 FETCH (UID 2 RFC822.SIZE %d)", len(header)+8), "OK")
 	k.expect("REPLACE 1 INBOX CATENATE (URL \"/INBOX/;UID=9\")", "NO [BADURL ")
-	k.expect("REPLACE 1 INBOX CATENATE (TEXT {0+}\r\n)", "NO an empty message is none")
+	k.expect("REPLACE 1 INBOX CATENATE (TEXT {0+}\r\n)", "NO [CANNOT] an empty message is none")
 	k.expect("REPLACE 1 INBOX CATENATE (TEXT {2+}\r\nxx) {3+}\r\nabc", "BAD only one message")
 	k.expect("STATUS INBOX (MESSAGES UIDNEXT)", "* STATUS INBOX (MESSAGES 1 UIDNEXT 3)", "OK")
 }
@@ -146,7 +146,7 @@ func TestReplaceRefused(t *testing.T) {
 	for _, c := range []struct{ arguments, want string }{
 		{"2 INBOX {5+}\r\nhello", "BAD no such message sequence number"},
 		{"1 Nowhere {5+}\r\nhello", "NO [TRYCREATE]"},
-		{"1 INBOX {0+}\r\n", "NO an empty message is none"},
+		{"1 INBOX {0+}\r\n", "NO [CANNOT] an empty message is none"},
 		{"1 INBOX (\\Nonsense) {5+}\r\nhello", "BAD unknown system flag"},
 		{"1 INBOX {2000000}", "NO [TOOBIG]"},
 		{"1 INBOX ~{5+}\r\nhe\x00lo", "NO [UNKNOWN-CTE]"},
