@@ -21,7 +21,10 @@ import (
 	"github.com/yubin-mail/yubin/tests/harness"
 )
 
-var crowd = flag.Int("crowd", 0, "instead of a comparison, open this many idle sessions on one gateway, and see what memory they take and how soon they hear of mail")
+var (
+	crowd      = flag.Int("crowd", 0, "instead of a comparison, open this many idle sessions on one gateway, and see what memory they take and how soon they hear of mail")
+	crowdPlain = flag.Bool("crowd-plain", false, "the sessions of -crowd come without TLS, as from a load balancer that ends it")
+)
 
 // Limits that a crowd is held against: of all services together, and from the answer to a delivery until its reader knows.
 const (
@@ -29,8 +32,8 @@ const (
 	crowdNews   = 100 * time.Millisecond
 )
 
-// TestCrowd opens -crowd sessions that wait in IDLE on one gateway over TLS, ten to an account; few without the flag. Both sides need a file descriptor for
-// each session (ulimit -n).
+// TestCrowd opens -crowd sessions that wait in IDLE on one gateway over TLS, unless -crowd-plain is given, ten to an account; few without the flag. Both sides
+// need a file descriptor for each session (ulimit -n).
 func TestCrowd(t *testing.T) {
 	sessions, w, shape := *crowd, io.Writer(os.Stdout), harness.Production
 	if *full = *full || sessions > 0; sessions == 0 {
@@ -49,7 +52,9 @@ func TestCrowd(t *testing.T) {
 	})
 	s := yubin(t, string(shape), h, accounts)
 	target := *s.target
-	target.TLS, target.IMAP, target.TLSConfig = load.Implicit, s.imaps, s.tls
+	if !*crowdPlain {
+		target.TLS, target.IMAP, target.TLSConfig = load.Implicit, s.imaps, s.tls
+	}
 	target.Idlers = target.Idlers[:1]
 	before := showMemory(t, w, h, s, "without sessions")
 	const openers = 8
