@@ -120,20 +120,12 @@ func (s *Service) Copy(ctx context.Context, r *storagev1.CopyRequest) (*storagev
 		return nil, err
 	}
 	out := &meta.Moved{Mapping: &storagev1.UidMapping{MailboxId: target.GetMailboxId(), UidValidity: target.GetUidValidity()}}
-	err = s.withReservation(ctx, r.GetAccountId(), false,
+	err = s.copyReserved(ctx, r.GetAccountId(), &out,
 		func(ctx context.Context) (bytes, messages int64, err error) {
 			return store.CopySize(ctx, r.GetAccountId(), r.GetMailboxId(), set, to)
 		},
-		func(ctx context.Context, reserved meta.Reserved) error {
-			moved, err := store.Copy(ctx, r.GetAccountId(), r.GetMailboxId(), set, to, reserved)
-			if err != nil {
-				return err
-			}
-			if len(moved.Mapping.GetSource()) == 0 { // gone meanwhile: no event settles it
-				s.Capacity.Release(reserved.ID)
-			}
-			out = moved
-			return nil
+		func(ctx context.Context, reserved meta.Reserved) (*meta.Moved, error) {
+			return store.Copy(ctx, r.GetAccountId(), r.GetMailboxId(), set, to, reserved)
 		})
 	if err != nil {
 		return nil, err
@@ -144,21 +136,32 @@ func (s *Service) Copy(ctx context.Context, r *storagev1.CopyRequest) (*storagev
 // transfer copies or moves messages to another account, whose quota they must fit into.
 func (s *Service) transfer(ctx context.Context, store *meta.Store, x meta.Transfer) (*meta.Moved, error) {
 	var out *meta.Moved
-	err := s.withReservation(ctx, x.ToAccountID, false,
+	err := s.copyReserved(ctx, x.ToAccountID, &out,
 		func(ctx context.Context) (bytes, messages int64, err error) {
 			out, bytes, messages, err = store.TransferSize(ctx, x)
 			return bytes, messages, err
 		},
-		func(ctx context.Context, reserved meta.Reserved) error {
-			moved, err := store.Transfer(ctx, x, reserved)
-			if err != nil {
-				return err
-			}
-			if len(moved.Mapping.GetSource()) == 0 { // gone meanwhile: no event settles it
-				s.Capacity.Release(reserved.ID)
-			}
-			out = moved
-			return nil
+		func(ctx context.Context, reserved meta.Reserved) (*meta.Moved, error) {
+			return store.Transfer(ctx, x, reserved)
 		})
 	return out, err
+}
+
+// copyReserved is withReservation for messages that are copied into an account. It sets out, if there are any.
+func (s *Service) copyReserved(
+	ctx context.Context, account string, out **meta.Moved,
+	size func(context.Context) (bytes, messages int64, err error),
+	write func(context.Context, meta.Reserved) (*meta.Moved, error),
+) error {
+	return s.withReservation(ctx, account, false, size, func(ctx context.Context, reserved meta.Reserved) error {
+		moved, err := write(ctx, reserved)
+		if err != nil {
+			return err
+		}
+		if len(moved.Mapping.GetSource()) == 0 { // gone meanwhile: no event settles it
+			s.Capacity.Release(reserved.ID)
+		}
+		*out = moved
+		return nil
+	})
 }
