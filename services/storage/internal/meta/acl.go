@@ -50,11 +50,7 @@ func (t *tx) acl(account string, mailbox uint64) ([]Grant, error) {
 	var list []Grant
 	err := t.rows(func(rows *sqldb.Rows) error {
 		var g Grant
-		var letters string
-		err := rows.Scan(&g.Grantee, &letters)
-		if err == nil {
-			g.Rights, err = ParseRights(letters)
-		}
+		err := rows.Scan(&g.Grantee, &g.Rights)
 		list = append(list, g)
 		return err
 	}, `SELECT grantee, rights FROM mailbox_access WHERE account_id = ? AND mailbox_id = ?`, account, mailbox)
@@ -183,18 +179,18 @@ func (s *Store) SharedMailboxes(ctx context.Context) ([]*storagev1.SharedMailbox
 		self, domain := t.actor.grantees()
 		for _, grantee := range []string{self, domain} {
 			t.queue.Query(func(rows *sqldb.Rows) error {
-				var account, letters string
-				m, err := scanMailbox(rows, &account, &letters)
+				var account string
+				var has Rights
+				m, err := scanMailbox(rows, &account, &has)
 				if err != nil {
 					return err
 				}
-				has, err := ParseRights(letters)
 				key := MailboxKey{account, m.GetMailboxId()}
 				if found[key] == nil {
 					found[key] = &shared{Mailbox: m}
 				}
 				found[key].has |= has
-				return err
+				return nil
 			}, `SELECT `+mailboxColumns+`, owner, rights FROM (
 					SELECT account_id AS owner, mailbox_id AS id, rights FROM mailbox_access WHERE grantee = ? AND account_id <> ?
 					ORDER BY grantee, account_id, mailbox_id`+sqldb.Limit(maxShared)+`

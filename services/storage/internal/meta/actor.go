@@ -34,19 +34,21 @@ func (t *tx) rights(account string, mailbox uint64) (Rights, error) {
 		return allRights, nil
 	}
 	var has Rights
-	self, domain := t.actor.grantees()
-	err := t.rows(has.scan, `SELECT rights FROM mailbox_access WHERE account_id = ? AND mailbox_id = ? AND grantee IN (?, ?)`,
-		account, mailbox, self, domain)
-	return has, err
+	t.actor.find(&t.queue, account, mailbox, &has)
+	return has, t.flush()
 }
 
-// scan adds the rights of a row with nothing else.
-func (r *Rights) scan(rows *sqldb.Rows) error {
-	var letters string
-	if err := rows.Scan(&letters); err != nil {
-		return err
-	}
-	more, err := ParseRights(letters)
+// find adds a query to a batch for what the actor may do with a mailbox of somebody else.
+func (a Actor) find(b *queue, account string, mailbox uint64, has *Rights) {
+	self, domain := a.grantees()
+	b.Query(has.include, `SELECT rights FROM mailbox_access WHERE account_id = ? AND mailbox_id = ? AND grantee IN (?, ?)`,
+		account, mailbox, self, domain)
+}
+
+// include adds the rights of a row with nothing else.
+func (r *Rights) include(rows *sqldb.Rows) error {
+	var more Rights
+	err := rows.Scan(&more)
 	*r |= more
 	return err
 }

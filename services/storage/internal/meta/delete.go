@@ -89,7 +89,7 @@ func (t *tx) closeSome(account string, m *storagev1.Mailbox) (more bool, err err
 		var size int64
 		err := rows.Scan(&uid, &flags, &size)
 		list = append(list, uid)
-		chosen.counters.add(1, flags, size)
+		chosen.count(flags, size)
 		return err
 	}, `SELECT uid, flags, size FROM messages WHERE account_id = ? AND mailbox_id = ? ORDER BY uid`+sqldb.Limit(expungeBatch), account, m.GetMailboxId())
 	if err != nil || !closing {

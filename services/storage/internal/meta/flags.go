@@ -123,7 +123,7 @@ func (s *Store) StoreFlags(ctx context.Context, account string, mailbox uint64, 
 			if flags == state.GetFlags() && slices.Equal(words, state.GetKeywords()) {
 				continue
 			}
-			c.add(-1, state.GetFlags(), int64(state.GetSize()))
+			c.add(-1, state.GetFlags(), -int64(state.GetSize()))
 			c.add(1, flags, int64(state.GetSize()))
 			state.Flags, state.Keywords = flags, words
 			changed = append(changed, state)

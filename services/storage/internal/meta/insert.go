@@ -190,7 +190,7 @@ func (in *insertion) readGrant(b *queue, row *Row) {
 	}
 	in.granted[key] = new(Rights)
 	self, domain := row.Actor.grantees()
-	b.Query(in.granted[key].scan, `SELECT a.rights FROM mailboxes m JOIN mailbox_access a ON a.account_id = m.account_id AND a.mailbox_id = m.mailbox_id
+	b.Query(in.granted[key].include, `SELECT a.rights FROM mailboxes m JOIN mailbox_access a ON a.account_id = m.account_id AND a.mailbox_id = m.mailbox_id
 		WHERE m.account_id = ? AND m.name = ? AND a.grantee IN (?, ?)`, row.AccountID, row.Mailbox, self, domain)
 }
 

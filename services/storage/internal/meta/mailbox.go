@@ -267,16 +267,16 @@ type counters struct {
 	deletedBytes, bytes             int64
 }
 
-// add counts a message in (n = 1) or out (n = -1).
-func (c *counters) add(n int64, flags uint32, size int64) {
+// add counts n messages with the same flags in, or out if n is negative; bytes are of all of them, and negative, too.
+func (c *counters) add(n int64, flags uint32, bytes int64) {
 	c.messages += n
-	c.bytes += n * size
+	c.bytes += bytes
 	if flags&uint32(storagev1.Flag_FLAG_SEEN) == 0 {
 		c.unseen += n
 	}
 	if flags&uint32(storagev1.Flag_FLAG_DELETED) != 0 {
 		c.deleted += n
-		c.deletedBytes += n * size
+		c.deletedBytes += bytes
 	}
 }
 

@@ -93,33 +93,23 @@ type selection struct {
 	uids     uidset.Set // exactly those that exist, so that each range is a run of rows
 	list     []uint32
 	counters counters // of the messages, uids excepted
-	byFlags  map[uint32]counters
+	// byFlags are the messages with just these flags, and their octets.
+	byFlags [AllFlags + 1]struct{ messages, bytes int64 }
 }
 
 // count adds a message to what was chosen.
 func (s *selection) count(flags uint32, size int64) {
 	s.counters.add(1, flags, size)
-	if s.byFlags == nil {
-		s.byFlags = map[uint32]counters{}
-	}
-	c := s.byFlags[flags&AllFlags]
-	c.add(1, flags, size)
-	s.byFlags[flags&AllFlags] = c
+	some := &s.byFlags[flags&AllFlags]
+	some.messages++
+	some.bytes += size
 }
 
 // arriving counts the messages as they are where only some flags may go along.
 func (s *selection) arriving(mask uint32) counters {
 	var c counters
 	for flags, some := range s.byFlags {
-		c.messages += some.messages
-		c.bytes += some.bytes
-		if flags&mask&uint32(storagev1.Flag_FLAG_SEEN) == 0 {
-			c.unseen += some.messages
-		}
-		if flags&mask&uint32(storagev1.Flag_FLAG_DELETED) != 0 {
-			c.deleted += some.messages
-			c.deletedBytes += some.bytes
-		}
+		c.add(some.messages, uint32(flags)&mask, some.bytes)
 	}
 	c.uids = c.messages
 	return c

@@ -129,11 +129,8 @@ func (t *tx) annotatedFor(account string) (map[uint64]bool, error) {
 	self, domain := t.actor.grantees()
 	err := t.rows(func(rows *sqldb.Rows) error {
 		var id uint64
-		var letters string
-		if err := rows.Scan(&id, &letters); err != nil {
-			return err
-		}
-		more, err := ParseRights(letters)
+		var more Rights
+		err := rows.Scan(&id, &more)
 		has[id] |= more
 		return err
 	}, `SELECT mailbox_id, rights FROM mailbox_access WHERE account_id = ? AND grantee IN (?, ?)`, account, self, domain)

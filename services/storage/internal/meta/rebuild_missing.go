@@ -127,7 +127,7 @@ func (t *tx) retireMissing(account string, list []*MissingMessage) error {
 			chosen[m.mailboxID] = s
 		}
 		s.list = append(s.list, m.UID)
-		s.counters.add(1, m.flags, m.Size)
+		s.count(m.flags, m.Size)
 	}
 	for _, id := range slices.Sorted(maps.Keys(chosen)) {
 		box, err := t.mailbox(account, id)

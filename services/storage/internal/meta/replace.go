@@ -84,16 +84,14 @@ func (in *insertion) readReplaced(b *queue, u *Unit) {
 	}, mailboxByID, r.AccountID, r.MailboxID)
 	if r.Actor.foreign(r.AccountID) {
 		found.granted = 0
-		self, domain := r.Actor.grantees()
-		b.Query(found.granted.scan, `SELECT rights FROM mailbox_access WHERE account_id = ? AND mailbox_id = ? AND grantee IN (?, ?)`,
-			r.AccountID, r.MailboxID, self, domain)
+		r.Actor.find(b, r.AccountID, r.MailboxID, &found.granted)
 	}
 	b.Query(func(rows *sqldb.Rows) error {
 		var flags uint32
 		var size int64
 		err := rows.Scan(&flags, &size)
 		found.list, found.uids = []uint32{r.UID}, uidset.Set{{Start: r.UID, Stop: r.UID}}
-		found.counters.add(1, flags, size)
+		found.count(flags, size)
 		return err
 	}, `SELECT flags, size FROM messages WHERE account_id = ? AND mailbox_id = ? AND uid = ?`, r.AccountID, r.MailboxID, r.UID)
 }

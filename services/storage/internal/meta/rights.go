@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"fmt"
 	"strings"
 
 	"google.golang.org/grpc/codes"
@@ -50,6 +51,16 @@ func ParseRights(letters string) (Rights, error) {
 		r |= 1 << bit
 	}
 	return r, nil
+}
+
+// Scan implements sql.Scanner: the database has letters.
+func (r *Rights) Scan(value any) (err error) {
+	letters, ok := value.(string)
+	if !ok {
+		return fmt.Errorf("scan rights: %T is no text", value)
+	}
+	*r, err = ParseRights(letters)
+	return err
 }
 
 // String gives the letters in their order.
