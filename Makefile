@@ -52,9 +52,9 @@ test-unit: test-setup ## Run the tests of the packages, with the race detector
 .PHONY: test-e2e
 test-e2e: test-setup ## Run the end-to-end tests with real clients
 	@# Not from the cache: these tests build and run the binaries, which go test does not see.
-	@# The chaos test runs without the race detector, which sees the servers no more than it does here: imapclient races when its connection is cut in a literal.
-	CGO_ENABLED=1 go test -race -count=1 -timeout 40m $$(go list ./tests/... | grep -v /tests/chaos)
-	go test -count=1 -timeout 20m ./tests/chaos
+	@# Tests that cut connections run without the race detector, which sees the servers no more than it does here: imapclient races when its connection breaks in a literal.
+	CGO_ENABLED=1 go test -race -count=1 -timeout 40m $$(go list ./tests/... | grep -vE '/tests/(chaos|crash)$$')
+	go test -count=1 -p 1 -timeout 20m ./tests/crash ./tests/chaos
 
 .PHONY: test-stress
 STRESS ?=

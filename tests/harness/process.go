@@ -260,14 +260,20 @@ var ports struct {
 	next int
 }
 
-// logFile keeps the last lines of a log in memory, for the test's report.
+// logFile keeps the end of a log in memory, for the test's report.
 type logFile struct {
 	mu   sync.Mutex
 	file *os.File
 	tail []byte
 }
 
-const tailSize = 16 << 10
+const (
+	tailSize  = 256 << 10
+	tailLines = 40
+)
+
+// routine is in lines that each mail and each login leave: they would hide what went wrong.
+var routine = []string{" level=INFO msg=message ", " level=INFO msg=login "}
 
 // Write implements io.Writer.
 func (l *logFile) Write(p []byte) (int, error) {
@@ -284,9 +290,12 @@ func (l *logFile) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Tail gives the last lines.
+// Tail gives the last lines that are not routine.
 func (l *logFile) Tail() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return string(l.tail)
+	lines := slices.DeleteFunc(slices.Collect(strings.Lines(string(l.tail))), func(line string) bool {
+		return slices.ContainsFunc(routine, func(text string) bool { return strings.Contains(line, text) })
+	})
+	return strings.Join(lines[max(0, len(lines)-tailLines):], "")
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -54,7 +55,7 @@ type Ledger struct {
 	rng      *rand.Rand
 	next     int
 	entries  map[string]*entry
-	sessions [][]string       // keys that a POP3 session deleted, where its QUIT had no answer yet
+	sessions [][]string       // keys that each POP3 session deleted with QUIT
 	places   map[place]string // every UID ever seen, and its message
 	uidNext  map[box]uint32   // UIDNEXT of each mailbox, as last seen
 	verified map[box]uint32   // UIDNEXT of each mailbox when all of it was last listed
@@ -156,11 +157,15 @@ func (l *Ledger) certain(key string) bool {
 	return e != nil && !e.flagUnknown
 }
 
-// quitting notes that a POP3 session is about to delete messages, all or none.
+// quitting notes that a POP3 session is about to delete messages, all or none. What an earlier session without an answer meant to delete
+// and this one still sees, is this one's from now on.
 func (l *Ledger) quitting(keys []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.sessions = append(l.sessions, keys)
+	for i, earlier := range l.sessions {
+		l.sessions[i] = slices.DeleteFunc(earlier, func(key string) bool { return slices.Contains(keys, key) })
+	}
+	l.sessions = append(l.sessions, slices.Clone(keys))
 }
 
 // trouble notes what may not be.
