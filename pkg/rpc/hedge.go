@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	// hedgeAfter is how long a repeatable call waits for its answer before another replica is asked too: the first may hang.
+	// hedgeAfter is how long a call that may be hedged waits for its answer before another replica is asked too: the first may hang.
 	hedgeAfter = time.Second
 	// A second attempt costs hedgeCost tokens, of which each call brings one, up to hedgeTokens: when everything is slow, at most one
 	// call in ten is made twice.
@@ -62,7 +62,7 @@ func (h *hedger) spend() bool {
 
 func (h *hedger) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoker grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	answer, ok := reply.(proto.Message)
-	if !ok || !describe(method).repeatable {
+	if !ok || !describe(method).hedged {
 		return invoker(ctx, method, req, reply, cc, opts...)
 	}
 	h.earn()
@@ -102,7 +102,7 @@ func (h *hedger) unary(ctx context.Context, method string, req, reply any, cc *g
 
 // stream is unary for a repeatable stream of answers: what counts is the first of them.
 func (h *hedger) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	if !describe(method).repeatable {
+	if !describe(method).hedged {
 		return streamer(ctx, desc, cc, method, opts...)
 	}
 	c := &call{}

@@ -18,6 +18,7 @@ type method struct {
 	callers []string // option yubin.rpc.v1.callers
 	// repeatable: option idempotency_level says that making the call twice does no more than once, even at the same time.
 	repeatable bool
+	hedged     bool // repeatable, and option yubin.rpc.v1.unhedged does not forbid to do so beside the first call
 	unary      bool
 	kind       string // the label grpc_type of metrics
 	// administers: it is of an administrative service and changes something.
@@ -48,6 +49,7 @@ func describe(fullMethod string) method {
 		return method{}
 	}
 	m := method{repeatable: repeatable(md), unary: !md.IsStreamingClient() && !md.IsStreamingServer()}
+	m.hedged = m.repeatable && !unhedged(md)
 	m.kind = kind(md.IsStreamingClient(), md.IsStreamingServer())
 	m.lasting = md.IsStreamingServer() && (md.IsStreamingClient() || !m.repeatable)
 	m.administers = strings.HasSuffix(service, "AdminService") && !readOnly(md)
@@ -61,6 +63,11 @@ func describe(fullMethod string) method {
 func repeatable(md protoreflect.MethodDescriptor) bool {
 	options, ok := md.Options().(*descriptorpb.MethodOptions)
 	return ok && options.GetIdempotencyLevel() != descriptorpb.MethodOptions_IDEMPOTENCY_UNKNOWN
+}
+
+func unhedged(md protoreflect.MethodDescriptor) bool {
+	unhedged, ok := proto.GetExtension(md.Options(), rpcv1.E_Unhedged).(bool)
+	return ok && unhedged
 }
 
 func kind(streamingClient, streamingServer bool) string {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
@@ -233,6 +234,26 @@ func TestSecondAttemptsAreFew(t *testing.T) {
 	}
 	if h.earn(); !h.spend() {
 		t.Error("one call in ten may be made twice")
+	}
+}
+
+// A second MOVE beside the first one answers that nothing was moved: COPYUID would be lost.
+func TestWhatTellsWhatItHasDoneIsAskedOfOneReplica(t *testing.T) {
+	for method, want := range map[string]int32{"Move": 1, "Expunge": 2, "GetMailbox": 2, "Copy": 1} {
+		synctest.Test(t, func(t *testing.T) {
+			var calls atomic.Int32
+			slow := func(ctx context.Context, _ string, _, _ any, _ *grpc.ClientConn, _ ...grpc.CallOption) error {
+				if calls.Add(1) == 1 {
+					time.Sleep(2 * hedgeAfter)
+				}
+				return ctx.Err()
+			}
+			var answer storagev1.MoveResponse
+			err := newHedger(hedgeAfter, nil).unary(t.Context(), "/yubin.storage.v1.StorageService/"+method, nil, &answer, nil, slow)
+			if n := calls.Load(); err != nil || n != want {
+				t.Errorf("%s: %d calls were made, want %d; %v", method, n, want, err)
+			}
+		})
 	}
 }
 

@@ -270,6 +270,14 @@ var file_yubin_rpc_v1_rpc_proto_extTypes = []protoimpl.ExtensionInfo{
 		Tag:           "bytes,50001,opt,name=callers",
 		Filename:      "yubin/rpc/v1/rpc.proto",
 	},
+	{
+		ExtendedType:  (*descriptorpb.MethodOptions)(nil),
+		ExtensionType: (*bool)(nil),
+		Field:         50002,
+		Name:          "yubin.rpc.v1.unhedged",
+		Tag:           "varint,50002,opt,name=unhedged",
+		Filename:      "yubin/rpc/v1/rpc.proto",
+	},
 }
 
 // Extension fields to descriptorpb.MethodOptions.
@@ -278,6 +286,11 @@ var (
 	//
 	// optional yubin.rpc.v1.Callers callers = 50001;
 	E_Callers = &file_yubin_rpc_v1_rpc_proto_extTypes[0]
+	// The answer tells what this very call has done. So the call is repeated when it is lost, as its idempotency_level says, but it is never sent to
+	// a second replica beside the first: there would be nothing left to do for the one, and to tell for the other.
+	//
+	// optional bool unhedged = 50002;
+	E_Unhedged = &file_yubin_rpc_v1_rpc_proto_extTypes[1]
 )
 
 var File_yubin_rpc_v1_rpc_proto protoreflect.FileDescriptor
@@ -316,7 +329,8 @@ const file_yubin_rpc_v1_rpc_proto_rawDesc = "" +
 	"\x19REASON_CALLER_NOT_ALLOWED\x10\x15\x12\x1f\n" +
 	"\x1bREASON_UID_VALIDITY_CHANGED\x10\x16\x12\x18\n" +
 	"\x14REASON_NOT_PERMITTED\x10\x17:Q\n" +
-	"\acallers\x12\x1e.google.protobuf.MethodOptions\x18ц\x03 \x01(\v2\x15.yubin.rpc.v1.CallersR\acallersB6Z4github.com/yubin-mail/yubin/proto/yubin/rpc/v1;rpcv1b\x06proto3"
+	"\acallers\x12\x1e.google.protobuf.MethodOptions\x18ц\x03 \x01(\v2\x15.yubin.rpc.v1.CallersR\acallers:<\n" +
+	"\bunhedged\x12\x1e.google.protobuf.MethodOptions\x18҆\x03 \x01(\bR\bunhedgedB6Z4github.com/yubin-mail/yubin/proto/yubin/rpc/v1;rpcv1b\x06proto3"
 
 var (
 	file_yubin_rpc_v1_rpc_proto_rawDescOnce sync.Once
@@ -341,11 +355,12 @@ var file_yubin_rpc_v1_rpc_proto_goTypes = []any{
 var file_yubin_rpc_v1_rpc_proto_depIdxs = []int32{
 	0, // 0: yubin.rpc.v1.ErrorDetail.reason:type_name -> yubin.rpc.v1.Reason
 	3, // 1: yubin.rpc.v1.callers:extendee -> google.protobuf.MethodOptions
-	1, // 2: yubin.rpc.v1.callers:type_name -> yubin.rpc.v1.Callers
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	2, // [2:3] is the sub-list for extension type_name
-	1, // [1:2] is the sub-list for extension extendee
+	3, // 2: yubin.rpc.v1.unhedged:extendee -> google.protobuf.MethodOptions
+	1, // 3: yubin.rpc.v1.callers:type_name -> yubin.rpc.v1.Callers
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	3, // [3:4] is the sub-list for extension type_name
+	1, // [1:3] is the sub-list for extension extendee
 	0, // [0:1] is the sub-list for field type_name
 }
 
@@ -361,7 +376,7 @@ func file_yubin_rpc_v1_rpc_proto_init() {
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_yubin_rpc_v1_rpc_proto_rawDesc), len(file_yubin_rpc_v1_rpc_proto_rawDesc)),
 			NumEnums:      1,
 			NumMessages:   2,
-			NumExtensions: 1,
+			NumExtensions: 2,
 			NumServices:   0,
 		},
 		GoTypes:           file_yubin_rpc_v1_rpc_proto_goTypes,

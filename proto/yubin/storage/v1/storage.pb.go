@@ -5018,7 +5018,7 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\x16DELIVERY_STATUS_STORED\x10\x01\x12\x1e\n" +
 	"\x1aDELIVERY_STATUS_OVER_QUOTA\x10\x02\x12\x1e\n" +
 	"\x1aDELIVERY_STATUS_NOT_STORED\x10\x03\x12\x1e\n" +
-	"\x1aDELIVERY_STATUS_NO_ACCOUNT\x10\x042\xa0\x15\n" +
+	"\x1aDELIVERY_STATUS_NO_ACCOUNT\x10\x042\xa4\x15\n" +
 	"\x0eStorageService\x12_\n" +
 	"\aDeliver\x12 .yubin.storage.v1.DeliverRequest\x1a!.yubin.storage.v1.DeliverResponse\"\r\x8a\xb5\x18\x06\n" +
 	"\x04smtp\x90\x02\x02(\x01\x12v\n" +
@@ -5086,9 +5086,9 @@ const file_yubin_storage_v1_storage_proto_rawDesc = "" +
 	"\x04imap\x12Q\n" +
 	"\x04Copy\x12\x1d.yubin.storage.v1.CopyRequest\x1a\x1e.yubin.storage.v1.CopyResponse\"\n" +
 	"\x8a\xb5\x18\x06\n" +
-	"\x04imap\x12T\n" +
-	"\x04Move\x12\x1d.yubin.storage.v1.MoveRequest\x1a\x1e.yubin.storage.v1.MoveResponse\"\r\x8a\xb5\x18\x06\n" +
-	"\x04imap\x90\x02\x02\x12]\n" +
+	"\x04imap\x12X\n" +
+	"\x04Move\x12\x1d.yubin.storage.v1.MoveRequest\x1a\x1e.yubin.storage.v1.MoveResponse\"\x11\x8a\xb5\x18\x06\n" +
+	"\x04imap\x90\xb5\x18\x01\x90\x02\x02\x12]\n" +
 	"\aExpunge\x12 .yubin.storage.v1.ExpungeRequest\x1a!.yubin.storage.v1.ExpungeResponse\"\r\x8a\xb5\x18\x06\n" +
 	"\x04imap\x90\x02\x02\x12k\n" +
 	"\fOpenMaildrop\x12%.yubin.storage.v1.OpenMaildropRequest\x1a&.yubin.storage.v1.OpenMaildropResponse\"\n" +

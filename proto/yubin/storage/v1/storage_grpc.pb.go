@@ -114,7 +114,7 @@ type StorageServiceClient interface {
 	StoreFlags(ctx context.Context, in *StoreFlagsRequest, opts ...grpc.CallOption) (*StoreFlagsResponse, error)
 	// Copy copies messages with flags and dates into another mailbox of the account, all or none. Errors: OVER_QUOTA.
 	Copy(ctx context.Context, in *CopyRequest, opts ...grpc.CallOption) (*CopyResponse, error)
-	// Move works in a full mailbox (RFC 6851). Repeated, it moves what is still there.
+	// Move works in a full mailbox (RFC 6851). Repeated, it moves what is still there, and tells of that only.
 	Move(ctx context.Context, in *MoveRequest, opts ...grpc.CallOption) (*MoveResponse, error)
 	// Expunge removes messages with \Deleted. Repeated, it answers what it has found.
 	Expunge(ctx context.Context, in *ExpungeRequest, opts ...grpc.CallOption) (*ExpungeResponse, error)
@@ -516,7 +516,7 @@ type StorageServiceServer interface {
 	StoreFlags(context.Context, *StoreFlagsRequest) (*StoreFlagsResponse, error)
 	// Copy copies messages with flags and dates into another mailbox of the account, all or none. Errors: OVER_QUOTA.
 	Copy(context.Context, *CopyRequest) (*CopyResponse, error)
-	// Move works in a full mailbox (RFC 6851). Repeated, it moves what is still there.
+	// Move works in a full mailbox (RFC 6851). Repeated, it moves what is still there, and tells of that only.
 	Move(context.Context, *MoveRequest) (*MoveResponse, error)
 	// Expunge removes messages with \Deleted. Repeated, it answers what it has found.
 	Expunge(context.Context, *ExpungeRequest) (*ExpungeResponse, error)
