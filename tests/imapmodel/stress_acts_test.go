@@ -59,12 +59,7 @@ func (a *actor) act(r *rand.Rand) (string, error) {
 	case n < 91:
 		return "replace", a.replace(r, chosen[0])
 	case n < 96 && len(a.list) < crowded:
-		if r.IntN(2) == 0 {
-			_, err := a.must("UID EXPUNGE " + setOf(chosen))
-			return "expunge", err
-		}
-		_, err := a.must("EXPUNGE")
-		return "expunge", err
+		return "expunge", a.expunge(r, chosen)
 	}
 	a.witness.flags(a.validity, chosen)
 	if _, err := a.may(fmt.Sprintf(`UID STORE %s +FLAGS.SILENT (\Deleted)`, setOf(chosen))); err != nil {
@@ -74,9 +69,21 @@ func (a *actor) act(r *rand.Rand) (string, error) {
 	if r.IntN(4) > 0 {
 		return "store", nil
 	}
+	validity := a.validity
 	_, err := a.must("CLOSE")
+	a.witness.expunged(validity, nil)
 	a.mailbox, a.list = "", nil
 	return "close", err
+}
+
+func (a *actor) expunge(r *rand.Rand, chosen []uint32) error {
+	command, validity := "UID EXPUNGE "+setOf(chosen), a.validity
+	if r.IntN(2) == 0 {
+		command, chosen = "EXPUNGE", nil
+	}
+	_, err := a.must(command)
+	a.witness.expunged(validity, chosen)
+	return err
 }
 
 // some picks a few UIDs, more where there are many.
@@ -203,12 +210,10 @@ func numbersIn(code, word string, sets int) (validity uint32, uids [][]uint32, e
 }
 
 func (a *actor) transfer(r *rand.Rand, verb string, chosen []uint32) error {
-	if verb == "MOVE" {
-		a.witness.takes(a.validity, chosen)
-	}
 	from := a.validity
 	answer, err := a.may(fmt.Sprintf("UID %s %s %s", verb, setOf(chosen), anyMailbox(r)), raced...)
 	if err != nil {
+		a.witness.leavesOpen(from, chosen)
 		return err
 	}
 	codes := []string{answer.code}
@@ -228,16 +233,20 @@ func (a *actor) transfer(r *rand.Rand, verb string, chosen []uint32) error {
 				return fmt.Errorf("%q: UID %d was not chosen", c, uids[0][i])
 			}
 			a.witness.copied(place{from, uids[0][i]}, place{validity, uids[1][i]})
+			if verb == "MOVE" {
+				a.witness.took(place{from, uids[0][i]})
+			}
 		}
 	}
 	return nil
 }
 
 func (a *actor) replace(r *rand.Rand, uid uint32) error {
-	a.witness.takes(a.validity, []uint32{uid})
+	from := place{a.validity, uid}
 	subject, text := a.letter(r)
 	answer, err := a.may(fmt.Sprintf("UID REPLACE %d %s%s", uid, anyMailbox(r), text), raced...)
 	if err != nil {
+		a.witness.leavesOpen(from.validity, []uint32{uid})
 		return err
 	}
 	for _, line := range answer.untagged {
@@ -247,6 +256,7 @@ func (a *actor) replace(r *rand.Rand, uid uint32) error {
 				return err
 			}
 			a.witness.there(place{validity, uids[0][0]}, subject)
+			a.witness.took(from)
 		}
 	}
 	return nil

@@ -29,11 +29,15 @@ type witness struct {
 	present, gone map[place]time.Time
 	// states by modification sequence: each stands for one set of flags.
 	states map[place]map[uint64]flagSet
-	// taken are messages that somebody was about to remove by MOVE or REPLACE, and flagged those that somebody was about to give \Deleted, and
-	// when. No others may go, but for copies of flagged ones.
-	taken   map[place]bool
-	flagged map[place]time.Time
-	copies  map[place]original
+	// taken are messages that somebody was told to have removed by MOVE or REPLACE. flagged are those that somebody was about to give \Deleted, and
+	// when; purged and emptied say when somebody had just expunged messages, or all that a mailbox had with the flag. No others may go, but
+	// for copies of flagged ones.
+	taken           map[place]bool
+	flagged, purged map[place]time.Time
+	emptied         map[uint32]time.Time
+	copies          map[place]original
+	// unanswered are the subjects of messages that were copied or moved when the mailbox was deleted, so that nobody knows what became of them.
+	unanswered map[string]bool
 	// highest is the highest modification sequence that anybody was told, by UIDVALIDITY.
 	highest map[uint32]uint64
 	// acknowledged are the subjects of messages that were accepted without telling a UID.
@@ -60,7 +64,8 @@ type point struct {
 func newWitness() *witness {
 	return &witness{
 		subjects: map[place]string{}, present: map[place]time.Time{}, gone: map[place]time.Time{}, states: map[place]map[uint64]flagSet{},
-		taken: map[place]bool{}, flagged: map[place]time.Time{}, copies: map[place]original{}, highest: map[uint32]uint64{}, acknowledged: map[string]bool{}, counts: map[string]int{},
+		taken: map[place]bool{}, flagged: map[place]time.Time{}, purged: map[place]time.Time{}, emptied: map[uint32]time.Time{},
+		copies: map[place]original{}, unanswered: map[string]bool{}, highest: map[uint32]uint64{}, acknowledged: map[string]bool{}, counts: map[string]int{},
 	}
 }
 
@@ -164,13 +169,41 @@ func (w *witness) vanished(p place) {
 	}
 }
 
-// takes notes that somebody is about to remove messages.
-func (w *witness) takes(validity uint32, uids []uint32) {
+// took notes that somebody was told to have removed a message.
+func (w *witness) took(p place) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.taken[p] = true
+}
+
+// expunged notes that somebody has just expunged, or has tried to, messages with \Deleted; nil: all of a mailbox.
+func (w *witness) expunged(validity uint32, uids []uint32) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if uids == nil {
+		w.emptied[validity] = time.Now()
+	}
+	for _, uid := range uids {
+		w.purged[place{validity, uid}] = time.Now()
+	}
+}
+
+// leavesOpen notes that nobody knows what a command has done to messages.
+func (w *witness) leavesOpen(validity uint32, uids []uint32) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, uid := range uids {
-		w.taken[place{validity, uid}] = true
+		w.unanswered[w.subjects[place{validity, uid}]] = true
 	}
+}
+
+// explainedLocked tells whether it is known why a message is gone.
+func (w *witness) explainedLocked(p place) bool {
+	by := w.emptied[p.validity]
+	if at := w.purged[p]; at.After(by) {
+		by = at
+	}
+	return w.taken[p] || w.unanswered[w.subjects[p]] || w.deletedLocked(p, by)
 }
 
 // flags notes that somebody is about to give messages \Deleted.
@@ -233,7 +266,7 @@ func (w *witness) settle(truth map[uint32]point) {
 		switch {
 		case left[p] && !w.gone[p].IsZero():
 			w.errorLocked("UID %v is there, and was gone", p)
-		case !left[p] && !w.taken[p] && !w.deletedLocked(p, time.Now()) && kept:
+		case !left[p] && kept && !w.explainedLocked(p):
 			w.errorLocked("UID %v (%q), a copy of %v, is lost", p, w.subjects[p], w.copies[p])
 		}
 	}
