@@ -14,7 +14,7 @@ import (
 	"github.com/yubin-mail/yubin/services/imap/internal/wire"
 )
 
-// COMPRESS=DEFLATE: RFC 4978. It belongs to the connection, as TLS does: UNAUTHENTICATE does not end it.
+// COMPRESS=DEFLATE: RFC 4978. UNAUTHENTICATE ends it: uncompress.go.
 func init() {
 	register(extension{
 		capabilities: []capability{{name: "COMPRESS=DEFLATE", when: func(s *session) bool { return s.Limits.Compress && whenLoggedIn(s) && !s.compressed }}},
@@ -32,7 +32,8 @@ func runCompress(_ context.Context, s *session) (reply, error) {
 	case !strings.EqualFold(mechanism, "DEFLATE"):
 		return reply{}, bad("unknown compression mechanism")
 	case s.compressed:
-		return reply{}, no("COMPRESSIONACTIVE", "compression is active already")
+		// Section 3: NO is for another layer that compresses.
+		return reply{}, &wire.SyntaxError{Code: "COMPRESSIONACTIVE", Text: "COMPRESS is active already"}
 	case s.dec.Buffered() > 0:
 		// RFC 4978 section 3: nothing may be sent before the answer, as it decides how that would have to be read.
 		return reply{}, bad("COMPRESS must not be pipelined")
@@ -47,9 +48,16 @@ func runCompress(_ context.Context, s *session) (reply, error) {
 		return reply{}, &brokenError{err}
 	}
 	s.compressed = true
-	s.dec.Reset(newInflater(s.conn, s.Limits.MessageSize))
-	s.enc.Reset(&deflater{w: s.conn})
+	s.compression = compression{newInflater(s.conn, s.Limits.MessageSize), &deflater{w: s.conn}}
+	s.dec.Reset(s.compression.in)
+	s.enc.Reset(s.compression.out)
 	return reply{}, errSent
+}
+
+// compression is what COMPRESS has put between a session and its connection.
+type compression struct {
+	in  *inflater
+	out *deflater
 }
 
 const (
@@ -66,7 +74,7 @@ const (
 // inflater reads what a client has compressed, however it flushes: RFC 4978 section 4 has Z_PARTIAL_FLUSH and others in mind.
 type inflater struct {
 	raw   *countingReader
-	plain io.Reader
+	plain *inflate.Reader
 	// owed is by how much the client exceeds the ratio, in octets, spare what it may.
 	owed, spare int64
 	paid        int64 // octets of raw that were set against owed
@@ -109,6 +117,7 @@ var deflateBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 type deflater struct {
 	w      io.Writer
 	window []byte // the last octets that were sent
+	ends   bool   // the next Write is the last one
 }
 
 // Write implements io.Writer.
@@ -119,7 +128,8 @@ func (d *deflater) Write(p []byte) (int, error) {
 	for written < len(p) {
 		piece := p[written:min(len(p), written+deflatePiece)]
 		buf.Reset()
-		if err := flate.StatelessDeflate(buf, piece, false, d.window); err != nil {
+		final := d.ends && written+len(piece) == len(p)
+		if err := flate.StatelessDeflate(buf, piece, final, d.window); err != nil {
 			return written, err
 		}
 		if _, err := d.w.Write(buf.Bytes()); err != nil {

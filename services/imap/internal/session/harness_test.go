@@ -158,6 +158,15 @@ func withTLS(t testing.TB) func(*Options) {
 	return func(o *Options) { o.TLS, o.InsecureAuth = config, false }
 }
 
+// withTLSOffered is withTLS where passwords are taken without it, too.
+func withTLSOffered(t testing.TB) func(*Options) {
+	secure := withTLS(t)
+	return func(o *Options) {
+		secure(o)
+		o.InsecureAuth = true
+	}
+}
+
 // talk is a raw connection: what is sent and what comes are seen as they are.
 type talk struct {
 	t    testing.TB

@@ -28,6 +28,7 @@ type session struct {
 	tag    string
 	lanes  *lanes // commands that run beside each other
 
+	compression compression // while COMPRESS is active
 	// bindings are the connection's, while a login may come.
 	bindings []*directoryv1.ChannelBinding
 	loginBy  time.Time

@@ -2,7 +2,7 @@ package session
 
 import "context"
 
-// UNAUTHENTICATE: RFC 8437. The connection is as it was before the login; TLS stays.
+// UNAUTHENTICATE: RFC 8437. The connection is as it was before the login; TLS stays, compression ends.
 func init() {
 	register(extension{
 		capabilities: []capability{{name: "UNAUTHENTICATE", when: whenLoggedIn}},
@@ -15,5 +15,14 @@ func runUnauthenticate(_ context.Context, s *session) (reply, error) {
 		return reply{}, err
 	}
 	s.loggedOut()
-	return reply{code: "CAPABILITY " + s.capabilityList()}, nil
+	compressed := s.compressed
+	s.compressed = false
+	code := "CAPABILITY " + s.capabilityList()
+	if !compressed {
+		return reply{code: code}, nil
+	}
+	if err := s.uncompress(code, "UNAUTHENTICATE completed"); err != nil {
+		return reply{}, err
+	}
+	return reply{}, errSent
 }
