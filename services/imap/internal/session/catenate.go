@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/url"
 	"strconv"
@@ -75,7 +76,9 @@ func (c *catenation) next() error {
 		if err := c.grow(part.Size); err != nil {
 			return err
 		}
-		c.part, err = c.dec.Literal()
+		if c.part, err = c.dec.Literal(); err == nil && part.Binary {
+			c.part = &nulFinder{r: c.part}
+		}
 		return err
 	}
 	opened, err := c.open(part.URL)
@@ -145,13 +148,14 @@ type messageURL struct {
 	section     *wire.Section
 }
 
-// parseMessageURL reads an absolute path, the form in which a client names what is on the server that it talks to (RFC 4469 section 3).
+// parseMessageURL reads an absolute path, the form in which a client names what is on the server that it talks to: RFC 4469 section 3, and
+// imessagepart of RFC 5092 section 11, but that a "/" may be missing before a parameter, as it is in examples. A relative one is refused: RFC 5092 section 7.2.
 func parseMessageURL(text string) (u messageURL, ok bool) {
 	rest, ok := strings.CutPrefix(text, "/")
-	if !ok || strings.HasPrefix(rest, "/") {
+	if !ok || strings.HasPrefix(rest, "/") || !isURL(rest) {
 		return u, false
 	}
-	path, params, _ := strings.Cut(rest, ";")
+	path, params, _ := strings.Cut(withoutDotSegments(rest), ";")
 	if u.mailbox, ok = unescape(strings.TrimSuffix(path, "/")); !ok || u.mailbox == "" {
 		return u, false
 	}
@@ -188,6 +192,42 @@ func parseMessageURL(text string) (u messageURL, ok bool) {
 	return u, u.uid > 0
 }
 
+// isURL tells whether a text has only what may stand in a path of a URL (bchar and ";" of RFC 5092 section 11).
+func isURL(text string) bool {
+	for i := range len(text) {
+		switch c := text[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case strings.IndexByte("-._~%!$'()*+,&=:@/;", c) < 0:
+			return false
+		}
+	}
+	return true
+}
+
+// withoutDotSegments resolves "." and ".." in a path that begins at the root: RFC 3986 section 5.2.4, RFC 5092 section 9.1.
+func withoutDotSegments(path string) string {
+	if !strings.Contains(path, ".") {
+		return path
+	}
+	var out []string
+	segments := strings.Split(path, "/")
+	for i, segment := range segments {
+		last := i == len(segments)-1
+		switch segment {
+		case ".":
+		case "..":
+			out = out[:max(0, len(out)-1)]
+		default:
+			out = append(out, segment)
+			continue
+		}
+		if last {
+			out = append(out, "")
+		}
+	}
+	return strings.Join(out, "/")
+}
+
 func unescape(s string) (string, bool) {
 	out, err := url.PathUnescape(s)
 	return out, err == nil
@@ -213,7 +253,16 @@ func parsePartialURL(s string) (*wire.Partial, bool) {
 	return p, err == nil && p.Length > 0
 }
 
-// quoted makes a quoted string of a URL for a response code, which must stay on its line.
+// quoted makes a quoted string of a URL for a response code (url-resp-text of RFC 4469 section 5), which has to stay within its brackets and on its line. Such octets
+// have to be encoded in a URL.
 func quoted(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\r", "", "\n", "").Replace(s) + `"`
+	var b strings.Builder
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c >= 0x7f || c == '"' || c == '\\' || c == ']' {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return `"` + b.String() + `"`
 }

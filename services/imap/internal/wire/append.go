@@ -51,32 +51,47 @@ func (d *Decoder) AppendMessage() (AppendMessage, error) {
 		if d.Keyword() != "UTF8" {
 			d.Fail("unknown APPEND data")
 		}
-		d.SP()
-		d.Special('(')
-		m.UTF8 = true
-		if d.Peek() != '~' {
-			d.Fail("expected literal8")
-		}
+		m.UTF8, m.Binary = true, true
+		d.utf8Literal()
+	} else {
+		m.Binary = d.TrySpecial('~')
+		d.textLiteral()
 	}
-	m.Binary = d.TrySpecial('~')
-	if d.Peek() != '{' {
-		d.Fail("expected literal")
-	}
-	d.announcement()
 	if d.err != nil {
 		return AppendMessage{}, d.err
 	}
-	d.utf8Data = m.UTF8
 	m.Size, m.Sync = d.lit.left, d.lit.sync
 	return m, nil
 }
 
-// AppendMore ends the message that was read and reports whether another follows (RFC 3502).
-func (d *Decoder) AppendMore() bool {
+// textLiteral reads what announces a literal; Literal gives its octets.
+func (d *Decoder) textLiteral() {
+	if d.Peek() != '{' {
+		d.Fail("expected literal")
+	}
+	d.announcement()
+}
+
+// utf8Literal reads what stands behind UTF8 (RFC 6855 section 4); Literal gives the octets, endLiteral reads the rest.
+func (d *Decoder) utf8Literal() {
+	d.SP()
+	d.Special('(')
+	d.Special('~')
+	d.textLiteral()
+	d.utf8Data = d.err == nil
+}
+
+// endLiteral reads what stands behind the octets of a message or part. What was not read of them is skipped.
+func (d *Decoder) endLiteral() {
 	d.finishLiteral()
 	if d.utf8Data {
 		d.utf8Data = false
 		d.Special(')')
 	}
+}
+
+// AppendMore ends the message that was read and reports whether another follows (RFC 3502).
+func (d *Decoder) AppendMore() bool {
+	d.endLiteral()
 	return d.Peek() == ' '
 }

@@ -10,12 +10,14 @@ type CatenatePart struct {
 	URL string
 	// Size is the octets of the literal.
 	Size int64
+	// Binary: a literal8, sent as UTF8 data (RFC 6855 section 4).
+	Binary bool
 }
 
 // CatenatePart reads the next part of a message for which AppendMessage said Catenate; !more is its end. What was not read of the literal
 // before is skipped.
 func (d *Decoder) CatenatePart() (part CatenatePart, more bool, err error) {
-	d.finishLiteral()
+	d.endLiteral()
 	if d.parts > 0 {
 		if d.TrySpecial(')') {
 			d.parts = 0
@@ -32,10 +34,11 @@ func (d *Decoder) CatenatePart() (part CatenatePart, more bool, err error) {
 		}
 	case "TEXT":
 		d.SP()
-		if d.Peek() != '{' {
-			d.Fail("expected literal")
-		}
-		d.announcement()
+		d.textLiteral()
+		part.Size = d.lit.left
+	case "UTF8":
+		part.Binary = true
+		d.utf8Literal()
 		part.Size = d.lit.left
 	default:
 		d.Fail("unknown part of a message")
