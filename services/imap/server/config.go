@@ -26,6 +26,7 @@ type Config struct {
 	MessageLimit          int
 	Pipeline              int
 	Compress              bool
+	StrictUTF8            bool
 	Operators             []string
 
 	LoginTimeout   time.Duration
@@ -54,6 +55,7 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 	fs.IntVar(&c.MaxAuthFailures, "imap-max-auth-failures", 3, "failed logins after which a connection is closed")
 	fs.IntVar(&c.MaxBadCommands, "imap-max-bad-commands", 20, "malformed commands in a row after which a connection is closed")
 	fs.BoolVar(&c.Compress, "imap-compress", true, "offer COMPRESS=DEFLATE")
+	fs.BoolVar(&c.StrictUTF8, "imap-strict-utf8", false, "refuse messages with raw 8-bit characters in their header from clients that have not enabled UTF8=ACCEPT or IMAP4rev2, as RFC 9755 has it; programs that copy old mail then cannot")
 	fs.IntVar(&c.MessageLimit, "imap-message-limit", 0, "messages that one command takes, also told as MESSAGELIMIT; 0: any number")
 	fs.IntVar(&c.Pipeline, "imap-pipeline", 4, "commands of one connection that may run beside each other if it sends them without waiting, and they only read; 1: one after the other")
 	fs.StringSliceVar(&c.Operators, "imap-operators", nil, "addresses of accounts that may see and set the quota of all by GETQUOTA and SETQUOTA; empty: nobody")

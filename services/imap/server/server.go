@@ -55,7 +55,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Server, error) {
 		Log: deps.Log, Registerer: deps.Registerer, Tracer: deps.Tracer, Now: deps.Now,
 		Storage: deps.Storage, Directory: deps.Directory, Quota: deps.Quota, QuotaAdmin: deps.QuotaAdmin, Operators: cfg.operators(),
 		Views: views, Sessions: g.Sessions,
-		TLS: g.TLS, InsecureAuth: cfg.InsecureAuth, Hostname: cfg.Hostname, Version: deps.Version,
+		TLS: g.TLS, InsecureAuth: cfg.InsecureAuth, StrictUTF8: cfg.StrictUTF8, Hostname: cfg.Hostname, Version: deps.Version,
 		Limits: session.Limits{
 			LoginTimeout: cfg.LoginTimeout, Idle: cfg.IdleTimeout, Command: cfg.CommandTimeout, Stall: cfg.StallTimeout,
 			Write: cfg.WriteTimeout, RPC: cfg.CallTimeout, Bulk: cfg.BulkTimeout, MessageSize: int64(cfg.MaxMessageSize),

@@ -86,7 +86,7 @@ func (a *appending) next(ctx context.Context) (*storagev1.AppendRequest_Message,
 	}
 	if a.catenated {
 		start.SizeHint = 0
-		return start, &catenation{appending: a, ctx: ctx}, nil
+		return start, a.acceptable(&catenation{appending: a, ctx: ctx}), nil
 	}
 	literal, err := a.dec.Literal()
 	if err != nil {
@@ -95,7 +95,7 @@ func (a *appending) next(ctx context.Context) (*storagev1.AppendRequest_Message,
 	if message.Binary {
 		literal = &nulFinder{r: literal}
 	}
-	return start, literal, nil
+	return start, a.acceptable(literal), nil
 }
 
 // mayAppend refuses before the client sends the message, where that is possible.

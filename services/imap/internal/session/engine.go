@@ -62,6 +62,8 @@ type Options struct {
 	TLS *tls.Config
 	// InsecureAuth takes passwords on connections without TLS.
 	InsecureAuth bool
+	// StrictUTF8 refuses messages with 8-bit octets in their header from clients that have not enabled UTF8=ACCEPT or IMAP4rev2.
+	StrictUTF8 bool
 	// Hostname is told in the greeting, Version by ID.
 	Hostname string
 	Version  string

@@ -56,24 +56,6 @@ func TestVanishingInMultiAppend(t *testing.T) {
 	g.login().expect("STATUS INBOX (MESSAGES)", "* STATUS INBOX (MESSAGES 0)", "OK")
 }
 
-// TestUTF8Accept: RFC 6855, sections 3 and 4.
-func TestUTF8Accept(t *testing.T) {
-	g := newGateway(t)
-	const raw = "Subject: \xe6\x97\xa5\xe6\x9c\xac\r\n\r\nbody\r\n"
-	k := g.login()
-	k.ok(`CREATE "&ZeVnLA-"`)
-	k.expect("ENABLE UTF8=ACCEPT", "* ENABLED UTF8=ACCEPT", "OK")
-	k.expect(`LIST "" "日本"`, `* LIST (\HasNoChildren) "/" "日本"`, "OK")
-	k.expect(fmt.Sprintf("APPEND 日本 (\\Seen) UTF8 (~{%d+}\r\n%s)", len(raw), raw), fmt.Sprintf("OK [APPENDUID %d 1]", g.uidValidity("日本")))
-	k.expect(fmt.Sprintf("APPEND 日本 UTF8 (~{%d+}\r\n%s) UTF8 (~{5+}\r\nhello)", len(raw), raw), fmt.Sprintf("OK [APPENDUID %d 2:3]", g.uidValidity("日本")))
-	k.expect("APPEND 日本 UTF8 (~{5+}\r\nhello", "BAD")
-	k.ok(`SELECT "日本"`)
-	k.expect("FETCH 1 ENVELOPE", `* 1 FETCH (ENVELOPE (NIL "日本" NIL NIL NIL NIL NIL NIL NIL NIL))`, "OK")
-	k.expect(`SEARCH SUBJECT "日本"`, "* SEARCH 1 2", "OK")
-	k.expect("SEARCH CHARSET UTF-8 SUBJECT x", "BAD ")
-	k.expect("SEARCH CHARSET US-ASCII ALL", "BAD ")
-}
-
 // TestUnauthenticate: RFC 8437 section 2 and 4.
 func TestUnauthenticate(t *testing.T) {
 	g := newGateway(t, func(o *Options) { o.Limits.AccountSessions = 1 })

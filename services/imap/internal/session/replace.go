@@ -133,7 +133,7 @@ func (r *replacing) begin(ctx context.Context, announced wire.AppendMessage) err
 	}
 	octets, err := r.octets(ctx, announced)
 	if err == nil {
-		r.source = replay.New(octets, nil)
+		r.source = replay.New(r.acceptable(octets), nil)
 	}
 	return err
 }

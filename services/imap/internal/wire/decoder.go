@@ -80,7 +80,7 @@ func (d *Decoder) begin() {
 	d.err = nil
 	d.active = true
 	d.line, d.command, d.items, d.depth = 0, 0, 0, 0
-	d.lit, d.utf8Data = literal{}, false
+	d.lit, d.utf8Data, d.charset = literal{}, false, charset{}
 	if cap(d.scratch) > readBuffer {
 		d.scratch = nil
 	}

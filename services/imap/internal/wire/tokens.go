@@ -108,7 +108,7 @@ func (d *Decoder) AString() string {
 	return d.require(isTolerantChar, d.lim.Line, "string")
 }
 
-// String reads a quoted string or a literal. Octets above 127 are let through.
+// String reads a quoted string or a literal. Octets above 127 are let through, in a quoted string if they are UTF-8 or in the charset of a search.
 func (d *Decoder) String() string {
 	switch d.Peek() {
 	case '"':
@@ -132,6 +132,10 @@ func (d *Decoder) quoted() string {
 			return ""
 		case c == '"':
 			d.next()
+			if d.charset.enc == nil && !utf8.Valid(d.scratch) {
+				d.Fail("quoted string is not UTF-8") // RFC 6855 section 3
+				return ""
+			}
 			return string(d.scratch)
 		case c == '\\':
 			d.next()
