@@ -132,7 +132,7 @@ func TestResponseCodes(t *testing.T) {
 		{authenticated, "DELETE Nowhere", none, "NO [NONEXISTENT] "},
 		{authenticated, "RENAME Nowhere There", none, "NO [NONEXISTENT] "},
 		{authenticated, "GETQUOTA nothing", none, "NO [NONEXISTENT] "},
-		{authenticated, "GETQUOTAROOT Nowhere", none, "NO [NONEXISTENT] "},
+		{authenticated, `GETQUOTAROOT "Other Users/nobody@example.test/Nowhere"`, none, "NO [NONEXISTENT] "},
 		{authenticated, "GETMETADATA Nowhere /private/comment", none, "NO [NONEXISTENT] "},
 		{authenticated, `SETMETADATA Nowhere (/private/comment "x")`, none, "NO [NONEXISTENT] "},
 		{authenticated, "GETACL Nowhere", none, "NO [NONEXISTENT] "},

@@ -104,7 +104,13 @@ func (c squeezed) Write(p []byte) (int, error) {
 }
 
 // inflate reads compressed answers from now on.
-func (k *talk) inflate() { k.r = bufio.NewReader(flate.NewReader(k.r)) }
+func (k *talk) inflate() {
+	k.plain = k.r
+	k.r = bufio.NewReader(flate.NewReader(k.plain))
+}
+
+// uncompressed: compression has ended with UNAUTHENTICATE.
+func (k *talk) uncompressed() { k.conn, k.r = k.conn.(squeezed).Conn, k.plain }
 
 // compress begins compression on a raw connection.
 func (k *talk) compress() {

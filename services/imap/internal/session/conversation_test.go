@@ -405,7 +405,8 @@ func TestQuota(t *testing.T) {
 	k.expect(`GETQUOTA "User quota"`, `* QUOTA "User quota" (STORAGE 2 9 MESSAGE 3 500)`, "OK")
 	k.expect(`GETQUOTA ""`, "NO [NONEXISTENT]")
 	k.expect(`SETQUOTA "User quota" (STORAGE 100)`, "NO [NOPERM]")
-	k.expect("GETQUOTAROOT Nowhere", "NO [NONEXISTENT]")
+	// RFC 9208 section 4.1.2: a mailbox that may be made one day.
+	k.expect("GETQUOTAROOT Nowhere", `* QUOTAROOT Nowhere "User quota"`, `* QUOTA "User quota" (STORAGE 2 9 MESSAGE 3 500)`, "OK")
 }
 
 // TestTwoSessions lets one session change what another sees.

@@ -37,6 +37,7 @@ func TestCapabilitiesByState(t *testing.T) {
 	k.compress()
 	check("compressed", []string{"NOTIFY"}, []string{"AUTH=", "COMPRESS"})
 	k.ok("UNAUTHENTICATE")
+	k.uncompressed()
 	check("logged out", []string{"AUTH=PLAIN", "SASL-IR"}, []string{"STARTTLS", "LOGINDISABLED", "COMPRESS", "NOTIFY"})
 }
 

@@ -265,6 +265,10 @@ func TestSharedQuota(t *testing.T) {
 	bob.expect("GETQUOTAROOT INBOX", "* QUOTAROOT INBOX", "OK")
 	bob.expect(`GETQUOTAROOT "Other Users/alice@example.test/INBOX"`, `* QUOTAROOT "Other Users/alice@example.test/INBOX" "alice@example.test"`, `* QUOTA "alice@example.test" (STORAGE 10 20)`, "OK")
 	alice.expect("GETQUOTAROOT INBOX", `* QUOTAROOT INBOX "User quota"`, `* QUOTA "User quota" (STORAGE 10 20)`, "OK")
+	// RFC 9208 section 6: how much is in a mailbox is for those who may read it.
+	alice.ok("SETACL INBOX bob l")
+	bob.expect(`GETQUOTAROOT "Other Users/alice@example.test/INBOX"`, "NO [NOPERM]")
+	bob.expect(`GETQUOTAROOT "Other Users/alice@example.test/Nothing"`, "NO [NONEXISTENT]")
 }
 
 // TestRightsOfTheSelected: RFC 4314 sections 4, 5.1.1 and 5.2.

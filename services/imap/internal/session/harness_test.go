@@ -172,7 +172,9 @@ type talk struct {
 	t    testing.TB
 	conn net.Conn
 	r    *bufio.Reader
-	n    int
+	// plain is below what inflates, if something does.
+	plain *bufio.Reader
+	n     int
 }
 
 // connect opens a connection and reads the greeting.

@@ -75,6 +75,9 @@ func TestPreview(t *testing.T) {
 	k.expect("FETCH 3 PREVIEW (LAZY) (CHANGEDSINCE 9)", "OK")
 	k.expect("FETCH 1 (PREVIEW (EAGER))", "BAD")
 	k.expect("FETCH 1 (PREVIEW (LAZY EAGER))", "BAD")
+	k.expect("FETCH 1 (PREVIEW (LAZY Lazy) UID)", `* 1 FETCH (PREVIEW "First body." UID 1)`, "OK")
+	k.expect("FETCH 1 (PREVIEW (LAZYISH))", "BAD")
+	k.expect("FETCH 1 (PREVIEW ())", "BAD")
 	k.expect("FETCH 1 FLAGS", "* 1 FETCH (FLAGS ())", "OK") // \Seen is not set
 	k.ok("ENABLE IMAP4rev2")
 	k.expect("FETCH 3 PREVIEW", `* 3 FETCH (PREVIEW "こんにちは")`, "OK")

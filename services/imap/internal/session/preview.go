@@ -13,9 +13,13 @@ func init() {
 		grammar: func(g *wire.Grammar) {
 			g.Register(wire.FetchItems, "PREVIEW", func(d *wire.Decoder) any {
 				// A parenthesis may also begin the modifiers of the whole FETCH.
-				if d.Ahead(" (LAZY)") {
+				if d.Ahead(" (LAZY") {
 					d.SP()
-					d.List(func() { d.Keyword() })
+					d.List(func() {
+						if d.Keyword() != "LAZY" {
+							d.Fail("unknown PREVIEW modifier")
+						}
+					})
 				}
 				return nil
 			})

@@ -2,6 +2,8 @@ package session
 
 import (
 	"context"
+	"strings"
+	"unicode"
 
 	quotav1 "github.com/yubin-mail/yubin/proto/yubin/quota/v1"
 )
@@ -56,26 +58,43 @@ func readGetQuotaRoot(s *session) (job, error) {
 func runGetQuotaRoot(ctx context.Context, s *session, name string) (reply, error) {
 	call, cancel := s.rpc(ctx)
 	defer cancel()
-	info, err := s.mailboxNamed(call, name)
+	p, err := s.quotaPlace(call, name)
 	if err != nil {
 		return reply{}, err
 	}
-	usage, err := s.usage(call, info.account)
+	usage, err := s.usage(call, p.account)
 	if err != nil {
 		return reply{}, err
 	}
-	s.enc.Star().Raw("QUOTAROOT ").Mailbox(info.GetName())
+	s.enc.Star().Raw("QUOTAROOT ").Mailbox(p.shown())
 	if !limited(usage) { // RFC 9208 section 4.2.2: a mailbox may have no root
 		s.enc.CRLF()
 		return reply{}, nil
 	}
 	root := quotaRoot
-	if info.actor != nil {
-		root = info.address
+	if p.actor != nil {
+		root = p.address
 	}
 	s.enc.SP().String(root).CRLF()
 	s.sendQuota(root, usage)
 	return reply{}, nil
+}
+
+// quotaPlace finds out whose quota a mailbox counts for. One's own need not exist yet (RFC 9208 section 4.1.2); of somebody else's one must be able to see how
+// much is in it (section 6).
+func (s *session) quotaPlace(ctx context.Context, name string) (place, error) {
+	p, err := s.locate(ctx, name)
+	switch {
+	case err != nil:
+		return p, err
+	case p.actor == nil && !strings.ContainsFunc(name, unicode.IsControl):
+		return p, nil
+	}
+	m, err := s.mailboxAt(ctx, p)
+	if err == nil {
+		err = m.need(rightRead)
+	}
+	return p, err
 }
 
 var errNoQuotaRoot = no("NONEXISTENT", "no such quota root")

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"bufio"
 	"bytes"
 	"compress/flate"
 	"io"
@@ -12,7 +11,6 @@ import (
 // squeezing is a client that compresses, and may leave off.
 type squeezing struct {
 	*talk
-	raw *bufio.Reader
 	out bytes.Buffer
 	w   *flate.Writer
 }
@@ -25,8 +23,7 @@ func (g *gateway) squeezing() *squeezing {
 	if k.w, err = flate.NewWriter(&k.out, flate.BestCompression); err != nil {
 		g.t.Fatal(err)
 	}
-	k.raw = k.r
-	k.r = bufio.NewReader(flate.NewReader(k.raw))
+	k.inflate()
 	return k
 }
 
@@ -79,7 +76,7 @@ func TestUnauthenticateUncompresses(t *testing.T) {
 			if line, err := k.r.ReadString('\n'); line != "" || err != io.EOF {
 				t.Errorf("%q is compressed behind the answer, %v", line, err)
 			}
-			k.r = k.raw
+			k.r = k.plain
 			k.send("%s", behindAnswer)
 			k.until("c OK")
 			k.expect("FETCH 1 FLAGS", "BAD no mailbox is selected")
