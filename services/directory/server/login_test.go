@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/base64"
 	"strings"
 	"sync"
 	"testing"
@@ -433,6 +434,9 @@ func TestMalformedExchanges(t *testing.T) {
 		{"SCRAM-SHA-256", []string{"n,,n=a=b,r=abc"}},
 		{"SCRAM-SHA-256", []string{"n,,n=" + alice + ",r=abc", "nonsense"}},
 		{"SCRAM-SHA-256", []string{"n,,n=" + alice + ",r=abc", ""}},
+		{"SCRAM-SHA-256", []string{"n,,m=x,n=" + alice + ",r=abc"}},
+		{"SCRAM-SHA-256", []string{"n,,n=" + alice + ",r=abc,m=x"}},
+		{"SCRAM-SHA-256", []string{"n,,n=" + alice + ",r=abc", "c=biws,r=abc,m=x,p=" + base64.StdEncoding.EncodeToString(make([]byte, 32))}},
 	} {
 		start := from(home, "imap")
 		start.Mechanism = tt.mechanism

@@ -1,6 +1,7 @@
 package sasl
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -32,6 +33,8 @@ func (m *scramSHA256) Next(ctx context.Context, response []byte) ([]byte, *Succe
 	case response == nil && !m.asked:
 		m.asked = true
 		return []byte{}, nil, nil
+	case bytes.Contains(response, []byte(",m=")): // an extension that must be understood (RFC 5802 section 5.1), wherever it stands
+		return nil, nil, malformed("SCRAM extension is not supported")
 	case m.attempt == nil:
 		challenge, err := m.first(ctx, string(response))
 		return challenge, nil, err
