@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/yubin-mail/yubin/pkg/rpc"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
@@ -35,10 +36,7 @@ type Reader struct {
 func NewReader(ctx context.Context, storage Storage, request *storagev1.ReadRequest, timeout time.Duration) *Reader {
 	return &Reader{
 		storage: storage, timeout: timeout, parent: ctx, cancel: func() {}, bounded: request.GetLength() > 0,
-		rest: &storagev1.ReadRequest{
-			AccountId: request.GetAccountId(), MailboxId: request.GetMailboxId(), Uid: request.GetUid(),
-			Offset: request.GetOffset(), Length: request.GetLength(),
-		},
+		rest: proto.CloneOf(request),
 	}
 }
 

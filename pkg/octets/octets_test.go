@@ -3,6 +3,7 @@ package octets
 import (
 	"io"
 	"log/slog"
+	"strings"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -31,10 +32,12 @@ type storage struct {
 	err     error
 	hang    bool
 	streams int
+	actors  []string
 }
 
 func (s *storage) Read(r *storagev1.ReadRequest, stream grpc.ServerStreamingServer[storagev1.ReadResponse]) error {
 	s.streams++
+	s.actors = append(s.actors, r.GetActor().GetAccountId())
 	rest := message[min(r.GetOffset(), uint64(len(message))):]
 	if n := r.GetLength(); n > 0 {
 		rest = rest[:min(n, uint64(len(rest)))]
@@ -81,6 +84,14 @@ func TestReadGoesOnWhereItWas(t *testing.T) {
 				t.Errorf("%d octets from %d, cut after %d chunks: got %q, %v", tc.length, tc.offset, chunks, got, err)
 			}
 		}
+	}
+}
+
+func TestEachStreamIsAskedForOnBehalfOfTheSame(t *testing.T) {
+	s := &storage{chunks: 9, err: errLost}
+	_, err := io.ReadAll(reader(t, s, &storagev1.ReadRequest{Actor: &storagev1.Actor{AccountId: "guest"}}))
+	if got := strings.Join(s.actors, " "); err != nil || got != "guest guest" {
+		t.Errorf("asked on behalf of %q, %v", got, err)
 	}
 }
 

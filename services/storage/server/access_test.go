@@ -1,11 +1,16 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/yubin-mail/yubin/pkg/fault"
 	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
@@ -14,7 +19,16 @@ import (
 
 const every = "lrswipkxtea" // right
 
-var carol = &storagev1.Actor{AccountId: "carol", Domain: "example.test"}
+// carol asks about bob's mailboxes.
+var carol = &storagev1.Actor{AccountId: "carol", Domain: "example.test", OwnerAccountId: "bob"}
+
+// asked is the account that a request about bob names: none, with an actor.
+func asked(actor *storagev1.Actor) string {
+	if actor != nil {
+		return ""
+	}
+	return "bob"
+}
 
 // share sets what a grantee may do with a mailbox of bob.
 func (h *harness) share(mailbox, grantee, rights string) {
@@ -69,10 +83,10 @@ type operation struct {
 
 var operations = []operation{
 	{"fetch", "r", func(h *harness, work uint64) error {
-		return drain(h.imap.Fetch(h.t.Context(), &storagev1.FetchRequest{AccountId: "bob", MailboxId: work, Uids: []*storagev1.UidRange{span(1, 9)}, Actor: carol}))
+		return drain(h.imap.Fetch(h.t.Context(), &storagev1.FetchRequest{MailboxId: work, Uids: []*storagev1.UidRange{span(1, 9)}, Actor: carol}))
 	}},
 	{"read", "r", func(h *harness, work uint64) error {
-		return drain(h.imap.Read(h.t.Context(), &storagev1.ReadRequest{AccountId: "bob", MailboxId: work, Uid: 1, Actor: carol}))
+		return drain(h.imap.Read(h.t.Context(), &storagev1.ReadRequest{MailboxId: work, Uid: 1, Actor: carol}))
 	}},
 	{"search", "r", func(h *harness, work uint64) error {
 		_, err := h.imap.Search(h.t.Context(), sharedSearch(work))
@@ -93,38 +107,38 @@ var operations = []operation{
 	{"set a keyword", "r w", storing(0, "$x")},
 	{"set one of several", "r sw", storing(seen | flagged)},
 	{"expunge", "e", func(h *harness, work uint64) error {
-		_, err := h.imap.Expunge(h.t.Context(), &storagev1.ExpungeRequest{AccountId: "bob", MailboxId: work, Uids: []*storagev1.UidRange{span(1, 1)}, Actor: carol})
+		_, err := h.imap.Expunge(h.t.Context(), &storagev1.ExpungeRequest{MailboxId: work, Uids: []*storagev1.UidRange{span(1, 1)}, Actor: carol})
 		return err
 	}},
 	{"append", "i", func(h *harness, _ uint64) error {
-		_, err := h.appendAs("bob", "Work", carol, mail("new", "text"))
+		_, err := h.appendAs("Work", carol, mail("new", "text"))
 		return err
 	}},
 	{"copy into it", "i", func(h *harness, _ uint64) error {
 		h.share("Open", "carol", "lr")
 		_, err := h.imap.Copy(h.t.Context(), &storagev1.CopyRequest{
-			AccountId: "bob", MailboxId: h.mailbox("bob", "Open").GetMailboxId(), Uids: []*storagev1.UidRange{span(1, 1)}, ToMailbox: "Work", Actor: carol,
+			MailboxId: h.mailbox("bob", "Open").GetMailboxId(), Uids: []*storagev1.UidRange{span(1, 1)}, ToMailbox: "Work", Actor: carol,
 		})
 		return err
 	}},
 	{"copy out of it", "r", func(h *harness, work uint64) error {
 		h.share("Open", "carol", "li")
 		_, err := h.imap.Copy(h.t.Context(), &storagev1.CopyRequest{
-			AccountId: "bob", MailboxId: work, Uids: []*storagev1.UidRange{span(1, 1)}, ToMailbox: "Open", Actor: carol,
+			MailboxId: work, Uids: []*storagev1.UidRange{span(1, 1)}, ToMailbox: "Open", Actor: carol,
 		})
 		return err
 	}},
 	{"move into it", "i", func(h *harness, _ uint64) error {
 		h.share("Open", "carol", "lrte")
 		_, err := h.imap.Move(h.t.Context(), &storagev1.MoveRequest{
-			AccountId: "bob", MailboxId: h.mailbox("bob", "Open").GetMailboxId(), Uids: []*storagev1.UidRange{span(1, 1)}, ToMailbox: "Work", Actor: carol,
+			MailboxId: h.mailbox("bob", "Open").GetMailboxId(), Uids: []*storagev1.UidRange{span(1, 1)}, ToMailbox: "Work", Actor: carol,
 		})
 		return err
 	}},
 	{"move out of it", "r t e", func(h *harness, work uint64) error {
 		h.share("Open", "carol", "li")
 		_, err := h.imap.Move(h.t.Context(), &storagev1.MoveRequest{
-			AccountId: "bob", MailboxId: work, Uids: []*storagev1.UidRange{span(1, 1)}, ToMailbox: "Open", Actor: carol,
+			MailboxId: work, Uids: []*storagev1.UidRange{span(1, 1)}, ToMailbox: "Open", Actor: carol,
 		})
 		return err
 	}},
@@ -139,36 +153,36 @@ var operations = []operation{
 		return err
 	}},
 	{"create below", "k", func(h *harness, _ uint64) error {
-		_, err := h.imap.CreateMailbox(h.t.Context(), &storagev1.CreateMailboxRequest{AccountId: "bob", Name: "Work/new/newer", Actor: carol})
+		_, err := h.imap.CreateMailbox(h.t.Context(), &storagev1.CreateMailboxRequest{Name: "Work/new/newer", Actor: carol})
 		return err
 	}},
 	{"delete", "x", func(h *harness, _ uint64) error {
-		_, err := h.imap.DeleteMailbox(h.t.Context(), &storagev1.DeleteMailboxRequest{AccountId: "bob", Name: "Work", Actor: carol})
+		_, err := h.imap.DeleteMailbox(h.t.Context(), &storagev1.DeleteMailboxRequest{Name: "Work", Actor: carol})
 		return err
 	}},
 	{"rename", "x", func(h *harness, _ uint64) error {
 		h.share("Open", "carol", "lk")
-		_, err := h.imap.RenameMailbox(h.t.Context(), &storagev1.RenameMailboxRequest{AccountId: "bob", From: "Work", To: "Open/Work", Actor: carol})
+		_, err := h.imap.RenameMailbox(h.t.Context(), &storagev1.RenameMailboxRequest{From: "Work", To: "Open/Work", Actor: carol})
 		return err
 	}},
 	{"rename to below", "k", func(h *harness, _ uint64) error {
 		h.share("Open", "carol", "lx")
-		_, err := h.imap.RenameMailbox(h.t.Context(), &storagev1.RenameMailboxRequest{AccountId: "bob", From: "Open", To: "Work/Open", Actor: carol})
+		_, err := h.imap.RenameMailbox(h.t.Context(), &storagev1.RenameMailboxRequest{From: "Open", To: "Work/Open", Actor: carol})
 		return err
 	}},
 	{"read annotations", "rswip", func(h *harness, _ uint64) error {
-		_, err := h.imap.GetMetadata(h.t.Context(), &storagev1.GetMetadataRequest{AccountId: "bob", Mailbox: "Work", Entries: []string{"/shared/comment"}, Actor: carol})
+		_, err := h.imap.GetMetadata(h.t.Context(), &storagev1.GetMetadataRequest{Mailbox: "Work", Entries: []string{"/shared/comment"}, Actor: carol})
 		return err
 	}},
 	{"set a private annotation", "rswip", func(h *harness, _ uint64) error { return h.annotateAs(carol, "Work", "/private/comment") }},
 	{"set a shared annotation", "w", func(h *harness, _ uint64) error { return h.annotateAs(carol, "Work", "/shared/comment") }},
 	{"read the list", "a", func(h *harness, _ uint64) error {
-		_, err := h.imap.GetAcl(h.t.Context(), &storagev1.GetAclRequest{AccountId: "bob", Mailbox: "Work", Actor: carol})
+		_, err := h.imap.GetAcl(h.t.Context(), &storagev1.GetAclRequest{Mailbox: "Work", Actor: carol})
 		return err
 	}},
 	{"change the list", "a", func(h *harness, _ uint64) error {
 		_, err := h.imap.SetAcl(h.t.Context(), &storagev1.SetAclRequest{
-			AccountId: "bob", Mailbox: "Work", Actor: carol, Operation: storagev1.SetAclRequest_OPERATION_ADD,
+			Mailbox: "Work", Actor: carol, Operation: storagev1.SetAclRequest_OPERATION_ADD,
 			Entry: &storagev1.AclEntry{Grantee: "dave", Rights: "lr"},
 		})
 		return err
@@ -176,7 +190,7 @@ var operations = []operation{
 }
 
 func sharedSearch(work uint64) *storagev1.SearchRequest {
-	return &storagev1.SearchRequest{AccountId: "bob", MailboxId: work, Actor: carol, Criteria: &storagev1.SearchCriteria{
+	return &storagev1.SearchRequest{MailboxId: work, Actor: carol, Criteria: &storagev1.SearchCriteria{
 		Key: &storagev1.SearchCriteria_Not{Not: &storagev1.SearchCriteria{Key: &storagev1.SearchCriteria_Flags{Flags: seen}}},
 	}}
 }
@@ -184,7 +198,7 @@ func sharedSearch(work uint64) *storagev1.SearchRequest {
 func storing(flags uint32, keywords ...string) func(*harness, uint64) error {
 	return func(h *harness, work uint64) error {
 		_, err := h.imap.StoreFlags(h.t.Context(), &storagev1.StoreFlagsRequest{
-			AccountId: "bob", MailboxId: work, Uids: []*storagev1.UidRange{span(1, 1)}, Operation: opAdd, Flags: flags, Keywords: keywords, Actor: carol,
+			MailboxId: work, Uids: []*storagev1.UidRange{span(1, 1)}, Operation: opAdd, Flags: flags, Keywords: keywords, Actor: carol,
 		})
 		return err
 	}
@@ -192,19 +206,19 @@ func storing(flags uint32, keywords ...string) func(*harness, uint64) error {
 
 func (h *harness) annotateAs(actor *storagev1.Actor, mailbox, entry string) error {
 	_, err := h.imap.SetMetadata(h.t.Context(), &storagev1.SetMetadataRequest{
-		AccountId: "bob", Mailbox: mailbox, Changes: []*storagev1.SetMetadataRequest_Change{setting(entry, actor.GetAccountId())}, Actor: actor,
+		AccountId: asked(actor), Mailbox: mailbox, Changes: []*storagev1.SetMetadataRequest_Change{setting(entry, actor.GetAccountId())}, Actor: actor,
 	})
 	return err
 }
 
-// appendAs appends a message with \Seen, \Flagged and a keyword.
-func (h *harness) appendAs(account, mailbox string, actor *storagev1.Actor, message string) (*storagev1.AppendResponse, error) {
+// appendAs appends to a mailbox of bob a message with \Seen, \Flagged and a keyword.
+func (h *harness) appendAs(mailbox string, actor *storagev1.Actor, message string) (*storagev1.AppendResponse, error) {
 	stream, err := h.imap.Append(h.t.Context())
 	if err != nil {
 		return nil, err
 	}
 	for _, r := range []*storagev1.AppendRequest{
-		{Message: &storagev1.AppendRequest_Target_{Target: &storagev1.AppendRequest_Target{AccountId: account, Mailbox: mailbox, Actor: actor}}},
+		{Message: &storagev1.AppendRequest_Target_{Target: &storagev1.AppendRequest_Target{AccountId: asked(actor), Mailbox: mailbox, Actor: actor}}},
 		{Message: &storagev1.AppendRequest_Start{Start: &storagev1.AppendRequest_Message{Flags: seen | flagged, Keywords: []string{"$x"}}}},
 		{Message: &storagev1.AppendRequest_Chunk{Chunk: []byte(message)}},
 		{Message: &storagev1.AppendRequest_Commit{Commit: &storagev1.Commit{Size: uint64(len(message))}}},
@@ -224,7 +238,7 @@ func (h *harness) replaceAs(id uint64, uid uint32, toAccount, mailbox string, ac
 	}
 	for _, r := range []*storagev1.ReplaceRequest{
 		{Message: &storagev1.ReplaceRequest_Target_{Target: &storagev1.ReplaceRequest_Target{
-			AccountId: "bob", MailboxId: id, Uid: uid, ToAccountId: toAccount, Mailbox: mailbox, Actor: actor,
+			AccountId: asked(actor), MailboxId: id, Uid: uid, ToAccountId: toAccount, Mailbox: mailbox, Actor: actor,
 		}}},
 		{Message: &storagev1.ReplaceRequest_Start{Start: &storagev1.AppendRequest_Message{}}},
 		{Message: &storagev1.ReplaceRequest_Chunk{Chunk: []byte(message)}},
@@ -286,33 +300,34 @@ func TestNobodyElseHasAnInbox(t *testing.T) {
 	h.share("INBOX", "carol", every)
 	for what, do := range map[string]func() error{
 		"rename INBOX": func() error {
-			_, err := h.imap.RenameMailbox(t.Context(), &storagev1.RenameMailboxRequest{AccountId: "bob", From: "INBOX", To: "INBOX/x", Actor: carol})
+			_, err := h.imap.RenameMailbox(t.Context(), &storagev1.RenameMailboxRequest{From: "INBOX", To: "INBOX/x", Actor: carol})
 			return err
 		},
 		"create beside it": func() error {
-			_, err := h.imap.CreateMailbox(t.Context(), &storagev1.CreateMailboxRequest{AccountId: "bob", Name: "Mine", Actor: carol})
+			_, err := h.imap.CreateMailbox(t.Context(), &storagev1.CreateMailboxRequest{Name: "Mine", Actor: carol})
 			return err
 		},
 		"create of a special use": func() error {
 			_, err := h.imap.CreateMailbox(t.Context(), &storagev1.CreateMailboxRequest{
-				AccountId: "bob", Name: "INBOX/Mine", SpecialUse: storagev1.SpecialUse_SPECIAL_USE_ARCHIVE, Actor: carol,
+				Name: "INBOX/Mine", SpecialUse: storagev1.SpecialUse_SPECIAL_USE_ARCHIVE, Actor: carol,
 			})
 			return err
 		},
 		"annotate the account": func() error { return h.annotateAs(carol, "", "/private/comment") },
 		"read what is the account's own": func() error {
-			_, err := h.imap.GetMetadata(t.Context(), &storagev1.GetMetadataRequest{AccountId: "bob", Entries: []string{"/private"}, Actor: carol})
+			_, err := h.imap.GetMetadata(t.Context(), &storagev1.GetMetadataRequest{Entries: []string{"/private"}, Actor: carol})
 			return err
 		},
 	} {
 		t.Run(what, func(t *testing.T) { wantReason(t, do(), rpcv1.Reason_REASON_NOT_PERMITTED) })
 	}
-	_, err := h.imap.DeleteMailbox(t.Context(), &storagev1.DeleteMailboxRequest{AccountId: "bob", Name: "INBOX", Actor: carol})
+	_, err := h.imap.DeleteMailbox(t.Context(), &storagev1.DeleteMailboxRequest{Name: "INBOX", Actor: carol})
 	wantReason(t, err, rpcv1.Reason_REASON_MAILBOX_PROTECTED)
 	// Nobody is made by being asked about.
-	_, err = h.imap.GetMailbox(t.Context(), &storagev1.GetMailboxRequest{AccountId: "nobody", Key: &storagev1.GetMailboxRequest_Name{Name: "INBOX"}, Actor: carol})
+	stranger := &storagev1.Actor{AccountId: "carol", OwnerAccountId: "nobody"}
+	_, err = h.imap.GetMailbox(t.Context(), &storagev1.GetMailboxRequest{Key: &storagev1.GetMailboxRequest_Name{Name: "INBOX"}, Actor: stranger})
 	wantReason(t, err, rpcv1.Reason_REASON_MAILBOX_NOT_FOUND)
-	_, err = h.imap.DeleteMailbox(t.Context(), &storagev1.DeleteMailboxRequest{AccountId: "nobody", Name: "Sent", Actor: carol})
+	_, err = h.imap.DeleteMailbox(t.Context(), &storagev1.DeleteMailboxRequest{Name: "Sent", Actor: stranger})
 	wantReason(t, err, rpcv1.Reason_REASON_MAILBOX_NOT_FOUND)
 }
 
@@ -327,7 +342,7 @@ func TestFlagsThatOneMayNotSetStay(t *testing.T) {
 		t.Helper()
 		h.share("INBOX", "carol", rights)
 		_, err := h.imap.StoreFlags(t.Context(), &storagev1.StoreFlagsRequest{
-			AccountId: "bob", MailboxId: inbox, Uids: []*storagev1.UidRange{span(1, 1)}, Operation: op, Flags: flags, Keywords: keywords, Actor: carol,
+			MailboxId: inbox, Uids: []*storagev1.UidRange{span(1, 1)}, Operation: op, Flags: flags, Keywords: keywords, Actor: carol,
 		})
 		if err != nil {
 			t.Errorf("%s: %v", rights, err)
@@ -350,7 +365,7 @@ func TestFlagsThatOneMayNotSetStay(t *testing.T) {
 	store("lrt", opAdd, seen|deleted|flagged, "$y")
 	want(fmt.Sprint(deleted, " [$x]"))
 	h.share("INBOX", "carol", "lis")
-	r, err := h.appendAs("bob", "INBOX", carol, mail("new", "text"))
+	r, err := h.appendAs("INBOX", carol, mail("new", "text"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -395,7 +410,7 @@ func TestWhatIsSharedIsListed(t *testing.T) {
 	}
 	// By name one finds what one may use, even without l.
 	get := func(name string) (*storagev1.Mailbox, error) {
-		r, err := h.imap.GetMailbox(t.Context(), &storagev1.GetMailboxRequest{AccountId: "bob", Key: &storagev1.GetMailboxRequest_Name{Name: name}, Actor: carol})
+		r, err := h.imap.GetMailbox(t.Context(), &storagev1.GetMailboxRequest{Key: &storagev1.GetMailboxRequest_Name{Name: name}, Actor: carol})
 		return r.GetMailbox(), err
 	}
 	if m, err := get("Sent"); err != nil || m.GetRights() != "r" || m.GetAccessModseq() == 0 {
@@ -407,7 +422,7 @@ func TestWhatIsSharedIsListed(t *testing.T) {
 	_, err = get("Sent")
 	wantReason(t, err, rpcv1.Reason_REASON_MAILBOX_NOT_FOUND)
 	own, err := h.imap.GetMailbox(t.Context(), &storagev1.GetMailboxRequest{
-		AccountId: "carol", Key: &storagev1.GetMailboxRequest_Name{Name: "INBOX"}, Actor: carol,
+		Key: &storagev1.GetMailboxRequest_Name{Name: "INBOX"}, Actor: &storagev1.Actor{AccountId: "carol", OwnerAccountId: "carol"},
 	})
 	if err != nil || own.GetMailbox().GetRights() != "" || !own.GetMailbox().GetSubscribed() {
 		t.Errorf("her own is %v, %v", own, err)
@@ -473,10 +488,71 @@ func TestListsAreChecked(t *testing.T) {
 		t.Error(err)
 	}
 	// Whoever is on whose behalf is somebody.
-	for _, actor := range []*storagev1.Actor{{}, {Domain: "example.test"}, {AccountId: "@example.test"}} {
-		_, err := h.imap.GetAcl(t.Context(), &storagev1.GetAclRequest{AccountId: "bob", Mailbox: "INBOX", Actor: actor})
+	for _, actor := range []*storagev1.Actor{
+		{}, {OwnerAccountId: "bob", Domain: "example.test"}, {OwnerAccountId: "bob", AccountId: "@example.test"}, {AccountId: "carol"},
+	} {
+		_, err := h.imap.GetAcl(t.Context(), &storagev1.GetAclRequest{Mailbox: "INBOX", Actor: actor})
 		wantReason(t, err, rpcv1.Reason_REASON_INVALID)
 	}
+	_, err = h.imap.GetAcl(t.Context(), &storagev1.GetAclRequest{AccountId: "bob", Mailbox: "INBOX", Actor: carol})
+	wantReason(t, err, rpcv1.Reason_REASON_INVALID)
+}
+
+// What does not know actors sees requests without them, and refuses all that a guest may ask for.
+func TestStorageThatDoesNotKnowGuestsRefusesThem(t *testing.T) {
+	h := start(t)
+	work := h.mustCreate("Work")
+	h.mustCreate("Open")
+	h.fill("Work", 2)
+	h.fill("Open", 2)
+	h.share("Work", "carol", every)
+	h.share("Open", "carol", every)
+	h.imap = storagev1.NewStorageServiceClient(forgetful{h.conn})
+	for _, op := range operations {
+		t.Run(op.name, func(t *testing.T) { wantReason(t, op.do(h, work), rpcv1.Reason_REASON_INVALID) })
+	}
+	_, err := h.imap.Move(t.Context(), &storagev1.MoveRequest{
+		MailboxId: work, Uids: []*storagev1.UidRange{span(1, 1)}, ToAccountId: "carol", ToMailbox: "INBOX", Actor: carol,
+	})
+	wantReason(t, err, rpcv1.Reason_REASON_INVALID)
+}
+
+// forgetful is a connection to a storage of before there were actors.
+type forgetful struct{ grpc.ClientConnInterface }
+
+func (c forgetful) Invoke(ctx context.Context, method string, args, reply any, options ...grpc.CallOption) error {
+	forget(args)
+	return c.ClientConnInterface.Invoke(ctx, method, args, reply, options...)
+}
+
+func (c forgetful) NewStream(ctx context.Context, d *grpc.StreamDesc, method string, options ...grpc.CallOption) (grpc.ClientStream, error) {
+	stream, err := c.ClientConnInterface.NewStream(ctx, d, method, options...)
+	return forgetfulStream{stream}, err
+}
+
+type forgetfulStream struct{ grpc.ClientStream }
+
+func (s forgetfulStream) SendMsg(m any) error {
+	forget(m)
+	return s.ClientStream.SendMsg(m)
+}
+
+// forget takes the actors out of a request, at whatever depth.
+func forget(request any) {
+	var within func(m protoreflect.Message)
+	within = func(m protoreflect.Message) {
+		m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+			switch {
+			case f.Message() == nil || f.IsList() || f.IsMap():
+			case f.Message().FullName() == "yubin.storage.v1.Actor":
+				m.Clear(f)
+			default:
+				within(v.Message())
+			}
+			return true
+		})
+	}
+	within(request.(proto.Message).ProtoReflect())
 }
 
 func TestListsFollowTheirMailboxes(t *testing.T) {
@@ -500,7 +576,7 @@ func TestListsFollowTheirMailboxes(t *testing.T) {
 	}
 	h.mustCreate("Team")
 	h.share("Team", "carol", "lrk")
-	r, err := h.imap.CreateMailbox(t.Context(), &storagev1.CreateMailboxRequest{AccountId: "bob", Name: "Team/a/b", Actor: carol})
+	r, err := h.imap.CreateMailbox(t.Context(), &storagev1.CreateMailboxRequest{Name: "Team/a/b", Actor: carol})
 	if err != nil || r.GetMailbox().GetRights() != "lrk" || r.GetMailbox().GetAccessModseq() == 0 {
 		t.Errorf("created %v, %v", r, err)
 	}
@@ -530,7 +606,7 @@ func TestAnnotationsOfOthersAreTheirOwn(t *testing.T) {
 	h := start(t)
 	h.share("INBOX", "carol", "lrw")
 	h.share("Sent", "carol", "lt")
-	bob := &storagev1.Actor{AccountId: "bob"}
+	bob := &storagev1.Actor{AccountId: "bob", OwnerAccountId: "bob"}
 	for _, actor := range []*storagev1.Actor{bob, carol} {
 		if err := h.annotateAs(actor, "INBOX", "/private/comment"); err != nil {
 			t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
+	"google.golang.org/grpc"
 
 	"github.com/yubin-mail/yubin/pkg/fault"
 	"github.com/yubin-mail/yubin/pkg/lifecycle"
@@ -58,6 +59,7 @@ type harness struct {
 
 	smtp, imap, pop3 storagev1.StorageServiceClient
 	admin            storagev1.StorageAdminServiceClient
+	conn             grpc.ClientConnInterface // of imap
 	stop             func()
 }
 
@@ -108,7 +110,8 @@ func (h *harness) run(args ...string) {
 	srv.Register(in)
 	quotav1.RegisterQuotaServiceServer(in, h.quota)
 	h.smtp = storagev1.NewStorageServiceClient(in.Client("smtp"))
-	h.imap = storagev1.NewStorageServiceClient(in.Client("imap"))
+	h.conn = in.Client("imap")
+	h.imap = storagev1.NewStorageServiceClient(h.conn)
 	h.pop3 = storagev1.NewStorageServiceClient(in.Client("pop3"))
 	h.admin = storagev1.NewStorageAdminServiceClient(in.Client("admin"))
 	ctx, cancel := context.WithCancel(context.Background())

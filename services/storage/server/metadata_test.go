@@ -19,7 +19,7 @@ func setting(name, value string) *storagev1.SetMetadataRequest_Change {
 }
 
 func (h *harness) metadata(r *storagev1.GetMetadataRequest) (string, error) {
-	r.AccountId = "bob"
+	r.AccountId = asked(r.GetActor())
 	answer, err := h.imap.GetMetadata(h.t.Context(), r)
 	var out []string
 	for _, e := range answer.GetEntries() {

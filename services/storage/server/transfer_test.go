@@ -12,10 +12,10 @@ func TestMessagesGoFromOneAccountToAnother(t *testing.T) {
 	h, inbox := filled(t, 3)
 	h.share("INBOX", "carol", "lrte")
 	copying := &storagev1.CopyRequest{
-		AccountId: "bob", MailboxId: inbox, Uids: []*storagev1.UidRange{span(1, 2)}, ToAccountId: "carol", ToMailbox: "Archive", Actor: carol,
+		MailboxId: inbox, Uids: []*storagev1.UidRange{span(1, 2)}, ToAccountId: "carol", ToMailbox: "Archive", Actor: carol,
 	}
 	moving := &storagev1.MoveRequest{
-		AccountId: "bob", MailboxId: inbox, Uids: []*storagev1.UidRange{span(2, 3)}, ToAccountId: "carol", ToMailbox: "inbox", Actor: carol,
+		MailboxId: inbox, Uids: []*storagev1.UidRange{span(2, 3)}, ToAccountId: "carol", ToMailbox: "inbox", Actor: carol,
 	}
 	h.quota.SetLimit("carol", 10, -1)
 	_, err := h.imap.Copy(t.Context(), copying)
@@ -53,7 +53,7 @@ func TestMessagesGoFromOneAccountToAnother(t *testing.T) {
 	})
 
 	none, err := h.imap.Move(t.Context(), &storagev1.MoveRequest{
-		AccountId: "bob", MailboxId: inbox, Uids: []*storagev1.UidRange{span(7, 9)}, ToAccountId: "carol", ToMailbox: "INBOX", Actor: carol,
+		MailboxId: inbox, Uids: []*storagev1.UidRange{span(7, 9)}, ToAccountId: "carol", ToMailbox: "INBOX", Actor: carol,
 	})
 	if err != nil || len(none.GetMapping().GetSource()) != 0 || none.GetMapping().GetMailboxId() != own.GetMailboxId() || none.GetHighestModseq() == 0 {
 		t.Errorf("a move of nothing gave %v, %v", none, err)

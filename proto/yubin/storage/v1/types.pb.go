@@ -303,14 +303,18 @@ func (x *Mailbox) GetAccessModseq() uint64 {
 	return 0
 }
 
-// Actor is the account on whose behalf a gateway asks about the mailboxes of another one.
+// Actor is the account on whose behalf a gateway asks about the mailboxes of another one, or moves messages between its own and others.
+// A request with an actor names in owner_account_id whose mailboxes it is about, and leaves its own account_id empty: a storage that does not know
+// actors refuses it then, instead of letting a guest do what the owner may. A request with both is refused, too.
 type Actor struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	AccountId string                 `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
 	// In lower-case A-labels: what is granted to all of a domain is granted to this account, too.
-	Domain        string `protobuf:"bytes,2,opt,name=domain,proto3" json:"domain,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Domain string `protobuf:"bytes,2,opt,name=domain,proto3" json:"domain,omitempty"`
+	// Whose mailboxes it is about, in the place of the request's account_id. Not in ListMailboxesRequest.shared_with.
+	OwnerAccountId string `protobuf:"bytes,3,opt,name=owner_account_id,json=ownerAccountId,proto3" json:"owner_account_id,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Actor) Reset() {
@@ -353,6 +357,13 @@ func (x *Actor) GetAccountId() string {
 func (x *Actor) GetDomain() string {
 	if x != nil {
 		return x.Domain
+	}
+	return ""
+}
+
+func (x *Actor) GetOwnerAccountId() string {
+	if x != nil {
+		return x.OwnerAccountId
 	}
 	return ""
 }
@@ -541,11 +552,12 @@ const file_yubin_storage_v1_types_proto_rawDesc = "" +
 	"subscribed\x18\f \x01(\bR\n" +
 	"subscribed\x12\x16\n" +
 	"\x06rights\x18\r \x01(\tR\x06rights\x12#\n" +
-	"\raccess_modseq\x18\x0e \x01(\x04R\faccessModseq\">\n" +
+	"\raccess_modseq\x18\x0e \x01(\x04R\faccessModseq\"h\n" +
 	"\x05Actor\x12\x1d\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tR\taccountId\x12\x16\n" +
-	"\x06domain\x18\x02 \x01(\tR\x06domain\"\xda\x01\n" +
+	"\x06domain\x18\x02 \x01(\tR\x06domain\x12(\n" +
+	"\x10owner_account_id\x18\x03 \x01(\tR\x0eownerAccountId\"\xda\x01\n" +
 	"\fMessageState\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\rR\x03uid\x12\x16\n" +
 	"\x06modseq\x18\x02 \x01(\x04R\x06modseq\x12\x14\n" +

@@ -82,7 +82,7 @@ func (s *session) setACL(ctx context.Context, mailbox, identifier string, change
 	ctx, cancel := s.rpc(ctx)
 	defer cancel()
 	_, err = s.Storage.SetAcl(ctx, &storagev1.SetAclRequest{
-		AccountId: p.account, Actor: p.actor, Mailbox: p.name, Operation: rightsOps[change.Op],
+		AccountId: p.asked(), Actor: p.actor, Mailbox: p.name, Operation: rightsOps[change.Op],
 		Entry: &storagev1.AclEntry{Grantee: grantee, Rights: change.Rights},
 	})
 	if err != nil {
@@ -151,7 +151,7 @@ func runGetACL(ctx context.Context, s *session, mailbox string) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	answer, err := s.Storage.GetAcl(ctx, &storagev1.GetAclRequest{AccountId: p.account, Actor: p.actor, Mailbox: p.name})
+	answer, err := s.Storage.GetAcl(ctx, &storagev1.GetAclRequest{AccountId: p.asked(), Actor: p.actor, Mailbox: p.name})
 	if err != nil {
 		return reply{}, err
 	}

@@ -154,7 +154,7 @@ func tryCreate(err error) error {
 // store streams the messages to storage. Unless the whole command came, nothing is committed. One small message is sent again, under
 // the same id, if its replica of storage was lost.
 func (a *appending) store(ctx context.Context, start *storagev1.AppendRequest_Message, literal io.Reader) (*storagev1.AppendResponse, error) {
-	target := &storagev1.AppendRequest_Target{AccountId: a.target.account, Mailbox: a.target.name, AppendId: rand.Text(), Actor: a.target.actor}
+	target := &storagev1.AppendRequest_Target{AccountId: a.target.asked(), Mailbox: a.target.name, AppendId: rand.Text(), Actor: a.target.actor}
 	source := replay.New(literal, nil)
 	ended := sync.OnceValues(func() (bool, error) { return a.ends(source.Size(), start) })
 	return uploaded(ctx, source, func() bool { return a.messages <= 1 }, func() (*storagev1.AppendResponse, error) {

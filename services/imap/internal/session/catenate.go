@@ -118,7 +118,7 @@ func (c *catenation) open(text string) (*part, error) {
 		return nil, err
 	}
 	stream, err := c.Storage.Fetch(ctx, &storagev1.FetchRequest{
-		AccountId: box.account, MailboxId: box.GetMailboxId(), Uids: []*storagev1.UidRange{{Start: u.uid, Stop: u.uid}}, Actor: box.actor,
+		AccountId: box.asked(), MailboxId: box.GetMailboxId(), Uids: []*storagev1.UidRange{{Start: u.uid, Stop: u.uid}}, Actor: box.actor,
 		Structure: true, Header: topHeader(u.section),
 	})
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/yubin-mail/yubin/pkg/fault"
 	"github.com/yubin-mail/yubin/pkg/rpc"
@@ -231,6 +232,17 @@ func TestResponseCodes(t *testing.T) {
 	selected.expect("STATUS INBOX (MESSAGES UIDNEXT)", "* STATUS INBOX (MESSAGES 2 UIDNEXT 3)", "OK")
 	authenticated.expect(`LIST "" *`, `* LIST (\HasNoChildren) "/" INBOX`, `* LIST (\HasChildren) "/" Parent`, `* LIST (\HasNoChildren) "/" Parent/Child`,
 		`* LIST (\HasNoChildren \Sent) "/" Sent`, `* LIST (\HasNoChildren \Trash) "/" Trash`, "OK")
+}
+
+// TestStorageOfAnEarlierVersion: while an installation is upgraded, what storage does not know yet can be asked for again later.
+func TestStorageOfAnEarlierVersion(t *testing.T) {
+	storage := &refusing{}
+	g := newGateway(t, func(o *Options) { storage.StorageServiceClient, o.Storage = o.Storage, storage })
+	k := g.login()
+	storage.set(status.Error(codes.Unimplemented, "unknown method"))
+	for _, command := range []string{"CREATE x", `SETMETADATA INBOX (/private/comment "x")`} {
+		k.expect(command, "NO [UNAVAILABLE] ")
+	}
 }
 
 // TestExpungeIssued: RFC 5530 section 3, RFC 2180 section 4. Commands with the numbers of messages that another session has removed.

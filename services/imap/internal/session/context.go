@@ -252,7 +252,7 @@ func (s *session) matchesNow(ctx context.Context, key wire.SearchKey, uids []uin
 	}}}
 	ctx, cancel := s.rpc(ctx)
 	defer cancel()
-	answer, err := s.searchOnce(ctx, &storagev1.SearchRequest{AccountId: b.account, MailboxId: b.id, Criteria: both, Actor: b.actor},
+	answer, err := s.searchOnce(ctx, &storagev1.SearchRequest{AccountId: b.asked(), MailboxId: b.id, Criteria: both, Actor: b.actor},
 		new(atomic.Pointer[storagev1.SearchStreamResponse_Progress]))
 	return slices.Collect(numbersIn(b.numbers(answer.GetUids(), true))), err
 }

@@ -63,11 +63,12 @@ func runCopy(ctx context.Context, s *session, uid bool) (reply, error) {
 	}
 	call, cancel := s.bulk(ctx)
 	defer cancel()
+	from := s.reaching(s.box.holder, target.holder)
 	var answer *storagev1.CopyResponse
 	err = s.working(func() (err error) {
 		answer, err = s.Storage.Copy(call, &storagev1.CopyRequest{
-			AccountId: s.box.account, MailboxId: s.box.id, Uids: s.box.uidRanges(spans),
-			ToMailbox: target.name, ToAccountId: s.box.intoAccount(target), Actor: s.actorFor(s.box.holder, target.holder),
+			AccountId: from.asked(), MailboxId: s.box.id, Uids: s.box.uidRanges(spans),
+			ToMailbox: target.name, ToAccountId: s.box.intoAccount(target), Actor: from.actor,
 		})
 		return err
 	})
@@ -99,12 +100,13 @@ func runMove(ctx context.Context, s *session, uid bool) (reply, error) {
 func (s *session) move(ctx context.Context, spans []span, target place) error {
 	call, cancel := s.bulk(ctx)
 	defer cancel()
+	from := s.reaching(s.box.holder, target.holder)
 	var answer *storagev1.MoveResponse
 	err := s.box.view.Change(func() (outcome view.Outcome, err error) {
 		err = s.working(func() (err error) {
 			answer, err = s.Storage.Move(call, &storagev1.MoveRequest{
-				AccountId: s.box.account, MailboxId: s.box.id, Uids: s.box.uidRanges(spans),
-				ToMailbox: target.name, ToAccountId: s.box.intoAccount(target), Actor: s.actorFor(s.box.holder, target.holder),
+				AccountId: from.asked(), MailboxId: s.box.id, Uids: s.box.uidRanges(spans),
+				ToMailbox: target.name, ToAccountId: s.box.intoAccount(target), Actor: from.actor,
 			})
 			return err
 		})

@@ -111,7 +111,8 @@ func answerFor(err error) (a answer, bug bool) {
 		return answer{wire.StatusNO, code, fault.Text(err)}, code == "SERVERBUG"
 	}
 	switch fault.Code(err) {
-	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled, codes.Aborted, codes.ResourceExhausted:
+	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled, codes.Aborted, codes.ResourceExhausted,
+		codes.Unimplemented: // by a service that is not yet of this version
 		return answer{wire.StatusNO, "UNAVAILABLE", unavailableText}, false
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {

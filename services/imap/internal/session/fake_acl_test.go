@@ -19,6 +19,20 @@ import (
 
 var errDenied = fault.New(codes.PermissionDenied, rpcv1.Reason_REASON_NOT_PERMITTED, "that is not permitted")
 
+// whose is the account that a request is about; none that there is if both the request and its actor say it.
+func whose(r interface {
+	GetAccountId() string
+	GetActor() *storagev1.Actor
+}) string {
+	switch {
+	case r.GetActor() == nil:
+		return r.GetAccountId()
+	case r.GetAccountId() == "" && r.GetActor().GetOwnerAccountId() != "":
+		return r.GetActor().GetOwnerAccountId()
+	}
+	return "nobody's"
+}
+
 // rightsOf gives what an actor may do, in order.
 func (b *memoryBox) rightsOf(actor *storagev1.Actor) string {
 	if actor == nil || actor.GetAccountId() == b.account {
@@ -90,7 +104,7 @@ func (s *memory) GetAcl(_ context.Context, req *storagev1.GetAclRequest) (*stora
 		return nil, err
 	}
 	defer leave()
-	b, err := s.at(req.GetAccountId(), req.GetMailbox())
+	b, err := s.at(whose(req), req.GetMailbox())
 	if err == nil {
 		err = b.allows(req.GetActor(), 'a')
 	}
@@ -110,7 +124,7 @@ func (s *memory) SetAcl(_ context.Context, req *storagev1.SetAclRequest) (*stora
 		return nil, err
 	}
 	defer leave()
-	b, err := s.at(req.GetAccountId(), req.GetMailbox())
+	b, err := s.at(whose(req), req.GetMailbox())
 	if err == nil {
 		err = b.allows(req.GetActor(), 'a')
 	}

@@ -278,7 +278,7 @@ func (s *memory) Append(stream storagev1.StorageService_AppendServer) error {
 				return err
 			}
 			defer leave()
-			b, err := s.at(target.AccountId, target.Mailbox)
+			b, err := s.at(whose(target), target.Mailbox)
 			if err == nil {
 				err = b.allows(target.Actor, 'i')
 			}
@@ -326,9 +326,9 @@ func (s *memory) GetMailbox(_ context.Context, req *storagev1.GetMailboxRequest)
 		return nil, err
 	}
 	defer leave()
-	b, err := s.box(req.AccountId, req.GetMailboxId())
+	b, err := s.box(whose(req), req.GetMailboxId())
 	if req.GetName() != "" {
-		b, err = s.at(req.AccountId, req.GetName())
+		b, err = s.at(whose(req), req.GetName())
 	}
 	if err != nil {
 		return nil, err
@@ -349,7 +349,7 @@ func (s *memory) CreateMailbox(_ context.Context, req *storagev1.CreateMailboxRe
 	}
 	defer leave()
 	if req.Actor != nil {
-		above, err := s.at(req.AccountId, parentOf(req.Name))
+		above, err := s.at(whose(req), parentOf(req.Name))
 		if err != nil {
 			return nil, errDenied
 		}
@@ -357,22 +357,22 @@ func (s *memory) CreateMailbox(_ context.Context, req *storagev1.CreateMailboxRe
 			return nil, err
 		}
 	}
-	if _, err := s.at(req.AccountId, req.Name); err == nil {
+	if _, err := s.at(whose(req), req.Name); err == nil {
 		return nil, fault.New(codes.AlreadyExists, rpcv1.Reason_REASON_MAILBOX_EXISTS, "mailbox exists")
 	}
 	for _, b := range s.boxes {
-		if req.SpecialUse != 0 && b.account == req.AccountId && b.info.SpecialUse == req.SpecialUse {
+		if req.SpecialUse != 0 && b.account == whose(req) && b.info.SpecialUse == req.SpecialUse {
 			return nil, fault.New(codes.FailedPrecondition, rpcv1.Reason_REASON_INVALID, "another mailbox has that special use")
 		}
 	}
 	for i, c := range req.Name {
 		if c == '/' {
-			if _, err := s.at(req.AccountId, req.Name[:i]); err != nil {
-				s.create(req.AccountId, req.Name[:i], 0)
+			if _, err := s.at(whose(req), req.Name[:i]); err != nil {
+				s.create(whose(req), req.Name[:i], 0)
 			}
 		}
 	}
-	return &storagev1.CreateMailboxResponse{Mailbox: s.describe(s.create(req.AccountId, req.Name, req.SpecialUse))}, nil
+	return &storagev1.CreateMailboxResponse{Mailbox: s.describe(s.create(whose(req), req.Name, req.SpecialUse))}, nil
 }
 
 func (s *memory) RenameMailbox(_ context.Context, req *storagev1.RenameMailboxRequest) (*storagev1.RenameMailboxResponse, error) {
@@ -381,7 +381,7 @@ func (s *memory) RenameMailbox(_ context.Context, req *storagev1.RenameMailboxRe
 		return nil, err
 	}
 	defer leave()
-	from, err := s.at(req.AccountId, req.From)
+	from, err := s.at(whose(req), req.From)
 	if err != nil {
 		return nil, err
 	}
@@ -389,7 +389,7 @@ func (s *memory) RenameMailbox(_ context.Context, req *storagev1.RenameMailboxRe
 		return nil, err
 	}
 	for _, b := range s.boxes {
-		if b.account != req.AccountId {
+		if b.account != whose(req) {
 			continue
 		}
 		if rest, ok := strings.CutPrefix(b.info.Name, req.From); ok && (rest == "" || rest[0] == '/') {
@@ -405,7 +405,7 @@ func (s *memory) DeleteMailbox(_ context.Context, req *storagev1.DeleteMailboxRe
 		return nil, err
 	}
 	defer leave()
-	b, err := s.at(req.AccountId, req.Name)
+	b, err := s.at(whose(req), req.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -416,7 +416,7 @@ func (s *memory) DeleteMailbox(_ context.Context, req *storagev1.DeleteMailboxRe
 		return nil, fault.New(codes.FailedPrecondition, rpcv1.Reason_REASON_MAILBOX_PROTECTED, "INBOX cannot be deleted")
 	}
 	for _, other := range s.boxes {
-		if other.account == req.AccountId && strings.HasPrefix(other.info.Name, req.Name+"/") {
+		if other.account == whose(req) && strings.HasPrefix(other.info.Name, req.Name+"/") {
 			return nil, fault.New(codes.FailedPrecondition, rpcv1.Reason_REASON_MAILBOX_PROTECTED, "mailbox has children")
 		}
 	}
@@ -511,7 +511,7 @@ func (s *memory) Fetch(req *storagev1.FetchRequest, stream grpc.ServerStreamingS
 	if err != nil {
 		return err
 	}
-	b, err := s.box(req.AccountId, req.MailboxId)
+	b, err := s.box(whose(req), req.MailboxId)
 	if err != nil {
 		leave()
 		return err
@@ -570,7 +570,7 @@ func (s *memory) Read(req *storagev1.ReadRequest, stream grpc.ServerStreamingSer
 	if err != nil {
 		return err
 	}
-	b, err := s.box(req.AccountId, req.MailboxId)
+	b, err := s.box(whose(req), req.MailboxId)
 	var found []*memoryMessage
 	if err == nil {
 		found = b.pick([]*storagev1.UidRange{{Start: req.Uid, Stop: req.Uid}})
@@ -602,7 +602,7 @@ func (s *memory) Search(_ context.Context, req *storagev1.SearchRequest) (*stora
 		return nil, err
 	}
 	defer leave()
-	b, err := s.box(req.AccountId, req.MailboxId)
+	b, err := s.box(whose(req), req.MailboxId)
 	if err != nil {
 		return nil, err
 	}
@@ -677,7 +677,7 @@ func (s *memory) StoreFlags(_ context.Context, req *storagev1.StoreFlagsRequest)
 		return nil, err
 	}
 	defer leave()
-	b, err := s.box(req.AccountId, req.MailboxId)
+	b, err := s.box(whose(req), req.MailboxId)
 	if err != nil {
 		return nil, err
 	}
@@ -743,7 +743,7 @@ func (s *memory) Copy(_ context.Context, req *storagev1.CopyRequest) (*storagev1
 		return nil, err
 	}
 	defer leave()
-	b, err := s.box(req.AccountId, req.MailboxId)
+	b, err := s.box(whose(req), req.MailboxId)
 	if err != nil {
 		return nil, err
 	}
@@ -757,7 +757,7 @@ func (s *memory) Move(_ context.Context, req *storagev1.MoveRequest) (*storagev1
 		return nil, err
 	}
 	defer leave()
-	b, err := s.box(req.AccountId, req.MailboxId)
+	b, err := s.box(whose(req), req.MailboxId)
 	if err != nil {
 		return nil, err
 	}
@@ -777,7 +777,7 @@ func (s *memory) Expunge(_ context.Context, req *storagev1.ExpungeRequest) (*sto
 		return nil, err
 	}
 	defer leave()
-	b, err := s.box(req.AccountId, req.MailboxId)
+	b, err := s.box(whose(req), req.MailboxId)
 	if err != nil {
 		return nil, err
 	}

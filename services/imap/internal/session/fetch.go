@@ -368,7 +368,7 @@ func (f *fetcher) ask(ctx context.Context, wanted []*storagev1.UidRange) (told a
 	defer cancel()
 	b := f.s.box
 	request := &storagev1.FetchRequest{
-		AccountId: b.account, MailboxId: b.id, Uids: wanted, Actor: b.actor,
+		AccountId: b.asked(), MailboxId: b.id, Uids: wanted, Actor: b.actor,
 		Structure: f.needs.structure, Envelope: f.needs.envelope, Preview: f.needs.preview, Header: f.needs.header,
 	}
 	if f.needs.whole {

@@ -154,9 +154,9 @@ func (s *session) openExtent(ctx context.Context, m *fetched, label []byte, exte
 	}
 	request := &storagev1.ReadRequest{Uid: m.state.UID, Offset: extent.Offset, Length: extent.Size}
 	if m.of != nil {
-		request.AccountId, request.MailboxId, request.Actor = m.of.account, m.of.GetMailboxId(), m.of.actor
+		request.AccountId, request.MailboxId, request.Actor = m.of.asked(), m.of.GetMailboxId(), m.of.actor
 	} else {
-		request.AccountId, request.MailboxId, request.Actor = s.box.account, s.box.id, s.box.actor
+		request.AccountId, request.MailboxId, request.Actor = s.box.asked(), s.box.id, s.box.actor
 	}
 	r := octets.NewReader(ctx, s.Storage, request, s.Limits.RPC)
 	if err := r.Fill(); err != nil {

@@ -35,6 +35,15 @@ func (h holder) key(mailboxID uint64) view.Key {
 	return view.Key{Account: h.account, Mailbox: mailboxID}
 }
 
+// asked is what requests say of the account beside the actor: nothing if there is one, who says it himself. Storage refuses a request with both, and
+// one that knows no actors refuses it without.
+func (h holder) asked() string {
+	if h.actor != nil {
+		return ""
+	}
+	return h.account
+}
+
 // holds makes of an answer of storage what a client sees of a mailbox. A special use is the owner's only: a client must not take somebody
 // else's drafts for its own.
 func (h holder) holds(m *storagev1.Mailbox) held {
@@ -68,17 +77,17 @@ func (s *session) own() holder {
 	return holder{account: s.accountID(), address: s.account.GetAddress()}
 }
 
-// actor is the session's account, where it asks about mailboxes of others.
-func (s *session) actor() *storagev1.Actor {
-	return &storagev1.Actor{AccountId: s.accountID(), Domain: domainOf(s.account.GetAddress())}
+// actor is the session's account, where it asks about mailboxes of an owner.
+func (s *session) actor(owner string) *storagev1.Actor {
+	return &storagev1.Actor{AccountId: s.accountID(), Domain: domainOf(s.account.GetAddress()), OwnerAccountId: owner}
 }
 
-// actorFor is who asks where two mailboxes are concerned; nil: both are one's own.
-func (s *session) actorFor(one, other holder) *storagev1.Actor {
-	if one.actor == nil && other.actor == nil {
-		return nil
+// reaching is how one account is asked about what concerns another, too: one's own is asked about with an actor if the other is not.
+func (s *session) reaching(one, other holder) holder {
+	if one.actor == nil && other.actor != nil {
+		one.actor = s.actor(one.account)
 	}
-	return s.actor()
+	return one
 }
 
 func domainOf(address string) string {
@@ -112,7 +121,7 @@ func (s *session) locate(ctx context.Context, name string) (place, error) {
 
 // other is the holder of what an account shares.
 func (s *session) other(p sharer) holder {
-	return holder{account: p.id, actor: s.actor(), prefix: foreignPrefix(p.address), address: p.address}
+	return holder{account: p.id, actor: s.actor(p.id), prefix: foreignPrefix(p.address), address: p.address}
 }
 
 // cutForeign takes the name of a mailbox of others apart; owner is an address in its normal form, "" if what stands there is none. All other names
@@ -187,7 +196,7 @@ type remembered struct {
 const (
 	// maxOwners is how many accounts are remembered, each twice.
 	maxOwners = 10_000
-	// sharerTime is for how long, and strangerTime how long that there is no such account.
+	// sharerTime is for how long, and strangerTime how long that there is no such account, or that the directory could not say.
 	sharerTime, strangerTime = 5 * time.Minute, 30 * time.Second
 )
 
@@ -211,25 +220,34 @@ func (s *session) sharerAt(ctx context.Context, address string) (sharer, error) 
 
 // sharerWith finds an account by its id.
 func (s *session) sharerWith(ctx context.Context, id string) (sharer, error) {
-	return s.recall("id "+id, func() (sharer, error) {
+	return s.recall(byID(id), func() (sharer, error) {
 		return s.lookUp(ctx, &directoryv1.GetAccountRequest{Key: &directoryv1.GetAccountRequest_AccountId{AccountId: id}})
 	})
 }
 
+func byID(id string) string { return "id " + id } // no address has a blank
+
+// recall gives what is known, or asks. If there is no answer what was known serves on.
 func (s *session) recall(key string, ask func() (sharer, error)) (sharer, error) {
-	now := s.Now()
-	if known, ok := s.owners.Get(key); ok && now.Before(known.until) {
+	known, ok := s.owners.Get(key)
+	if ok && s.Now().Before(known.until) {
 		return known.sharer, nil
 	}
 	p, err := ask()
-	if err != nil {
+	if err != nil && known.id == "" {
 		return p, err
 	}
 	keep := sharerTime
-	if p.id == "" {
+	switch {
+	case err != nil: // whatever the account's address is by now: its id decides what it shares
+		p, keep = known.sharer, strangerTime
+	case p.id == "":
 		keep = strangerTime
+	default:
+		s.owners.Add(p.address, remembered{p, s.Now().Add(keep)})
+		s.owners.Add(byID(p.id), remembered{p, s.Now().Add(keep)})
 	}
-	s.owners.Add(key, remembered{p, now.Add(keep)})
+	s.owners.Add(key, remembered{p, s.Now().Add(keep)})
 	return p, nil
 }
 

@@ -182,8 +182,7 @@ func TestOwnersAreRemembered(t *testing.T) {
 	})
 	d.set(func() { d.down = true })
 	bob.ok(`STATUS "Other Users/alice@example.test/INBOX" (MESSAGES)`)
-	bob.expect(`LIST "" *`, "NO [UNAVAILABLE]") // by id it was not asked yet, and to leave out what is there would make clients forget it
-	bob.expect(`LIST "" INBOX`, `* LIST (\HasNoChildren) "/" INBOX`, "OK")
+	bob.expect(`LIST "" */INBOX`, `* LIST (\HasNoChildren) "/" "Other Users/alice@example.test/INBOX"`, "OK")
 	bob.expect(`STATUS "Other Users/dan@example.test/INBOX" (MESSAGES)`, "NO [UNAVAILABLE]")
 	alice.expect("SETACL INBOX bob lr", "NO [UNAVAILABLE]")
 	d.set(func() { d.down, d.ids["carol@example.test"] = false, "carol" })
@@ -196,7 +195,42 @@ func TestOwnersAreRemembered(t *testing.T) {
 	d.set(func() { d.ids["alice@example.test"] = "another" })
 	bob.ok(`MYRIGHTS "Other Users/alice@example.test/INBOX"`)
 	now.add(sharerTime)
+	d.set(func() { d.down, d.asked = true, 0 })
+	for range 3 { // what was known serves on, and not each command waits for the directory
+		bob.ok(`MYRIGHTS "Other Users/alice@example.test/INBOX"`)
+		bob.expect(`LIST "" */INBOX`, `* LIST (\HasNoChildren) "/" "Other Users/alice@example.test/INBOX"`,
+			`* LIST (\HasNoChildren) "/" "Other Users/carol@example.test/INBOX"`, "OK")
+	}
+	d.set(func() {
+		if d.down = false; d.asked != 3 {
+			t.Errorf("the directory was asked %d times", d.asked)
+		}
+	})
+	now.add(strangerTime)
 	bob.expect(`MYRIGHTS "Other Users/alice@example.test/INBOX"`, "NO [NONEXISTENT]")
+}
+
+// TestListWithoutTheDirectory: one's own mailboxes are told, but not as if there were no others: a client would forget these.
+func TestListWithoutTheDirectory(t *testing.T) {
+	d := &registry{ids: map[string]string{"alice@example.test": "alice", "bob@example.test": "bob"}}
+	g := newGateway(t, func(o *Options) {
+		in := rpc.NewInproc(slog.New(slog.DiscardHandler), nil)
+		directoryv1.RegisterDirectoryServiceServer(in, d)
+		o.Directory = directoryv1.NewDirectoryServiceClient(in.Client("imap"))
+	})
+	alice, bob := g.connect(), g.connect()
+	alice.ok("LOGIN alice x")
+	bob.ok("LOGIN bob x")
+	alice.ok("SETACL INBOX bob lr")
+	bob.ok(`SUBSCRIBE "Other Users/alice@example.test/INBOX"`)
+	d.set(func() { d.down = true })
+	g.engine.owners.Purge() // as after a restart
+	own := []string{`* LIST (\HasNoChildren) "/" INBOX`, `* LIST (\HasNoChildren \Sent) "/" Sent`, `* LIST (\HasNoChildren \Trash) "/" Trash`}
+	bob.expect(`LIST "" *`, append(own, "NO [UNAVAILABLE]")...)
+	bob.expect(`LSUB "" *`, `* LSUB () "/" INBOX`, `* LSUB () "/" Sent`, `* LSUB () "/" Trash`, "NO [UNAVAILABLE]")
+	bob.expect(`LIST (SUBSCRIBED) "" ("*")`, `* LIST (\Subscribed \HasNoChildren) "/" INBOX`, `* LIST (\Subscribed \HasNoChildren \Sent) "/" Sent`,
+		`* LIST (\Subscribed \HasNoChildren \Trash) "/" Trash`, "NO [UNAVAILABLE]")
+	bob.expect(`LIST "" INBOX`, own[0], "OK")
 }
 
 // registry is a directory of accounts by address.

@@ -64,13 +64,14 @@ type folder struct {
 	subscribedBelow bool
 }
 
-// folders gives all names in order, INBOX first, also those of what others share if that is wanted.
+// folders gives all names in order, INBOX first, also those of what others share if that is wanted. If it cannot be found out what some of these
+// are called it gives the others, and why.
 func (s *session) folders(ctx context.Context, shared bool) ([]*folder, error) {
 	ctx, cancel := s.rpc(ctx)
 	defer cancel()
 	request := &storagev1.ListMailboxesRequest{AccountId: s.accountID()}
 	if shared {
-		request.SharedWith = s.actor()
+		request.SharedWith = s.actor("")
 	}
 	answer, err := s.Storage.ListMailboxes(ctx, request)
 	if err != nil {
@@ -78,6 +79,7 @@ func (s *session) folders(ctx context.Context, shared bool) ([]*folder, error) {
 	}
 	byName := map[string]*folder{}
 	var out []*folder
+	var missing error
 	add := func(f *folder) {
 		byName[f.name] = f
 		out = append(out, f)
@@ -91,7 +93,7 @@ func (s *session) folders(ctx context.Context, shared bool) ([]*folder, error) {
 	for _, some := range answer.GetShared() {
 		others, err := s.sharedFolders(ctx, some)
 		if err != nil {
-			return nil, err
+			missing = err
 		}
 		for _, f := range others {
 			add(f)
@@ -100,6 +102,9 @@ func (s *session) folders(ctx context.Context, shared bool) ([]*folder, error) {
 	for _, name := range answer.GetSubscribedOnly() {
 		if f := byName[name]; f != nil { // shared
 			f.subscribed, f.Subscribed = true, true
+			continue
+		}
+		if _, _, foreign := cutForeign(name); foreign && missing != nil { // nobody knows whether it is there
 			continue
 		}
 		add(&folder{name: name, subscribed: true})
@@ -128,7 +133,7 @@ func (s *session) folders(ctx context.Context, shared bool) ([]*folder, error) {
 		}
 		return strings.Compare(a.name, b.name)
 	})
-	return out, nil
+	return out, missing
 }
 
 // sharedFolders gives what one account shares; nothing if the directory does not know it any more.
@@ -199,9 +204,9 @@ func runList(ctx context.Context, s *session, args wire.ListArgs) (reply, error)
 		s.sendList(listLine{attrs: []string{`\Noselect`}})
 		return reply{}, nil
 	}
-	all, err := s.folders(ctx, asksOthers(args.Reference, args.Patterns))
-	if err != nil {
-		return reply{}, err
+	all, missing := s.folders(ctx, asksOthers(args.Reference, args.Patterns))
+	if all == nil {
+		return reply{}, missing
 	}
 	matches := matcher(args.Reference, args.Patterns)
 	statusItems, _ := wire.Arg[[]wire.Item](args.Return, "STATUS")
@@ -229,7 +234,8 @@ func runList(ctx context.Context, s *session, args wire.ListArgs) (reply, error)
 		}
 		annotations.sendOf(s, f.held)
 	}
-	return annotations.reply(), nil
+	// NO, if some are missing: a client must not take what it was told for all that there is.
+	return annotations.reply(), missing
 }
 
 // selection is what LIST's selection options ask for (RFC 9051 section 6.3.9.1).
@@ -309,9 +315,9 @@ func readLsub(s *session) (job, error) {
 }
 
 func runLsub(ctx context.Context, s *session, args wire.ListArgs) (reply, error) {
-	all, err := s.folders(ctx, asksOthers(args.Reference, args.Patterns))
-	if err != nil {
-		return reply{}, err
+	all, missing := s.folders(ctx, asksOthers(args.Reference, args.Patterns))
+	if all == nil {
+		return reply{}, missing
 	}
 	matches := matcher(args.Reference, args.Patterns)
 	for _, f := range all {
@@ -328,5 +334,5 @@ func runLsub(ctx context.Context, s *session, args wire.ListArgs) (reply, error)
 		}
 		s.enc.Star().Raw("LSUB " + attrs + ` "/" `).Mailbox(f.name).CRLF()
 	}
-	return reply{}, nil
+	return reply{}, missing
 }

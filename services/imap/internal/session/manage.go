@@ -85,7 +85,7 @@ func runCreate(ctx context.Context, s *session) (reply, error) {
 	if p.actor != nil && len(attrs) > 0 {
 		return reply{}, no("USEATTR", "special uses are the owner's")
 	}
-	answer, err := s.Storage.CreateMailbox(ctx, &storagev1.CreateMailboxRequest{AccountId: p.account, Name: p.name, SpecialUse: use, Actor: p.actor})
+	answer, err := s.Storage.CreateMailbox(ctx, &storagev1.CreateMailboxRequest{AccountId: p.asked(), Name: p.name, SpecialUse: use, Actor: p.actor})
 	if p.actor != nil && fault.Is(err, rpcv1.Reason_REASON_MAILBOX_NOT_FOUND) {
 		return reply{}, errNotPermitted // as placeFor says it
 	}
@@ -143,7 +143,7 @@ func runDelete(ctx context.Context, s *session) (reply, error) {
 		}
 		selected = s.isSelected(info.key())
 	}
-	_, err = s.Storage.DeleteMailbox(call, &storagev1.DeleteMailboxRequest{AccountId: p.account, Name: p.name, Actor: p.actor})
+	_, err = s.Storage.DeleteMailbox(call, &storagev1.DeleteMailboxRequest{AccountId: p.asked(), Name: p.name, Actor: p.actor})
 	if fault.Is(err, rpcv1.Reason_REASON_MAILBOX_PROTECTED) && p.name != "INBOX" {
 		return reply{}, no("HASCHILDREN", fault.Text(err)) // RFC 9051 section 7.1
 	}
@@ -180,7 +180,7 @@ func runRename(ctx context.Context, s *session) (reply, error) {
 		return reply{}, err
 	}
 	_, err = s.Storage.RenameMailbox(call, &storagev1.RenameMailboxRequest{
-		AccountId: source.account, From: source.name, To: target.name, Actor: source.actor,
+		AccountId: source.asked(), From: source.name, To: target.name, Actor: source.actor,
 	})
 	s.namesChanged(source)
 	if err == nil && s.box != nil {

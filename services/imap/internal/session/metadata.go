@@ -74,7 +74,7 @@ func newAnnotations(query wire.MetadataQuery) *annotations {
 
 // ask adds what storage knows of mailboxes of an account.
 func (a *annotations) ask(ctx context.Context, s *session, h holder, request *storagev1.GetMetadataRequest) error {
-	request.AccountId, request.Actor, request.Entries = h.account, h.actor, a.Entries
+	request.AccountId, request.Actor, request.Entries = h.asked(), h.actor, a.Entries
 	switch a.Depth {
 	case 1:
 		request.Depth = storagev1.GetMetadataRequest_DEPTH_CHILDREN
@@ -218,7 +218,7 @@ func runSetMetadata(ctx context.Context, s *session) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	request.AccountId, request.Mailbox, request.Actor = p.account, p.name, p.actor
+	request.AccountId, request.Mailbox, request.Actor = p.asked(), p.name, p.actor
 	if _, err = s.Storage.SetMetadata(ctx, request); err != nil {
 		return reply{}, metadataRefused(err)
 	}

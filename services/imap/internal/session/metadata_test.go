@@ -36,13 +36,13 @@ func (s *memory) GetMetadata(_ context.Context, r *storagev1.GetMetadataRequest)
 		return nil, err
 	}
 	defer leave()
-	id, err := s.annotated(r.GetAccountId(), r.GetMailbox())
+	id, err := s.annotated(whose(r), r.GetMailbox())
 	if err != nil {
 		return nil, err
 	}
 	answer := &storagev1.GetMetadataResponse{}
 	for mailbox := range s.metadata {
-		if mailbox.Account != r.GetAccountId() || r.GetAllMailboxes() && mailbox.Mailbox == 0 || !r.GetAllMailboxes() && mailbox != id {
+		if mailbox.Account != whose(r) || r.GetAllMailboxes() && mailbox.Mailbox == 0 || !r.GetAllMailboxes() && mailbox != id {
 			continue
 		}
 		for _, name := range slices.Sorted(maps.Keys(s.metadata[mailbox])) {
@@ -70,7 +70,7 @@ func (s *memory) SetMetadata(_ context.Context, r *storagev1.SetMetadataRequest)
 		return nil, err
 	}
 	defer leave()
-	id, err := s.annotated(r.GetAccountId(), r.GetMailbox())
+	id, err := s.annotated(whose(r), r.GetMailbox())
 	if err != nil {
 		return nil, err
 	}

@@ -169,7 +169,7 @@ func (s *session) searchIn(ctx context.Context, m held, key wire.SearchKey) (uid
 	if err != nil {
 		return nil, 0, err
 	}
-	answer, err := s.searchStorage(ctx, &storagev1.SearchRequest{AccountId: m.account, MailboxId: m.GetMailboxId(), Criteria: criteria, Actor: m.actor})
+	answer, err := s.searchStorage(ctx, &storagev1.SearchRequest{AccountId: m.asked(), MailboxId: m.GetMailboxId(), Criteria: criteria, Actor: m.actor})
 	if asked {
 		modseq = answer.GetHighestModseq()
 	}

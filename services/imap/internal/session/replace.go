@@ -160,9 +160,10 @@ func (r *replacing) octets(ctx context.Context, announced wire.AppendMessage) (i
 
 // store streams the message to storage, again under the same id if its replica of storage was lost and the message is small.
 func (r *replacing) store(ctx context.Context) (*storagev1.ReplaceResponse, error) {
+	from := r.reaching(r.box.holder, r.target.holder)
 	target := &storagev1.ReplaceRequest_Target{
-		AccountId: r.box.account, Mailbox: r.target.name, AppendId: rand.Text(), MailboxId: r.box.id, Uid: r.old.UID,
-		Actor: r.actorFor(r.box.holder, r.target.holder), ToAccountId: r.box.intoAccount(r.target),
+		AccountId: from.asked(), Mailbox: r.target.name, AppendId: rand.Text(), MailboxId: r.box.id, Uid: r.old.UID,
+		Actor: from.actor, ToAccountId: r.box.intoAccount(r.target),
 	}
 	ended := sync.OnceValue(r.ends)
 	return uploaded(ctx, r.source, func() bool { return true }, func() (*storagev1.ReplaceResponse, error) {

@@ -45,11 +45,11 @@ func (s *memory) Replace(stream grpc.ClientStreamingServer[storagev1.ReplaceRequ
 		return err
 	}
 	defer leave()
-	to, err := s.at(cmp.Or(target.GetToAccountId(), target.GetAccountId()), target.GetMailbox())
+	to, err := s.at(cmp.Or(target.GetToAccountId(), whose(target)), target.GetMailbox())
 	if err != nil {
 		return err
 	}
-	from, err := s.box(target.GetAccountId(), target.GetMailboxId())
+	from, err := s.box(whose(target), target.GetMailboxId())
 	if err != nil {
 		return err
 	}

@@ -96,7 +96,7 @@ func (s *session) checkAccess(ctx context.Context) error {
 	ctx, cancel := s.rpc(ctx)
 	defer cancel()
 	answer, err := s.Storage.GetMailbox(ctx, &storagev1.GetMailboxRequest{
-		AccountId: b.account, Key: &storagev1.GetMailboxRequest_MailboxId{MailboxId: b.id}, Actor: b.actor,
+		AccountId: b.asked(), Key: &storagev1.GetMailboxRequest_MailboxId{MailboxId: b.id}, Actor: b.actor,
 	})
 	gone := fault.Is(err, rpcv1.Reason_REASON_MAILBOX_NOT_FOUND) || fault.Is(err, rpcv1.Reason_REASON_NOT_PERMITTED)
 	if err != nil && !gone {

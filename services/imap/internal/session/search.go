@@ -215,7 +215,7 @@ func (s *session) search(ctx context.Context, key wire.SearchKey) ([]*storagev1.
 		}
 		return protoRanges(found), nil
 	}
-	answer, err := s.searchStorage(ctx, &storagev1.SearchRequest{AccountId: s.box.account, MailboxId: s.box.id, Criteria: criteria, Actor: s.box.actor})
+	answer, err := s.searchStorage(ctx, &storagev1.SearchRequest{AccountId: s.box.asked(), MailboxId: s.box.id, Criteria: criteria, Actor: s.box.actor})
 	return answer.GetUids(), err
 }
 

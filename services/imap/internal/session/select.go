@@ -159,7 +159,7 @@ func (s *session) mailboxNamed(ctx context.Context, name string) (held, error) {
 // mailboxAt asks storage for a mailbox.
 func (s *session) mailboxAt(ctx context.Context, p place) (held, error) {
 	answer, err := s.Storage.GetMailbox(ctx, &storagev1.GetMailboxRequest{
-		AccountId: p.account, Key: &storagev1.GetMailboxRequest_Name{Name: p.name}, Actor: p.actor,
+		AccountId: p.asked(), Key: &storagev1.GetMailboxRequest_Name{Name: p.name}, Actor: p.actor,
 	})
 	if p.actor != nil && fault.Is(err, rpcv1.Reason_REASON_ACCOUNT_NOT_FOUND) {
 		err = errUnknownOwner // it was removed, which the directory's answer is too old to know

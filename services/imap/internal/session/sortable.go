@@ -114,7 +114,7 @@ func (s *session) learnBatch(
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := s.Storage.Fetch(ctx, &storagev1.FetchRequest{
-		AccountId: s.box.account, MailboxId: s.box.id, Actor: s.box.actor, Uids: uids, Envelope: true, References: wanted&factReferences != 0,
+		AccountId: s.box.asked(), MailboxId: s.box.id, Actor: s.box.actor, Uids: uids, Envelope: true, References: wanted&factReferences != 0,
 	})
 	if err != nil {
 		return err

@@ -145,7 +145,7 @@ func (s *session) storeBatch(ctx context.Context, spans []span, change flagChang
 	ctx, cancel := s.bulk(ctx)
 	defer cancel()
 	request := &storagev1.StoreFlagsRequest{
-		AccountId: s.box.account, MailboxId: s.box.id, Uids: s.box.uidRanges(spans), Actor: s.box.actor,
+		AccountId: s.box.asked(), MailboxId: s.box.id, Uids: s.box.uidRanges(spans), Actor: s.box.actor,
 		Operation: storeOps[change.op], Flags: change.bits, Keywords: change.keywords, UnchangedSince: change.unchangedSince,
 	}
 	answer, err := s.Storage.StoreFlags(ctx, request)

@@ -29,7 +29,7 @@ func runClose(ctx context.Context, s *session) (reply, error) {
 	if !s.box.readOnly && s.box.may(rightErase) {
 		ctx, cancel := s.bulk(ctx)
 		defer cancel()
-		if _, err := s.Storage.Expunge(ctx, &storagev1.ExpungeRequest{AccountId: s.box.account, MailboxId: s.box.id, Actor: s.box.actor}); err != nil {
+		if _, err := s.Storage.Expunge(ctx, &storagev1.ExpungeRequest{AccountId: s.box.asked(), MailboxId: s.box.id, Actor: s.box.actor}); err != nil {
 			return reply{}, err
 		}
 		s.Views.Touch(s.box.account, s.box.id)
@@ -79,7 +79,7 @@ func (s *session) expunge(ctx context.Context, uids []*storagev1.UidRange) (repl
 	var answer *storagev1.ExpungeResponse
 	err := s.box.view.Change(func() (outcome view.Outcome, err error) {
 		err = s.working(func() (err error) {
-			answer, err = s.Storage.Expunge(call, &storagev1.ExpungeRequest{AccountId: s.box.account, MailboxId: s.box.id, Uids: uids, Actor: s.box.actor})
+			answer, err = s.Storage.Expunge(call, &storagev1.ExpungeRequest{AccountId: s.box.asked(), MailboxId: s.box.id, Uids: uids, Actor: s.box.actor})
 			return err
 		})
 		return view.Outcome{Previous: answer.GetPreviousModseq(), ModSeq: answer.GetHighestModseq(), Vanished: answer.GetExpunged()}, err

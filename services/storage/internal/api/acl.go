@@ -10,7 +10,7 @@ import (
 
 // GetAcl implements storagev1.StorageServiceServer.
 func (s *Service) GetAcl(ctx context.Context, r *storagev1.GetAclRequest) (*storagev1.GetAclResponse, error) {
-	store, err := s.metaAs(r)
+	store, account, err := s.metaAs(r)
 	if err != nil {
 		return nil, err
 	}
@@ -18,7 +18,7 @@ func (s *Service) GetAcl(ctx context.Context, r *storagev1.GetAclRequest) (*stor
 	if err != nil {
 		return nil, err
 	}
-	list, err := store.Acl(ctx, r.GetAccountId(), name)
+	list, err := store.Acl(ctx, account, name)
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +31,7 @@ func (s *Service) GetAcl(ctx context.Context, r *storagev1.GetAclRequest) (*stor
 
 // SetAcl implements storagev1.StorageServiceServer.
 func (s *Service) SetAcl(ctx context.Context, r *storagev1.SetAclRequest) (*storagev1.SetAclResponse, error) {
-	store, err := s.metaAs(r)
+	store, account, err := s.metaAs(r)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +52,7 @@ func (s *Service) SetAcl(ctx context.Context, r *storagev1.SetAclRequest) (*stor
 	if err := checkGrantee(grantee); err != nil {
 		return nil, err
 	}
-	return &storagev1.SetAclResponse{}, store.SetAcl(ctx, r.GetAccountId(), name, r.GetOperation(), meta.Grant{Grantee: grantee, Rights: rights})
+	return &storagev1.SetAclResponse{}, store.SetAcl(ctx, account, name, r.GetOperation(), meta.Grant{Grantee: grantee, Rights: rights})
 }
 
 // checkGrantee takes an account id, or "@" and a domain in lower case.

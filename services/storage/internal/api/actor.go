@@ -10,38 +10,43 @@ import (
 // maxDomain bounds the domain of an actor or a grantee.
 const maxDomain = 255
 
-// metaAs gives the metadata on behalf of who asks for an account's mailboxes, once both have been checked.
-func (s *Service) metaAs(r interface {
+// about is a request about the mailboxes of an account.
+type about interface {
 	GetAccountId() string
 	GetActor() *storagev1.Actor
-}) (*meta.Store, error) {
-	actor, err := actorOf(r)
-	return s.Meta.As(actor), err
 }
 
-// actorOf checks the account of a request, and the actor if there is one.
-func actorOf(r interface {
-	GetAccountId() string
-	GetActor() *storagev1.Actor
-}) (meta.Actor, error) {
-	if err := checkAccount(r.GetAccountId()); err != nil {
-		return meta.Actor{}, err
-	}
-	if r.GetActor() == nil {
-		return meta.Actor{}, nil
-	}
-	return checkActor(r.GetActor())
+// metaAs gives the account that a request is about, and the metadata on behalf of who asks.
+func (s *Service) metaAs(r about) (store *meta.Store, account string, err error) {
+	account, actor, err := asked(r)
+	return s.Meta.As(actor), account, err
 }
 
-// otherAccount gives the account where messages go: the same one if none is named. Nobody's own mailboxes are those of two accounts.
-func otherAccount(r interface {
-	GetAccountId() string
+// asked gives the account that a request is about, and who asks. With an actor the request itself names no account, so that a storage that
+// does not know actors refuses it.
+func asked(r about) (account string, actor meta.Actor, err error) {
+	a := r.GetActor()
+	if a == nil {
+		return r.GetAccountId(), actor, checkAccount(r.GetAccountId())
+	}
+	if r.GetAccountId() != "" {
+		return "", actor, invalid("a request with an actor names the owner's account there only")
+	}
+	if err := checkAccount(a.GetOwnerAccountId()); err != nil {
+		return "", actor, err
+	}
+	actor, err = checkActor(a)
+	return a.GetOwnerAccountId(), actor, err
+}
+
+// otherAccount gives the account where messages of an account go: the same one if none is named. Nobody's own mailboxes are those of two accounts.
+func otherAccount(account string, r interface {
 	GetActor() *storagev1.Actor
 	GetToAccountId() string
 }) (string, error) {
 	to := r.GetToAccountId()
-	if to == "" || to == r.GetAccountId() {
-		return r.GetAccountId(), nil
+	if to == "" || to == account {
+		return account, nil
 	}
 	if r.GetActor() == nil {
 		return "", invalid("who moves messages between accounts is not named")

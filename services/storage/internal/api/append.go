@@ -29,15 +29,15 @@ func (s *Service) Append(stream grpc.ClientStreamingServer[storagev1.AppendReque
 	if target == nil {
 		return invalid("an append begins with its target")
 	}
-	actor, err := actorOf(target)
+	account, actor, err := asked(target)
 	if err != nil {
 		return err
 	}
-	box, has, err := s.destination(stream.Context(), actor, target.GetAccountId(), target)
+	box, has, err := s.destination(stream.Context(), actor, account, target)
 	if err != nil {
 		return err
 	}
-	a := &appending{service: s, account: target.GetAccountId(), mailbox: box.GetName(), most: maxAppend, actor: actor, has: has}
+	a := &appending{service: s, account: account, mailbox: box.GetName(), most: maxAppend, actor: actor, has: has}
 	defer a.close()
 	if err := a.receive(stream.Recv); err != nil {
 		return err

@@ -13,7 +13,7 @@ const maxFlagKeywords = 64
 
 // StoreFlags implements storagev1.StorageServiceServer.
 func (s *Service) StoreFlags(ctx context.Context, r *storagev1.StoreFlagsRequest) (*storagev1.StoreFlagsResponse, error) {
-	store, set, err := s.storeAndSet(r)
+	store, account, set, err := s.storeAndSet(r)
 	if err != nil {
 		return nil, err
 	}
@@ -25,7 +25,7 @@ func (s *Service) StoreFlags(ctx context.Context, r *storagev1.StoreFlagsRequest
 	if len(r.GetKeywords()) > maxFlagKeywords {
 		return nil, invalid("more than %d keywords", maxFlagKeywords)
 	}
-	out, err := store.StoreFlags(ctx, r.GetAccountId(), r.GetMailboxId(), set, meta.FlagChange{
+	out, err := store.StoreFlags(ctx, account, r.GetMailboxId(), set, meta.FlagChange{
 		Operation: r.GetOperation(), Flags: r.GetFlags(), Keywords: r.GetKeywords(), UnchangedSince: r.UnchangedSince,
 	})
 	if err != nil {
@@ -36,28 +36,26 @@ func (s *Service) StoreFlags(ctx context.Context, r *storagev1.StoreFlagsRequest
 
 // storeAndSet checks what the requests on messages have in common.
 func (s *Service) storeAndSet(r interface {
-	GetAccountId() string
-	GetActor() *storagev1.Actor
+	about
 	GetUids() []*storagev1.UidRange
-}) (*meta.Store, uidset.Set, error) {
-	store, err := s.metaAs(r)
-	if err != nil {
-		return nil, nil, err
+}) (store *meta.Store, account string, set uidset.Set, err error) {
+	store, account, err = s.metaAs(r)
+	if err == nil {
+		set, err = uidset.FromProto(r.GetUids())
 	}
-	set, err := uidset.FromProto(r.GetUids())
-	return store, set, err
+	return store, account, set, err
 }
 
 // Expunge implements storagev1.StorageServiceServer.
 func (s *Service) Expunge(ctx context.Context, r *storagev1.ExpungeRequest) (*storagev1.ExpungeResponse, error) {
-	store, set, err := s.storeAndSet(r)
+	store, account, set, err := s.storeAndSet(r)
 	if err != nil {
 		return nil, err
 	}
 	if len(set) == 0 {
 		set = uidset.All
 	}
-	expunged, step, err := store.Expunge(ctx, r.GetAccountId(), r.GetMailboxId(), set)
+	expunged, step, err := store.Expunge(ctx, account, r.GetMailboxId(), set)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +64,7 @@ func (s *Service) Expunge(ctx context.Context, r *storagev1.ExpungeRequest) (*st
 
 // Move implements storagev1.StorageServiceServer.
 func (s *Service) Move(ctx context.Context, r *storagev1.MoveRequest) (*storagev1.MoveResponse, error) {
-	store, set, err := s.storeAndSet(r)
+	store, account, set, err := s.storeAndSet(r)
 	if err != nil {
 		return nil, err
 	}
@@ -74,16 +72,16 @@ func (s *Service) Move(ctx context.Context, r *storagev1.MoveRequest) (*storagev
 	if err != nil {
 		return nil, err
 	}
-	account, err := otherAccount(r)
+	into, err := otherAccount(account, r)
 	if err != nil {
 		return nil, err
 	}
 	var out *meta.Moved
-	if account == r.GetAccountId() {
+	if into == account {
 		out, err = store.Move(ctx, account, r.GetMailboxId(), set, to)
 	} else {
 		out, err = s.transfer(ctx, store, meta.Transfer{
-			AccountID: r.GetAccountId(), MailboxID: r.GetMailboxId(), UIDs: set, ToAccountID: account, ToMailbox: to, Move: true,
+			AccountID: account, MailboxID: r.GetMailboxId(), UIDs: set, ToAccountID: into, ToMailbox: to, Move: true,
 		})
 	}
 	if err != nil {
@@ -94,7 +92,7 @@ func (s *Service) Move(ctx context.Context, r *storagev1.MoveRequest) (*storagev
 
 // Copy implements storagev1.StorageServiceServer.
 func (s *Service) Copy(ctx context.Context, r *storagev1.CopyRequest) (*storagev1.CopyResponse, error) {
-	store, set, err := s.storeAndSet(r)
+	store, account, set, err := s.storeAndSet(r)
 	if err != nil {
 		return nil, err
 	}
@@ -102,30 +100,30 @@ func (s *Service) Copy(ctx context.Context, r *storagev1.CopyRequest) (*storagev
 	if err != nil {
 		return nil, err
 	}
-	account, err := otherAccount(r)
+	into, err := otherAccount(account, r)
 	if err != nil {
 		return nil, err
 	}
-	if account != r.GetAccountId() {
+	if into != account {
 		out, err := s.transfer(ctx, store, meta.Transfer{
-			AccountID: r.GetAccountId(), MailboxID: r.GetMailboxId(), UIDs: set, ToAccountID: account, ToMailbox: to,
+			AccountID: account, MailboxID: r.GetMailboxId(), UIDs: set, ToAccountID: into, ToMailbox: to,
 		})
 		if err != nil {
 			return nil, err
 		}
 		return &storagev1.CopyResponse{Mapping: out.Mapping}, nil
 	}
-	target, err := store.MailboxNamed(ctx, r.GetAccountId(), to)
+	target, err := store.MailboxNamed(ctx, account, to)
 	if err != nil {
 		return nil, err
 	}
 	out := &meta.Moved{Mapping: &storagev1.UidMapping{MailboxId: target.GetMailboxId(), UidValidity: target.GetUidValidity()}}
-	err = s.copyReserved(ctx, r.GetAccountId(), &out,
+	err = s.copyReserved(ctx, account, &out,
 		func(ctx context.Context) (bytes, messages int64, err error) {
-			return store.CopySize(ctx, r.GetAccountId(), r.GetMailboxId(), set, to)
+			return store.CopySize(ctx, account, r.GetMailboxId(), set, to)
 		},
 		func(ctx context.Context, reserved meta.Reserved) (*meta.Moved, error) {
-			return store.Copy(ctx, r.GetAccountId(), r.GetMailboxId(), set, to, reserved)
+			return store.Copy(ctx, account, r.GetMailboxId(), set, to, reserved)
 		})
 	if err != nil {
 		return nil, err

@@ -23,7 +23,7 @@ const maxFetchBytes = 1 << 20
 // Fetch implements storagev1.StorageServiceServer. Each page of messages is a snapshot of its own.
 func (s *Service) Fetch(r *storagev1.FetchRequest, stream grpc.ServerStreamingServer[storagev1.FetchResponse]) error {
 	ctx := stream.Context()
-	store, err := s.metaAs(r)
+	store, account, err := s.metaAs(r)
 	if err != nil {
 		return err
 	}
@@ -34,7 +34,7 @@ func (s *Service) Fetch(r *storagev1.FetchRequest, stream grpc.ServerStreamingSe
 	want := meta.Wanted{Header: r.GetHeader(), Summary: r.GetEnvelope() || r.GetPreview() || r.GetReferences(), Root: r.GetStructure()}
 	for after, more := uint32(0), true; more; {
 		var page []*meta.Message
-		page, more, err = store.Messages(ctx, r.GetAccountId(), r.GetMailboxId(), set, after, want)
+		page, more, err = store.Messages(ctx, account, r.GetMailboxId(), set, after, want)
 		if err != nil {
 			return err
 		}
@@ -42,7 +42,7 @@ func (s *Service) Fetch(r *storagev1.FetchRequest, stream grpc.ServerStreamingSe
 		whole := s.newWholes(ctx, r, page)
 		for i, m := range page {
 			after = m.State.GetUid()
-			out, err := s.outward(ctx, r, m)
+			out, err := s.outward(ctx, account, r, m)
 			if errors.Is(err, errGone) {
 				continue
 			}
@@ -70,7 +70,7 @@ func (s *Service) Fetch(r *storagev1.FetchRequest, stream grpc.ServerStreamingSe
 }
 
 // outward gives a message as the recipient has it: the prefix is part of its header.
-func (s *Service) outward(ctx context.Context, r *storagev1.FetchRequest, m *meta.Message) (*storagev1.Message, error) {
+func (s *Service) outward(ctx context.Context, account string, r *storagev1.FetchRequest, m *meta.Message) (*storagev1.Message, error) {
 	out := &storagev1.Message{
 		State:      m.State,
 		HeaderSize: uint64(len(m.Prefix)) + uint64(m.HeaderSize),
@@ -90,7 +90,7 @@ func (s *Service) outward(ctx context.Context, r *storagev1.FetchRequest, m *met
 		out.MessageId, out.References = m.Summary.GetMessageId(), m.Summary.GetReferences()
 	}
 	if r.GetHeader() && out.GetHeaderSize() <= maxHeader {
-		header, err := s.header(ctx, r.GetAccountId(), m)
+		header, err := s.header(ctx, account, m)
 		if err != nil {
 			return nil, err
 		}
@@ -135,11 +135,11 @@ func shift(p *mailv1.Part, n uint64) {
 // Read implements storagev1.StorageServiceServer.
 func (s *Service) Read(r *storagev1.ReadRequest, stream grpc.ServerStreamingServer[storagev1.ReadResponse]) error {
 	ctx := stream.Context()
-	store, err := s.metaAs(r)
+	store, account, err := s.metaAs(r)
 	if err != nil {
 		return err
 	}
-	m, err := store.Message(ctx, r.GetAccountId(), r.GetMailboxId(), r.GetUid())
+	m, err := store.Message(ctx, account, r.GetMailboxId(), r.GetUid())
 	if err != nil {
 		return err
 	}
@@ -163,7 +163,7 @@ func (s *Service) Read(r *storagev1.ReadRequest, stream grpc.ServerStreamingServ
 		start = prefix
 	}
 	if start < stop {
-		if _, err := s.body(ctx, r.GetAccountId(), m).WriteRange(ctx, out, int64(start-prefix), int64(stop-start)); err != nil {
+		if _, err := s.body(ctx, account, m).WriteRange(ctx, out, int64(start-prefix), int64(stop-start)); err != nil {
 			return err
 		}
 	}

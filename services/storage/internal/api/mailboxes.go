@@ -36,15 +36,15 @@ func (s *Service) ListMailboxes(ctx context.Context, r *storagev1.ListMailboxesR
 
 // GetMailbox implements storagev1.StorageServiceServer.
 func (s *Service) GetMailbox(ctx context.Context, r *storagev1.GetMailboxRequest) (*storagev1.GetMailboxResponse, error) {
-	store, err := s.metaAs(r)
+	store, account, err := s.metaAs(r)
 	if err != nil {
 		return nil, err
 	}
 	if _, byID := r.GetKey().(*storagev1.GetMailboxRequest_MailboxId); byID {
-		m, err := store.Mailbox(ctx, r.GetAccountId(), r.GetMailboxId())
+		m, err := store.Mailbox(ctx, account, r.GetMailboxId())
 		return &storagev1.GetMailboxResponse{Mailbox: m}, err
 	}
-	m, err := named(ctx, store, r.GetAccountId(), r.GetName())
+	m, err := named(ctx, store, account, r.GetName())
 	return &storagev1.GetMailboxResponse{Mailbox: m}, err
 }
 
@@ -68,7 +68,7 @@ func existing(name string) (string, error) {
 
 // CreateMailbox implements storagev1.StorageServiceServer.
 func (s *Service) CreateMailbox(ctx context.Context, r *storagev1.CreateMailboxRequest) (*storagev1.CreateMailboxResponse, error) {
-	store, err := s.metaAs(r)
+	store, account, err := s.metaAs(r)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +81,7 @@ func (s *Service) CreateMailbox(ctx context.Context, r *storagev1.CreateMailboxR
 		// The inbox is one; virtual mailboxes are not held (RFC 6154 section 2).
 		return nil, invalid("a mailbox of that special use cannot be created")
 	}
-	m, err := store.CreateMailbox(ctx, r.GetAccountId(), name, r.GetSpecialUse())
+	m, err := store.CreateMailbox(ctx, account, name, r.GetSpecialUse())
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func (s *Service) CreateMailbox(ctx context.Context, r *storagev1.CreateMailboxR
 
 // RenameMailbox implements storagev1.StorageServiceServer.
 func (s *Service) RenameMailbox(ctx context.Context, r *storagev1.RenameMailboxRequest) (*storagev1.RenameMailboxResponse, error) {
-	store, err := s.metaAs(r)
+	store, account, err := s.metaAs(r)
 	if err != nil {
 		return nil, err
 	}
@@ -102,12 +102,12 @@ func (s *Service) RenameMailbox(ctx context.Context, r *storagev1.RenameMailboxR
 	if err != nil {
 		return nil, err
 	}
-	return &storagev1.RenameMailboxResponse{}, store.RenameMailbox(ctx, r.GetAccountId(), from, to)
+	return &storagev1.RenameMailboxResponse{}, store.RenameMailbox(ctx, account, from, to)
 }
 
 // DeleteMailbox implements storagev1.StorageServiceServer.
 func (s *Service) DeleteMailbox(ctx context.Context, r *storagev1.DeleteMailboxRequest) (*storagev1.DeleteMailboxResponse, error) {
-	store, err := s.metaAs(r)
+	store, account, err := s.metaAs(r)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +115,7 @@ func (s *Service) DeleteMailbox(ctx context.Context, r *storagev1.DeleteMailboxR
 	if err != nil {
 		return nil, err
 	}
-	return &storagev1.DeleteMailboxResponse{}, store.DeleteMailbox(ctx, r.GetAccountId(), name)
+	return &storagev1.DeleteMailboxResponse{}, store.DeleteMailbox(ctx, account, name)
 }
 
 // SetSubscribed implements storagev1.StorageServiceServer.

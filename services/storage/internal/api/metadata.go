@@ -18,7 +18,7 @@ const maxEntries = 256
 
 // GetMetadata implements storagev1.StorageServiceServer.
 func (s *Service) GetMetadata(ctx context.Context, r *storagev1.GetMetadataRequest) (*storagev1.GetMetadataResponse, error) {
-	store, err := s.metaAs(r)
+	store, account, err := s.metaAs(r)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +51,7 @@ func (s *Service) GetMetadata(ctx context.Context, r *storagev1.GetMetadataReque
 	if matches == nil {
 		return nil, invalid("no depth of annotations")
 	}
-	found, err := store.Annotations(ctx, r.GetAccountId(), scope, func(e names.Entry) bool {
+	found, err := store.Annotations(ctx, account, scope, func(e names.Entry) bool {
 		return slices.ContainsFunc(wanted, func(w names.Entry) bool { return matches(e, w) })
 	})
 	if err != nil {
@@ -74,7 +74,7 @@ func annotated(name string) (string, error) {
 
 // SetMetadata implements storagev1.StorageServiceServer.
 func (s *Service) SetMetadata(ctx context.Context, r *storagev1.SetMetadataRequest) (*storagev1.SetMetadataResponse, error) {
-	store, err := s.metaAs(r)
+	store, account, err := s.metaAs(r)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func (s *Service) SetMetadata(ctx context.Context, r *storagev1.SetMetadataReque
 			return nil, err
 		}
 	}
-	return &storagev1.SetMetadataResponse{}, store.SetAnnotations(ctx, r.GetAccountId(), mailbox, changes)
+	return &storagev1.SetMetadataResponse{}, store.SetAnnotations(ctx, account, mailbox, changes)
 }
 
 func annotationChange(mailbox string, c *storagev1.SetMetadataRequest_Change) (meta.AnnotationChange, error) {

@@ -22,11 +22,11 @@ func (s *Service) Replace(stream grpc.ClientStreamingServer[storagev1.ReplaceReq
 	if target == nil {
 		return invalid("a replacement begins with its target")
 	}
-	actor, err := actorOf(target)
+	from, actor, err := asked(target)
 	if err != nil {
 		return err
 	}
-	account, err := otherAccount(target)
+	account, err := otherAccount(from, target)
 	if err != nil {
 		return err
 	}
@@ -35,7 +35,7 @@ func (s *Service) Replace(stream grpc.ClientStreamingServer[storagev1.ReplaceReq
 		return err
 	}
 	old := &delivery.Replaced{Replaced: meta.Replaced{
-		AccountID: target.GetAccountId(), MailboxID: target.GetMailboxId(), UID: target.GetUid(), Actor: actor,
+		AccountID: from, MailboxID: target.GetMailboxId(), UID: target.GetUid(), Actor: actor,
 	}}
 	request := delivery.Request{AllOrNone: true, Replaces: old}
 	if target.GetAppendId() != "" {

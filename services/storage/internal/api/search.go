@@ -19,13 +19,13 @@ func (s *Service) Search(ctx context.Context, r *storagev1.SearchRequest) (*stor
 }
 
 // candidates gives UIDs outside of which nothing can match: by the UIDs that are asked for, and by flags that few messages have.
-func candidates(ctx context.Context, store *meta.Store, r *storagev1.SearchRequest) (uidset.Set, error) {
+func candidates(ctx context.Context, store *meta.Store, account string, r *storagev1.SearchRequest) (uidset.Set, error) {
 	set, err := bounds(r.GetCriteria())
 	if err != nil {
 		return nil, err
 	}
 	for _, mark := range marks(r.GetCriteria()) {
-		marked, few, err := store.Marked(ctx, r.GetAccountId(), r.GetMailboxId(), mark)
+		marked, few, err := store.Marked(ctx, account, r.GetMailboxId(), mark)
 		if err != nil {
 			return nil, err
 		}

@@ -61,7 +61,7 @@ func (c *candidate) load() error {
 	if c.loaded || c.texts == textsNone {
 		return nil
 	}
-	page, _, err := c.Meta.Messages(c.ctx, c.request.GetAccountId(), c.request.GetMailboxId(), uidset.Of(c.message.State.GetUid()), 0,
+	page, _, err := c.Meta.Messages(c.ctx, c.account, c.request.GetMailboxId(), uidset.Of(c.message.State.GetUid()), 0,
 		meta.Wanted{Header: true, Summary: true, Root: true})
 	if err != nil {
 		return err
@@ -77,7 +77,7 @@ func (c *candidate) Header() ([]byte, error) {
 	if err := c.load(); err != nil {
 		return nil, err
 	}
-	return c.header(c.ctx, c.request.GetAccountId(), c.message)
+	return c.header(c.ctx, c.account, c.message)
 }
 
 // Structure is there if the search reads bodies; the others need it of few messages, so that it is read for each alone.
@@ -86,7 +86,7 @@ func (c *candidate) Structure() (*mailv1.Structure, error) {
 		return structureOf(m), nil
 	}
 	uid := c.message.State.GetUid()
-	page, _, err := c.Meta.Messages(c.ctx, c.request.GetAccountId(), c.request.GetMailboxId(), uidset.Of(uid), 0,
+	page, _, err := c.Meta.Messages(c.ctx, c.account, c.request.GetMailboxId(), uidset.Of(uid), 0,
 		meta.Wanted{Summary: true, Root: true})
 	if err != nil {
 		return nil, err
@@ -109,7 +109,7 @@ func (c *candidate) Open() (io.ReaderAt, error) {
 	}
 	c.searches.messages.WithLabelValues("body").Inc()
 	return &metered{
-		ReaderAt: &prefixed{prefix: c.message.Prefix, body: c.body(c.ctx, c.request.GetAccountId(), c.message)}, search: c.searching,
+		ReaderAt: &prefixed{prefix: c.message.Prefix, body: c.body(c.ctx, c.account, c.message)}, search: c.searching,
 	}, nil
 }
 

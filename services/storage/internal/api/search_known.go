@@ -28,7 +28,7 @@ func (w *searching) lookUp(ctx context.Context) (*knownTexts, error) {
 	}
 	found, covered, mark, err := w.Meta.TextLookup(ctx, w.key(), queries)
 	if errors.Is(err, textindex.ErrSegment) {
-		w.Log.ErrorContext(ctx, "the text index is damaged: run \"yubin storage reindex\"", "account", w.request.GetAccountId(),
+		w.Log.ErrorContext(ctx, "the text index is damaged: run \"yubin storage reindex\"", "account", w.account,
 			"mailbox", w.request.GetMailboxId(), "error", err)
 		found, covered = textindex.NewLookup(queries), nil
 		mark, err = w.Meta.TextMark(ctx, w.key())

@@ -71,6 +71,7 @@ func newSearchMetrics(reg prometheus.Registerer) searchMetrics {
 type searching struct {
 	*Service
 	Meta    *meta.Store // on behalf of who asks
+	account string      // whose mailbox it is
 	request *storagev1.SearchRequest
 	program *search.Program
 	index   *knownTexts // nil: there is none
@@ -82,7 +83,7 @@ type searching struct {
 }
 
 func (s *Service) newSearching(r *storagev1.SearchRequest) (*searching, error) {
-	store, err := s.metaAs(r)
+	store, account, err := s.metaAs(r)
 	if err != nil {
 		return nil, err
 	}
@@ -90,11 +91,11 @@ func (s *Service) newSearching(r *storagev1.SearchRequest) (*searching, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &searching{Service: s, Meta: store, request: r, program: program}, nil
+	return &searching{Service: s, Meta: store, account: account, request: r, program: program}, nil
 }
 
 func (w *searching) key() meta.MailboxKey {
-	return meta.MailboxKey{AccountID: w.request.GetAccountId(), MailboxID: w.request.GetMailboxId()}
+	return meta.MailboxKey{AccountID: w.account, MailboxID: w.request.GetMailboxId()}
 }
 
 // run searches. What the index knows decides first, then the texts that it keeps, then, within limits, the messages themselves.
@@ -118,10 +119,10 @@ func (w *searching) run(ctx context.Context) (*storagev1.SearchResponse, error) 
 }
 
 func (w *searching) search(ctx context.Context) error {
-	if err := w.Meta.Permitted(ctx, w.request.GetAccountId(), w.request.GetMailboxId(), meta.RightRead); err != nil {
+	if err := w.Meta.Permitted(ctx, w.account, w.request.GetMailboxId(), meta.RightRead); err != nil {
 		return err
 	}
-	set, err := candidates(ctx, w.Meta, w.request)
+	set, err := candidates(ctx, w.Meta, w.account, w.request)
 	if err != nil {
 		return err
 	}
@@ -192,7 +193,7 @@ func (w *searching) pages(ctx context.Context, set uidset.Set, between uint32, r
 	for after, more := uint32(0), len(set) > 0; more; {
 		var page []*meta.Message
 		var err error
-		page, more, err = read(ctx, w.request.GetAccountId(), w.request.GetMailboxId(), near, after)
+		page, more, err = read(ctx, w.account, w.request.GetMailboxId(), near, after)
 		if err != nil {
 			return err
 		}
