@@ -368,6 +368,54 @@ func TestBodiesThatWereMovedAreFound(t *testing.T) {
 	w.compare(w.state(), want)
 }
 
+// Whichever of the two accounts the catalog has seen since, what was moved from one to the other is somewhere: where it was, restorable there, or
+// where it went.
+func TestWhatWasMovedIntoAnotherAccountIsNotLost(t *testing.T) {
+	const at, deletedAt, into = "in the inbox it was in", "deleted there", "in the inbox it was moved to"
+	for _, c := range []struct {
+		unseen []string // accounts of which the snapshot after the move is not there
+		want   string
+	}{
+		{nil, deletedAt + ", " + into},
+		{[]string{"alice", "bob"}, at},
+		{[]string{"alice"}, at + ", " + into},
+		{[]string{"bob"}, deletedAt},
+	} {
+		w := newWorld(t, databases["SQLite"], 20)
+		w.deliver("alice")
+		w.append("bob", "Sent")
+		w.snapshot()
+		inbox, err := w.store.MailboxNamed(t.Context(), "alice", "INBOX")
+		w.ok(err)
+		_, err = w.transfer("alice", inbox.GetMailboxId(), uidset.All, "bob", "INBOX", true)
+		w.ok(err)
+		before := w.keys(catalog.KeyPrefix)
+		w.snapshot()
+		for _, key := range w.keys(catalog.KeyPrefix) {
+			if !slices.Contains(before, key) {
+				w.without(key, c.unseen)
+			}
+		}
+		w.start()
+		if report := w.rebuild(); len(report.Lost) > 0 || len(report.Damaged) > 0 {
+			t.Errorf("report: %+v", report)
+		}
+		var got []string
+		if len(w.inbox("alice")) > 0 {
+			got = append(got, at)
+		}
+		if deleted, err := w.store.ListDeleted(t.Context(), "alice", nil); err != nil || len(deleted) > 0 {
+			got = append(got, deletedAt)
+		}
+		if len(w.inbox("bob")) > 0 {
+			got = append(got, into)
+		}
+		if got := strings.Join(got, ", "); got != c.want {
+			t.Errorf("without the snapshots of %v the message is %q, want %q", c.unseen, got, c.want)
+		}
+	}
+}
+
 func TestTheCatalogGoesOnAfterARebuild(t *testing.T) {
 	w := newWorld(t, databases["SQLite"], 16)
 	w.history()
@@ -508,32 +556,49 @@ func (w *world) rewrite(key string, change func([]byte) []byte) {
 	w.ok(w.objects.Put(w.Context(), key, bytes.NewReader(b), object.SizeUnknown))
 }
 
+// without takes the snapshots of some accounts out of an object of the catalog.
+func (w *world) without(key string, unseen []string) {
+	w.Helper()
+	w.frames(key, func(e *storagev1.CatalogEntry) bool { return !slices.Contains(unseen, e.GetAccountId()) })
+}
+
 // setTaken gives all snapshots another time, as if they had been taken then.
 func (w *world) setTaken(at time.Time) {
 	w.Helper()
 	for _, key := range w.keys(catalog.KeyPrefix) {
-		w.rewrite(key, func(raw []byte) []byte {
-			p, err := pack.Open(bytes.NewReader(raw), int64(len(raw)))
-			if err != nil {
-				return raw // damaged on purpose
-			}
-			var b bytes.Buffer
-			out := pack.NewWriter(&b)
-			for _, f := range p.Frames() {
-				e, err := catalog.ParseEntry(f.Meta)
-				w.ok(err)
-				at = at.Add(time.Millisecond)
-				e.TakenUnixMs = at.UnixMilli()
-				entry, err := proto.Marshal(e)
-				w.ok(err)
-				var text bytes.Buffer
-				_, err = p.WriteFrame(&text, f)
-				w.ok(err)
-				_, err = out.Append(entry, &text, f.Size)
-				w.ok(err)
-			}
-			w.ok(out.Close())
-			return b.Bytes()
+		w.frames(key, func(e *storagev1.CatalogEntry) bool {
+			at = at.Add(time.Millisecond)
+			e.TakenUnixMs = at.UnixMilli()
+			return true
 		})
 	}
+}
+
+// frames writes an object of the catalog again with other entries, and without those that are not to be kept.
+func (w *world) frames(key string, change func(*storagev1.CatalogEntry) (keep bool)) {
+	w.Helper()
+	w.rewrite(key, func(raw []byte) []byte {
+		p, err := pack.Open(bytes.NewReader(raw), int64(len(raw)))
+		if err != nil {
+			return raw // damaged on purpose
+		}
+		var b bytes.Buffer
+		out := pack.NewWriter(&b)
+		for _, f := range p.Frames() {
+			e, err := catalog.ParseEntry(f.Meta)
+			w.ok(err)
+			if !change(e) {
+				continue
+			}
+			entry, err := proto.Marshal(e)
+			w.ok(err)
+			var text bytes.Buffer
+			_, err = p.WriteFrame(&text, f)
+			w.ok(err)
+			_, err = out.Append(entry, &text, f.Size)
+			w.ok(err)
+		}
+		w.ok(out.Close())
+		return b.Bytes()
+	})
 }
