@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -12,6 +13,8 @@ var (
 	errInterrupted = errors.New("interrupted")
 	// errNudged ends it when there is something to tell meanwhile.
 	errNudged = errors.New("nudged")
+	// errQuiet ends it when the client is silent and rest can wait for it. Then the wait is to be made again.
+	errQuiet = errors.New("the client is silent")
 )
 
 // timedConn gives each read and each write of a connection a deadline, so that neither a client that stalls nor
@@ -28,22 +31,40 @@ type timedConn struct {
 	interrupted bool
 	watching    bool // nudges count
 	nudged      bool
+	quiet       bool  // a read does not wait, but gives errQuiet
+	rested      bool  // rest has waited for the read that comes
+	restless    error // how rest ended; nil: the client has sent something
+
+	socket syscall.RawConn // below conn, for rest; nil if it cannot be waited for
 }
 
-// await allows reads until a time, and lets interrupt end them.
-func (c *timedConn) await(until time.Time) {
+func newTimedConn(conn net.Conn, writeTimeout time.Duration, now func() time.Time) *timedConn {
+	return &timedConn{conn: conn, writeTimeout: writeTimeout, now: now, socket: socketOf(conn)}
+}
+
+// await allows reads until a time, and lets interrupt end them. With quiet they may end with errQuiet.
+func (c *timedConn) await(until time.Time, quiet bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.until, c.stall, c.waiting = until, 0, true
-	c.watching, c.nudged = false, false
+	c.begin(until, quiet)
+	c.watching = false
 }
 
-// watch is await, and lets nudge end a read, too. Such a read may be made again: nothing is lost.
+// watch is await with quiet, and lets nudge end a read, too. Such a read may be made again: nothing is lost.
 func (c *timedConn) watch(until time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.until, c.stall, c.waiting = until, 0, true
-	c.watching, c.nudged = true, false
+	c.begin(until, true)
+	c.watching = true
+}
+
+// begin begins a wait, or goes on with one after a rest. The lock is held.
+func (c *timedConn) begin(until time.Time, quiet bool) {
+	if !c.rested {
+		c.until, c.nudged = until, false
+	}
+	c.stall, c.waiting = 0, true
+	c.quiet = quiet && c.socket != nil
 }
 
 // nudge ends one read of a session that watches, this one or the next.
@@ -62,6 +83,7 @@ func (c *timedConn) limit(until time.Time, stall time.Duration) {
 	defer c.mu.Unlock()
 	c.until, c.stall, c.waiting = until, stall, false
 	c.watching, c.nudged = false, false
+	c.quiet, c.rested = false, false
 }
 
 // interrupt ends reads while the session waits, now and later.
@@ -76,7 +98,7 @@ func (c *timedConn) interrupt() {
 
 // Read implements io.Reader.
 func (c *timedConn) Read(p []byte) (int, error) {
-	conn, err := c.arm()
+	conn, atOnce, err := c.arm()
 	if err != nil {
 		return 0, err
 	}
@@ -86,17 +108,38 @@ func (c *timedConn) Read(p []byte) (int, error) {
 		defer c.mu.Unlock()
 		if why := c.calledLocked(); why != nil {
 			err = why
+		} else if atOnce && timedOut(err) {
+			if err = conn.SetReadDeadline(c.until); err == nil {
+				err = errQuiet
+			}
 		}
 	}
 	return n, err
 }
 
-// arm sets the deadline of the next read. It holds the lock while it does, so that it cannot undo an interrupt.
-func (c *timedConn) arm() (net.Conn, error) {
+// rest waits after errQuiet, until the read that comes need not: the client has sent something, or the wait is over. It waits for the socket alone: below TLS, and on
+// little of a stack.
+func (c *timedConn) rest() {
+	err := c.socket.Read(readable)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.rested, c.restless = true, err
+}
+
+// arm sets the deadline of the next read. It holds the lock while it does, so that it cannot undo an interrupt. atOnce: the read gives what is there already, in TLS.
+func (c *timedConn) arm() (conn net.Conn, atOnce bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	rested := c.rested
+	c.rested = false
 	if why := c.calledLocked(); why != nil {
-		return nil, why
+		return nil, false, why
+	}
+	if rested && c.restless != nil {
+		return nil, false, c.restless
+	}
+	if c.quiet && !rested {
+		return c.conn, true, c.conn.SetReadDeadline(time.Unix(1, 0))
 	}
 	deadline := c.until
 	if c.stall > 0 {
@@ -104,7 +147,7 @@ func (c *timedConn) arm() (net.Conn, error) {
 			deadline = d
 		}
 	}
-	return c.conn, c.conn.SetReadDeadline(deadline)
+	return c.conn, false, c.conn.SetReadDeadline(deadline)
 }
 
 // calledLocked tells who wants the wait to end; nil: nobody.

@@ -98,10 +98,35 @@ func New(opts Options) *Engine {
 }
 
 // Serve speaks IMAP on a connection until it ends, and closes it. With implicitTLS the handshake comes first.
+//
+// It is here that a client is waited for, mostly: by a goroutine that does nothing else and so needs little of a stack, which remains as large as it ever was. The
+// turns of a session have one of their own each.
 func (e *Engine) Serve(ctx context.Context, conn net.Conn, implicitTLS bool) {
-	s := newSession(e, conn)
-	defer e.Sessions.Add(s)()
-	s.serve(ctx, implicitTLS)
+	var s *session
+	remove := func() {}
+	defer func() { remove() }()
+	over := apart(func() bool {
+		s = newSession(e, conn)
+		remove = e.Sessions.Add(s)
+		return s.begin(ctx, implicitTLS)
+	})
+	for !over {
+		s.conn.rest()
+		over = apart(s.resume)
+	}
+}
+
+// apart runs fn on a goroutine of its own, and waits for it. A panic goes on here.
+func apart(fn func() bool) (over bool) {
+	ended := make(chan any)
+	go func() {
+		defer func() { ended <- recover() }()
+		over = fn()
+	}()
+	if p := <-ended; p != nil {
+		panic(p)
+	}
+	return over
 }
 
 // acquire counts a session of an account; false if it has too many.

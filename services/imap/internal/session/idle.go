@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 )
@@ -14,50 +15,51 @@ func init() {
 	})
 }
 
-// runIdle is short, as what it calls before and after the wait should not add to the stack on which a session waits for hours.
-func runIdle(ctx context.Context, s *session) (reply, error) {
-	err := s.beginIdle(ctx)
-	if err != nil {
-		return reply{}, err
-	}
-	s.metrics.idle.Inc()
-	defer s.metrics.idle.Dec()
-	until := s.Now().Add(s.Limits.Idle)
-	// Leave interrupts this wait as it does the wait for a command.
-	selected := s.box != nil && (s.notify == nil || hasEvent(s.notify.selected, eventNew)) // RFC 5465 section 4
-	if err = s.watch(ctx, until, selected, true); err == nil {
-		err = s.endIdle(until)
-	}
-	return reply{}, err
+// errIdling is of IDLE that has begun: its tagged response comes when the client ends it.
+var errIdling = errors.New("the client idles")
+
+// idle is a wait that the client has asked for.
+type idle struct {
+	until    time.Time
+	selected bool // what happens in the selected mailbox is told
 }
 
-func (s *session) beginIdle(ctx context.Context) error {
+func runIdle(ctx context.Context, s *session) (reply, error) {
 	if err := s.dec.End(); err != nil {
-		return err
+		return reply{}, err
 	}
 	s.enc.Continue("idling")
 	if s.box != nil {
 		if err := s.tellWith(ctx, true, false); err != nil {
-			return err
+			return reply{}, err
 		}
 	}
-	if err := s.enc.Flush(); err != nil {
-		return &brokenError{err}
+	s.metrics.idle.Inc()
+	s.idle = &idle{
+		until:    s.Now().Add(s.Limits.Idle),
+		selected: s.box != nil && (s.notify == nil || hasEvent(s.notify.selected, eventNew)), // RFC 5465 section 4
 	}
-	return nil
+	return reply{}, errIdling
 }
 
-// endIdle takes the line that ends the wait.
-func (s *session) endIdle(until time.Time) error {
-	s.conn.await(until)
+// done takes the line that ends IDLE, and answers the command.
+func (s *session) done(ctx context.Context, begun time.Time) error {
+	s.conn.await(s.idle.until, false)
+	s.endIdle()
 	line, err := s.dec.Line()
 	switch {
-	case err != nil && isProtocol(err):
-		return err
-	case err != nil:
-		return s.waited(err)
-	case !strings.EqualFold(line, "DONE"):
-		return bad("DONE was expected")
+	case err != nil && !isProtocol(err):
+		err = s.waited(err)
+	case err == nil && !strings.EqualFold(line, "DONE"):
+		err = bad("DONE was expected")
 	}
-	return nil
+	c := registered.commands["IDLE"]
+	result, err := s.finish(ctx, c, c.name, reply{}, err)
+	s.timed(ctx, c.name, result, begun)
+	return err
+}
+
+func (s *session) endIdle() {
+	s.idle = nil
+	s.metrics.idle.Dec()
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/yubin-mail/yubin/services/imap/internal/wire"
 )
 
-// session is one client's connection. Its methods run on one goroutine, but Leave and Close.
+// session is one client's connection. Its methods run on one goroutine at a time, but Leave and Close.
 type session struct {
 	*Engine
 	profile
@@ -24,9 +24,11 @@ type session struct {
 	remote string // the client's address without port
 	dec    *wire.Decoder
 	enc    *wire.Encoder
+	ctx    context.Context // of its commands; it ends with the session
 	cancel context.CancelFunc
 	tag    string
 	lanes  *lanes // commands that run beside each other
+	idle   *idle  // the wait of IDLE; nil: for a command
 
 	compression compression // while COMPRESS is active
 	// bindings are the connection's, while a login may come.
@@ -61,7 +63,7 @@ type profile struct {
 func newSession(e *Engine, conn net.Conn) *session {
 	s := &session{
 		Engine: e,
-		conn:   &timedConn{conn: conn, now: e.Now, writeTimeout: e.Limits.Write},
+		conn:   newTimedConn(conn, e.Limits.Write, e.Now),
 		id:     telemetry.SessionID(),
 		remote: remoteIP(conn.RemoteAddr()),
 		cancel: func() {},
@@ -119,29 +121,50 @@ func (s *session) goAhead() error {
 	return s.enc.Flush()
 }
 
-// serve runs the session and cleans up after it.
-func (s *session) serve(ctx context.Context, implicitTLS bool) {
+// begin is the first turn.
+func (s *session) begin(ctx context.Context, implicitTLS bool) (over bool) {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	s.mu.Lock()
 	s.cancel = cancel
 	s.mu.Unlock()
+	s.ctx = ctx
 	s.metrics.sessions.Get(s.state).Inc()
 	s.loginBy = s.Now().Add(s.Limits.LoginTimeout)
-	err := s.guarded(ctx, implicitTLS)
+	return s.turn(func() error { return s.greet(ctx, implicitTLS) })
+}
+
+// resume is a turn after the client was waited for.
+func (s *session) resume() (over bool) {
+	return s.turn(func() error { return s.loop(s.ctx) })
+}
+
+// turn runs the session until the client is silent, or it is over and has been cleaned up after.
+func (s *session) turn(run func() error) (over bool) {
+	err := s.guarded(run)
+	if errors.Is(err, errQuiet) {
+		return false
+	}
 	s.end(err)
+	return true
 }
 
 // guarded makes an error of a panic: a bug in one session must not end the others.
-func (s *session) guarded(ctx context.Context, implicitTLS bool) (err error) {
+func (s *session) guarded(run func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = s.panicked(p)
+		}
+		if errors.Is(err, errQuiet) {
+			return // lanes may go on while the client is silent
 		}
 		if failed := s.lanes.drain(); failed != nil {
 			err = failed
 		}
 	}()
+	return run()
+}
+
+func (s *session) greet(ctx context.Context, implicitTLS bool) error {
 	if implicitTLS {
 		if err := s.handshake(ctx); err != nil {
 			return err
@@ -183,6 +206,11 @@ func (s *session) end(err error) {
 		s.Log.Debug("session broke", "session", s.id, "error", err)
 	}
 	_ = s.enc.Flush() // the client may have gone
+	s.cancel()
+	if s.idle != nil {
+		s.endIdle()
+		s.timed(s.ctx, "IDLE", "bye", s.Now())
+	}
 	s.unselect()
 	s.unnotify()
 	if s.account != nil {
@@ -211,12 +239,15 @@ func (s *session) loop(ctx context.Context) error {
 	}
 }
 
-// next waits for one command and runs it. An error ends the session.
+// next waits for one command and runs it. An error ends the session, or is errQuiet.
 func (s *session) next(ctx context.Context) error {
 	if err := s.wait(ctx); err != nil {
 		return err
 	}
 	begun := s.Now()
+	if s.idle != nil {
+		return s.done(ctx, begun)
+	}
 	s.conn.limit(s.commandEnd(begun), s.Limits.Stall)
 	tag, name, err := s.dec.Command()
 	s.tag = tag
@@ -239,7 +270,7 @@ func (s *session) next(ctx context.Context) error {
 			r, ctx, err = s.traced(ctx, c, begun)
 		}
 	}
-	if errors.Is(err, errBeside) {
+	if errors.Is(err, errBeside) || errors.Is(err, errIdling) {
 		return nil
 	}
 	result, err := s.finish(ctx, c, name, r, err)
@@ -267,7 +298,7 @@ func (s *session) commandEnd(begun time.Time) time.Time {
 	return end
 }
 
-// wait blocks until a command begins to arrive.
+// wait blocks until a command begins to arrive, or the end of IDLE. With errQuiet the client is silent: rest waits further, and then it is called again.
 func (s *session) wait(ctx context.Context) error {
 	if err := s.lanes.failure(); err != nil {
 		return err
@@ -280,6 +311,9 @@ func (s *session) wait(ctx context.Context) error {
 			return &brokenError{err}
 		}
 	}
+	if s.idle != nil {
+		return s.watch(ctx, s.idle.until, s.idle.selected, true)
+	}
 	until := s.loginBy
 	if s.state&loggedIn != 0 {
 		until = s.Now().Add(s.Limits.Idle)
@@ -291,15 +325,15 @@ func (s *session) wait(ctx context.Context) error {
 		selected := s.box != nil && s.notify.selected != nil && s.notify.selected.Events != nil
 		return s.watch(ctx, until, selected, selected && s.notify.selected.Mailboxes.Kind == "selected")
 	}
-	s.conn.await(until)
+	s.conn.await(until, !s.compressed)
 	return s.waited(s.dec.Wait())
 }
 
 // waited explains how a wait for the client ended.
 func (s *session) waited(err error) error {
 	switch {
-	case err == nil:
-		return nil
+	case err == nil, errors.Is(err, errQuiet):
+		return err
 	case errors.Is(err, errInterrupted):
 		if failed := s.lanes.failure(); failed != nil {
 			return failed

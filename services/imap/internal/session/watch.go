@@ -16,13 +16,26 @@ func (s *session) watch(ctx context.Context, until time.Time, selected, expunge 
 	if selected {
 		news = s.box.view.Signal
 		news.Wake(w.nudge)
-		defer news.Wake(nil)
 	}
 	if s.notify != nil {
 		others = s.notify.follow.Signal
 		others.Wake(w.nudge)
-		defer others.Wake(nil)
 	}
+	err := s.tellNews(ctx, w, news, others, expunge)
+	if errors.Is(err, errQuiet) {
+		return err // signals nudge the session out of its rest, too
+	}
+	if news != nil {
+		news.Wake(nil)
+	}
+	if others != nil {
+		others.Wake(nil)
+	}
+	return err
+}
+
+// tellNews is watch, while news and others, which may be nil, nudge the waiter.
+func (s *session) tellNews(ctx context.Context, w waiter, news, others *view.Signal, expunge bool) error {
 	for {
 		err := w.wait()
 		if !errors.Is(err, errNudged) {
@@ -59,7 +72,7 @@ func (s *session) waiter(until time.Time) waiter {
 		s.conn.watch(until)
 		return waiter{wait: s.dec.Wait, nudge: s.conn.nudge, stop: func() {}}
 	}
-	s.conn.await(until)
+	s.conn.await(until, false)
 	var result error // when it has arrived
 	arrived, nudged := make(chan struct{}), make(chan struct{}, 1)
 	go func() {

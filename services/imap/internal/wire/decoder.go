@@ -6,10 +6,11 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 )
 
 const (
-	// lineBuffer is what each session has while it is idle; what is longer comes in several reads, and literals pass it by.
+	// lineBuffer is how much of a command is read at a time; what is longer comes in several reads, and literals pass it by.
 	lineBuffer   = 1 << 10
 	readBuffer   = 4 << 10
 	maxTag       = 128
@@ -30,7 +31,8 @@ type Decoder struct {
 	// UTF8 is set once the client has enabled IMAP4rev2 or UTF8=ACCEPT: mailbox names are UTF-8, otherwise modified UTF-7.
 	UTF8 bool
 
-	br  *bufio.Reader
+	r   io.Reader
+	br  *bufio.Reader // of r; nil while the client is silent
 	g   *Grammar
 	lim Limits
 	err error
@@ -51,7 +53,9 @@ type Decoder struct {
 
 // NewDecoder reads from r the commands of g.
 func NewDecoder(r io.Reader, g *Grammar, lim Limits) *Decoder {
-	return &Decoder{br: bufio.NewReaderSize(r, lineBuffer), g: g, lim: lim.withDefaults()}
+	d := &Decoder{r: r, g: g, lim: lim.withDefaults()}
+	d.acquire()
+	return d
 }
 
 // SetLimits replaces the limits from the next octet on.
@@ -59,24 +63,53 @@ func (d *Decoder) SetLimits(lim Limits) { d.lim = lim.withDefaults() }
 
 // Reset reads from r from now on and forgets what was read ahead: after STARTTLS nothing from before may count.
 func (d *Decoder) Reset(r io.Reader) {
-	d.br.Reset(r)
+	d.r = r
+	d.release()
 	d.begin()
 	d.active = false
 }
 
 // Buffered is the number of octets that were read ahead.
-func (d *Decoder) Buffered() int { return d.br.Buffered() }
+func (d *Decoder) Buffered() int {
+	if d.br == nil {
+		return 0
+	}
+	return d.br.Buffered()
+}
 
 // Err is the first error of the command, nil if there is none.
 func (d *Decoder) Err() error { return d.err }
 
-// Wait blocks until the next command has begun to arrive.
+// Wait blocks until the next command has begun to arrive. An error may be of a read that can be made again: then so can Wait.
 func (d *Decoder) Wait() error {
+	d.acquire()
 	_, err := d.br.Peek(1)
+	if err != nil {
+		d.release() // an idle session needs no memory for what may come
+	}
 	return err
 }
 
+var lineBuffers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, lineBuffer) }}
+
+func (d *Decoder) acquire() {
+	if d.br == nil {
+		d.br = lineBuffers.Get().(*bufio.Reader)
+		d.br.Reset(d.r)
+	}
+}
+
+// release drops what was read ahead.
+func (d *Decoder) release() {
+	if d.br != nil {
+		d.br.Reset(nil)
+		lineBuffers.Put(d.br)
+		d.br = nil
+	}
+}
+
 func (d *Decoder) begin() {
+	d.acquire()
 	d.err = nil
 	d.active = true
 	d.line, d.command, d.items, d.depth = 0, 0, 0, 0
