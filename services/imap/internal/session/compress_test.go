@@ -1,7 +1,6 @@
 package session
 
 import (
-	"bufio"
 	"bytes"
 	"compress/flate"
 	"encoding/hex"
@@ -105,12 +104,12 @@ func (c squeezed) Write(p []byte) (int, error) {
 
 // inflate reads compressed answers from now on.
 func (k *talk) inflate() {
-	k.plain = k.r
-	k.r = bufio.NewReader(flate.NewReader(k.plain))
+	k.plain = k.r.Reader
+	k.r.from(flate.NewReader(k.plain))
 }
 
 // uncompressed: compression has ended with UNAUTHENTICATE.
-func (k *talk) uncompressed() { k.conn, k.r = k.conn.(squeezed).Conn, k.plain }
+func (k *talk) uncompressed() { k.conn, k.r.Reader = k.conn.(squeezed).Conn, k.plain }
 
 // compress begins compression on a raw connection.
 func (k *talk) compress() {

@@ -13,13 +13,16 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/yubin-mail/yubin/services/imap/internal/imapcheck"
 )
 
 // script is a connection on which a client has sent everything at once, and gone.
 type script struct {
-	in  *bytes.Reader
-	mu  sync.Mutex
-	out bytes.Buffer
+	in    *bytes.Reader
+	mu    sync.Mutex
+	out   bytes.Buffer
+	check *imapcheck.Checker // nil: what is said may be compressed
 }
 
 func (c *script) Read(p []byte) (int, error) { return c.in.Read(p) }
@@ -29,6 +32,9 @@ func (c *script) Write(p []byte) (int, error) {
 	defer c.mu.Unlock()
 	if c.out.Len() > 32<<20 {
 		return 0, io.ErrShortWrite
+	}
+	if c.check != nil {
+		_, _ = c.check.Write(p) // never fails
 	}
 	return c.out.Write(p)
 }
@@ -59,7 +65,11 @@ func (h failOnError) Handle(_ context.Context, r slog.Record) error {
 // play runs a script and gives what the server said.
 func play(t testing.TB, g *gateway, input []byte) string {
 	t.Helper()
-	conn := &script{in: bytes.NewReader(input)}
+	conn := &script{in: bytes.NewReader(input), check: checkerOf(t)}
+	conn.check.Repeats = true
+	if bytes.Contains(bytes.ToUpper(input), []byte("COMPRESS")) {
+		conn.check = nil
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

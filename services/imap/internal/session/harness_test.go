@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"slices"
@@ -24,6 +25,7 @@ import (
 	quotav1 "github.com/yubin-mail/yubin/proto/yubin/quota/v1"
 	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
+	"github.com/yubin-mail/yubin/services/imap/internal/imapcheck"
 	"github.com/yubin-mail/yubin/services/imap/internal/view"
 )
 
@@ -171,10 +173,48 @@ func withTLSOffered(t testing.TB) func(*Options) {
 type talk struct {
 	t    testing.TB
 	conn net.Conn
-	r    *bufio.Reader
+	r    *heard
 	// plain is below what inflates, if something does.
 	plain *bufio.Reader
 	n     int
+}
+
+// heard is what a server says, each response of which is held against the grammar.
+type heard struct {
+	*bufio.Reader
+	check *imapcheck.Checker
+}
+
+func (h *heard) Read(p []byte) (int, error) {
+	n, err := h.Reader.Read(p)
+	_, _ = h.check.Write(p[:n]) // never fails
+	return n, err
+}
+
+func (h *heard) ReadString(delim byte) (string, error) {
+	text, err := h.Reader.ReadString(delim)
+	_, _ = h.check.Write([]byte(text)) // never fails
+	return text, err
+}
+
+// from goes on with what comes by another reader.
+func (h *heard) from(r io.Reader) { h.Reader = bufio.NewReader(r) }
+
+// checkerOf gives a checker of a connection.
+func checkerOf(t testing.TB) *imapcheck.Checker {
+	return imapcheck.New(func(err error) { t.Errorf("the server's grammar: %v", err) })
+}
+
+// heardConn is the connection of a client library.
+type heardConn struct {
+	net.Conn
+	check *imapcheck.Checker
+}
+
+func (c heardConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	_, _ = c.check.Write(p[:n]) // never fails
+	return n, err
 }
 
 // connect opens a connection and reads the greeting.
@@ -185,7 +225,7 @@ func (g *gateway) connect() *talk {
 		g.t.Fatal(err)
 	}
 	g.t.Cleanup(func() { _ = conn.Close() })
-	k := &talk{t: g.t, conn: conn, r: bufio.NewReader(conn)}
+	k := &talk{t: g.t, conn: conn, r: &heard{bufio.NewReader(conn), checkerOf(g.t)}}
 	if line := k.line(); !strings.HasPrefix(line, "* OK [CAPABILITY ") {
 		g.t.Fatalf("greeting is %q", line)
 	}
@@ -296,7 +336,7 @@ func (g *gateway) client(options *imapclient.Options) *imapclient.Client {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	c := imapclient.New(conn, options)
+	c := imapclient.New(heardConn{conn, checkerOf(g.t)}, options)
 	g.t.Cleanup(func() { _ = c.Close() })
 	return c
 }
@@ -309,5 +349,6 @@ func (k *talk) startTLS() {
 	if err := conn.HandshakeContext(k.t.Context()); err != nil {
 		k.t.Fatal(err)
 	}
-	k.conn, k.r = conn, bufio.NewReader(conn)
+	k.conn = conn
+	k.r.from(conn)
 }

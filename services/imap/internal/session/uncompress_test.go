@@ -76,7 +76,7 @@ func TestUnauthenticateUncompresses(t *testing.T) {
 			if line, err := k.r.ReadString('\n'); line != "" || err != io.EOF {
 				t.Errorf("%q is compressed behind the answer, %v", line, err)
 			}
-			k.r = k.plain
+			k.r.Reader = k.plain
 			k.send("%s", behindAnswer)
 			k.until("c OK")
 			k.expect("FETCH 1 FLAGS", "BAD no mailbox is selected")
