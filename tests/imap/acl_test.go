@@ -32,8 +32,8 @@ func TestATeamWorksInOneMailbox(t *testing.T) {
 	alice.ok("CREATE Team/Plans") // begins with the list of the one above
 	contains(t, alice.ok("GETACL Team/Plans"), "* ACL Team/Plans alice@example.test lrswipkxteacd bob@example.test lrswited")
 	contains(t, bob.ok(`LIST "" * RETURN (MYRIGHTS SPECIAL-USE)`), "* MYRIGHTS INBOX lrswipkxteacd",
-		`* LIST (\NonExistent \Noselect \HasChildren) "/" "Other Users"`,
-		`* LIST (\NonExistent \Noselect \HasChildren) "/" "Other Users/alice@example.test"`,
+		`* LIST (\NonExistent \HasChildren) "/" "Other Users"`,
+		`* LIST (\NonExistent \HasChildren) "/" "Other Users/alice@example.test"`,
 		`* LIST (\HasChildren) "/" `+shared("Team"), "* MYRIGHTS "+shared("Team")+" lrswited",
 		`* LIST (\HasNoChildren) "/" `+shared("Team/Plans"), "* MYRIGHTS "+shared("Team/Plans")+" lrswited")
 

@@ -134,19 +134,19 @@ func TestListMyRights(t *testing.T) {
 	bob.expect(`LIST "" INBOX RETURN (MYRIGHTS)`, own[0], own[1], "OK LIST completed")
 	bob.expect(`LIST "" * RETURN (MYRIGHTS STATUS (MESSAGES))`,
 		own[0], "* STATUS INBOX (MESSAGES 0)", own[1],
-		`* LIST (\NonExistent \Noselect \HasChildren) "/" "Other Users"`,
-		`* LIST (\NonExistent \Noselect \HasChildren) "/" "Other Users/alice@example.test"`,
+		`* LIST (\NonExistent \HasChildren) "/" "Other Users"`,
+		`* LIST (\NonExistent \HasChildren) "/" "Other Users/alice@example.test"`,
 		`* LIST (\Noselect \HasNoChildren) "/" "Other Users/alice@example.test/Sent"`,
 		`* MYRIGHTS "Other Users/alice@example.test/Sent" l`,
-		`* LIST (\NonExistent \Noselect \HasChildren) "/" "Other Users/alice@example.test/foo"`,
+		`* LIST (\NonExistent \HasChildren) "/" "Other Users/alice@example.test/foo"`,
 		`* LIST (\HasNoChildren) "/" "Other Users/alice@example.test/foo/bar"`,
 		`* STATUS "Other Users/alice@example.test/foo/bar" (MESSAGES 0)`,
 		`* MYRIGHTS "Other Users/alice@example.test/foo/bar" lrs`, "OK LIST completed")
-	bob.expect(`LIST "" % RETURN (MYRIGHTS)`, own[0], own[1], `* LIST (\NonExistent \Noselect \HasChildren) "/" "Other Users"`, "OK")
+	bob.expect(`LIST "" % RETURN (MYRIGHTS)`, own[0], own[1], `* LIST (\NonExistent \HasChildren) "/" "Other Users"`, "OK")
 	bob.ok(`SUBSCRIBE "` + ofAlice + `foo/bar"`)
 	bob.ok(`SUBSCRIBE "Other Users/carol@example.test/INBOX"`)
 	bob.expect(`LIST (SUBSCRIBED RECURSIVEMATCH) "Other Users/" % RETURN (MYRIGHTS)`,
-		`* LIST (\NonExistent \Noselect \HasChildren) "/" "Other Users/alice@example.test" ("CHILDINFO" ("SUBSCRIBED"))`,
+		`* LIST (\NonExistent \HasChildren) "/" "Other Users/alice@example.test" ("CHILDINFO" ("SUBSCRIBED"))`,
 		`* LIST (\NonExistent \HasNoChildren) "/" "Other Users/carol@example.test" ("CHILDINFO" ("SUBSCRIBED"))`, "OK")
 	bob.expect(`LIST (SUBSCRIBED) "" "Other Users/*" RETURN (MYRIGHTS)`,
 		`* LIST (\Subscribed \HasNoChildren) "/" "Other Users/alice@example.test/foo/bar"`, `* MYRIGHTS "Other Users/alice@example.test/foo/bar" lrs`,

@@ -94,7 +94,7 @@ func TestCatenateRefused(t *testing.T) {
 		{`URL "/INBOX"`, `NO [BADURL "/INBOX"]`},
 		{`URL "/INBOX/;UID=1/;UID=1"`, `NO [BADURL `},
 		{`URL "/INBOX/;UID=1/;section=NONSENSE"`, `NO [BADURL `},
-		{`URL "/INBOX/;UID=1/;section=1]%0d%0a"`, `NO [BADURL `},
+		{`URL "/INBOX/;UID=1/;section=1]%0d%0a"`, `NO [BADURL "/INBOX/;UID=1/;section=1%5D%0d%0a"] `},
 		{`URL "/INBOX/;UID=1/;partial=x"`, `NO [BADURL `},
 		{`URL "/INBOX/;UID=1;urlauth=anonymous:internal:91354a473744909de610943775f92038"`, `NO [BADURL `},
 		{`TEXT {600000+}` + "\r\n" + big + " TEXT {600000+}\r\n" + big, "NO [TOOBIG]"},

@@ -1,6 +1,9 @@
 package session
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
 // ENABLE: RFC 5161, RFC 9051 section 6.3.1.
 func init() {
@@ -22,7 +25,7 @@ func runEnable(_ context.Context, s *session) (reply, error) {
 	s.enc.Star().Raw("ENABLED")
 	var known []*enable
 	for _, name := range names {
-		if e, ok := registered.enables[name]; ok {
+		if e, ok := registered.enables[name]; ok && !slices.Contains(known, e) {
 			known = append(known, e)
 			s.enc.SP().Raw(e.name)
 		}

@@ -402,7 +402,7 @@ func TestNotifyAndSearchShared(t *testing.T) {
 	g.storage.deliver("Team", mail2)
 	bob.told(fmt.Sprintf("* STATUS %s (MESSAGES 2 UIDNEXT 3 UIDVALIDITY %d UNSEEN 2)", team, g.uidValidity("Team")))
 	alice.ok("DELETEACL Team bob")
-	bob.told(`* LIST (\NonExistent \Noselect \HasChildren) "/" "Other Users/alice@example.test"`, `* LIST (\NonExistent \HasNoChildren) "/" `+team)
+	bob.told(`* LIST (\NonExistent \HasChildren) "/" "Other Users/alice@example.test"`, `* LIST (\NonExistent \HasNoChildren) "/" `+team)
 	bob.ok("NOTIFY SET (personal (MessageNew MessageExpunge MailboxName))")
 	alice.ok("SETACL Sent bob lr")
 	bob.expect("CREATE mine", "OK ")

@@ -199,7 +199,7 @@ func readList(s *session) (job, error) {
 }
 
 func runList(ctx context.Context, s *session, args wire.ListArgs) (reply, error) {
-	if !args.Extended && args.Patterns[0] == "" {
+	if !args.Extended && slices.Equal(args.Patterns, []string{""}) {
 		// RFC 9051 section 6.3.9: an empty pattern asks for the delimiter.
 		s.sendList(listLine{attrs: []string{`\Noselect`}})
 		return reply{}, nil
@@ -242,6 +242,8 @@ func runList(ctx context.Context, s *session, args wire.ListArgs) (reply, error)
 type selection struct {
 	subscribed, specialUse bool
 	showSubscribed         bool
+	// extended: the client knows \NonExistent, which implies \Noselect; of the two only one may be told (RFC 9051 section 9, "mbx-list-sflag").
+	extended bool
 	// below are the names above a mailbox that is selected; only with RECURSIVEMATCH. True if the patterns leave one of these out: otherwise
 	// a name that is not selected itself would tell nothing new (RFC 5258 section 3.5).
 	below map[string]bool
@@ -251,6 +253,7 @@ func newSelection(args wire.ListArgs, all []*folder, matches func(name string) b
 	sel := selection{
 		subscribed: wire.Has(args.Select, "SUBSCRIBED"),
 		specialUse: wire.Has(args.Select, "SPECIAL-USE"),
+		extended:   args.Extended,
 		below:      map[string]bool{},
 	}
 	sel.showSubscribed = sel.subscribed || wire.Has(args.Return, "SUBSCRIBED")
@@ -282,10 +285,10 @@ func (sel selection) selects(f *folder) bool {
 // line makes the response for a folder.
 func (sel selection) line(f *folder, below bool) listLine {
 	line := listLine{name: f.name}
-	if f.Mailbox == nil {
+	switch {
+	case f.Mailbox == nil && sel.extended:
 		line.attrs = append(line.attrs, `\NonExistent`)
-	}
-	if f.level || f.Mailbox != nil && !f.may(rightRead) {
+	case f.Mailbox == nil, !f.may(rightRead):
 		line.attrs = append(line.attrs, `\Noselect`)
 	}
 	if sel.showSubscribed && f.subscribed {

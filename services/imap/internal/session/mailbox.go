@@ -97,10 +97,11 @@ func (s *session) sendFlags(seq uint32, m view.Message, uid bool) {
 	s.sendChange(seq, m, uid, value)
 }
 
-// sendChange sends a FETCH response of a change. With QRESYNC it always has the UID (RFC 7162 section 3.2.3).
+// sendChange sends a FETCH response of a change. In IMAP4rev2 and with QRESYNC it always has the UID (RFC 9051 section 7.5.2, RFC 7162
+// section 3.2.3).
 func (s *session) sendChange(seq uint32, m view.Message, uid bool, value []byte) {
 	s.beginFetch(seq, m.UID)
-	if (uid || s.qresync) && !s.uidOnly {
+	if (uid || s.rev2 || s.qresync) && !s.uidOnly {
 		s.enc.Raw("UID ").Num(uint64(m.UID)).SP()
 	}
 	s.enc.RawBytes(value).Close().CRLF()

@@ -41,7 +41,7 @@ func (s *session) tellNames(all []*folder) {
 		renamed := oldName[f.name] != "" && !s.movedAlong(f.name, oldName, byName)
 		subscribed := known && old.GetSubscribed() != f.GetSubscribed()
 		if hasEvent(g, eventName) && (affected[f.name] || renamed) || hasEvent(g, eventSubscription) && subscribed {
-			line := selection{showSubscribed: hasEvent(g, eventSubscription)}.line(f, false)
+			line := selection{showSubscribed: hasEvent(g, eventSubscription), extended: true}.line(f, false)
 			line.oldName = oldName[f.name]
 			s.sendList(line)
 		}

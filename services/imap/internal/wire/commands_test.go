@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"errors"
 	"reflect"
 	"strings"
 	"testing"
@@ -119,6 +120,11 @@ func TestListArgs(t *testing.T) {
 			` (SUBSCRIBED RECURSIVEMATCH) "" "%" RETURN (SUBSCRIBED)`,
 			ListArgs{Patterns: []string{"%"}, Select: items("SUBSCRIBED", "RECURSIVEMATCH"), Return: items("SUBSCRIBED"), Extended: true},
 		},
+		// RFC 9051 section 6.3.9: what cannot match is ignored, and what is empty in the extended syntax.
+		{` "" ` + strings.Repeat("*a", maxPattern), ListArgs{}},
+		{` "" ("` + "\xff" + `" a)`, ListArgs{Patterns: []string{"a"}, Extended: true}},
+		{` a ("" %)`, ListArgs{Reference: "a", Patterns: []string{"%"}, Extended: true}},
+		{` a "" RETURN ()`, ListArgs{Reference: "a", Extended: true, Patterns: []string{}}},
 		{` "" ("INBOX" "Drafts" "Sent/%")`, ListArgs{Patterns: []string{"INBOX", "Drafts", "Sent/%"}, Extended: true}},
 		{
 			` "" % RETURN (STATUS (MESSAGES UNSEEN) special-use)`,
@@ -137,10 +143,13 @@ func TestListArgs(t *testing.T) {
 		"", ` ""`, ` "" `, ` "" ()`, ` "" * RETURN`, ` "" * RETURN (FOO)`, ` (FOO) "" *`, ` "" * (CHILDREN)`,
 		` (RECURSIVEMATCH) "" *`, ` (RECURSIVEMATCH REMOTE) "" *`, ` "" * RETURN (STATUS)`, ` "" * RETURN (STATUS ())`,
 		` "" (a`, ` "" (a (b))`,
-		` "" ` + strings.Repeat("*a", maxPattern), ` "" (` + strings.Repeat("a ", maxPatterns) + `a)`,
 	} {
 		_, err := args(t, in+"\r\n").ListArgs()
 		wantSyntax(t, in, err)
+	}
+	_, err := args(t, ` "" (`+strings.Repeat("a ", maxPatterns)+"a)\r\n").ListArgs()
+	if refused, ok := errors.AsType[*RefusedError](err); !ok || refused.Code != "LIMIT" {
+		t.Errorf("too many patterns: %v", err)
 	}
 }
 

@@ -62,9 +62,6 @@ func (d *Decoder) FetchArgs() (FetchArgs, error) {
 	d.SP()
 	if d.Peek() == '(' {
 		a.Items = d.ItemList(FetchItems)
-		if len(a.Items) == 0 {
-			d.Fail("nothing to fetch")
-		}
 	} else {
 		a.Items = d.fetchMacro(d.Keyword())
 	}
@@ -155,10 +152,8 @@ func (d *Decoder) partial() *Partial {
 	}
 	p := &Partial{Offset: d.Number64()}
 	d.Special('.')
+	d.noZero()
 	p.Length = d.Number64()
-	if p.Length == 0 {
-		d.Fail("partial length must not be zero")
-	}
 	d.Special('>')
 	return p
 }

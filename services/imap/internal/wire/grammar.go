@@ -144,9 +144,17 @@ func (d *Decoder) itemNamed(kind Kind, name string) Item {
 	return Item{Name: name, Arg: arg}
 }
 
-// ItemList reads a parenthesised list of words of that kind.
+// ItemList reads a parenthesised list of words of that kind. Only that of options of SEARCH and LIST may be empty (RFC 4466 section 6,
+// RFC 9051 section 9).
 func (d *Decoder) ItemList(kind Kind) []Item {
 	var items []Item
 	d.List(func() { items = append(items, d.item(kind)) })
+	switch kind {
+	case SearchReturns, ListSelections, ListReturns:
+	default:
+		if len(items) == 0 {
+			d.Fail("no %v", kind)
+		}
+	}
 	return items
 }

@@ -1,7 +1,12 @@
 package wire
 
+import (
+	"slices"
+	"unicode/utf8"
+)
+
 const (
-	// maxPatterns and maxPattern bound what one LIST costs for each mailbox.
+	// maxPatterns and maxPattern, which is with the reference, bound what one LIST costs for each mailbox.
 	maxPatterns = 100
 	maxPattern  = 1024
 )
@@ -9,7 +14,8 @@ const (
 // ListArgs are the arguments of LIST (RFC 9051 section 6.3.9) and LSUB.
 type ListArgs struct {
 	Reference string
-	Patterns  []string
+	// Patterns are those that a mailbox can match, maybe none.
+	Patterns []string
 	// Select are selection options: SUBSCRIBED, REMOTE, RECURSIVEMATCH, SPECIAL-USE.
 	Select []Item
 	// Return are return options: SUBSCRIBED, CHILDREN, SPECIAL-USE, and STATUS with []Item.
@@ -40,16 +46,23 @@ func (d *Decoder) ListArgs() (ListArgs, error) {
 		d.checkSelections(a.Select)
 		d.SP()
 	}
-	a.Reference = d.mailboxName(d.AString())
+	a.Reference = d.decodeName(d.AString())
 	d.SP()
 	if d.Peek() == '(' {
 		a.Extended = true
-		d.List(func() { a.Patterns = append(a.Patterns, d.ListMailbox()) })
-		if n := len(a.Patterns); n == 0 || n > maxPatterns {
-			d.Fail("need 1 to %d mailbox patterns", maxPatterns)
+		n := 0
+		d.List(func() {
+			a.pattern(d.decodeName(d.ListMailbox()))
+			n++
+		})
+		if n == 0 {
+			d.Fail("no mailbox patterns")
+		}
+		if len(a.Patterns) > maxPatterns {
+			d.Refuse("LIMIT", "too many mailbox patterns")
 		}
 	} else {
-		a.Patterns = []string{d.ListMailbox()}
+		a.pattern(d.decodeName(d.ListMailbox()))
 	}
 	if d.TrySP() {
 		a.Extended = true
@@ -59,8 +72,18 @@ func (d *Decoder) ListArgs() (ListArgs, error) {
 		d.SP()
 		a.Return = d.ItemList(ListReturns)
 	}
+	if a.Extended { // empty patterns ask for nothing (RFC 9051 section 6.3.9)
+		a.Patterns = slices.DeleteFunc(a.Patterns, func(p string) bool { return p == "" })
+	}
 	err := d.End()
 	return a, err
+}
+
+// pattern adds one. What no mailbox can match is ignored in silence (RFC 9051 section 6.3.9).
+func (a *ListArgs) pattern(p string) {
+	if whole := a.Reference + p; len(whole) <= maxPattern && utf8.ValidString(whole) {
+		a.Patterns = append(a.Patterns, p)
+	}
 }
 
 // checkSelections refuses RECURSIVEMATCH without an option that it could modify (RFC 9051 section 6.3.9.1).
@@ -94,10 +117,4 @@ func (d *Decoder) StatusArgs() (StatusArgs, error) {
 	return a, err
 }
 
-func (d *Decoder) statusItems() []Item {
-	items := d.ItemList(StatusItems)
-	if len(items) == 0 {
-		d.Fail("no STATUS items")
-	}
-	return items
-}
+func (d *Decoder) statusItems() []Item { return d.ItemList(StatusItems) }

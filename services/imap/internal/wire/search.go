@@ -140,7 +140,7 @@ func notKey(k SearchKey) SearchKey { return SearchKey{Op: SearchNot, Keys: []Sea
 
 func (d *Decoder) searchKeyword() string {
 	d.SP()
-	return d.Flag()
+	return d.require(isAtomChar, maxKeyword, "keyword")
 }
 
 // searchString reads a space and a string in the search's charset.

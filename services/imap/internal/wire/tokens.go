@@ -168,13 +168,17 @@ func (d *Decoder) NString() (s string, ok bool) {
 // Number reads an unsigned 32-bit number.
 func (d *Decoder) Number() uint32 { return uint32(d.number(1<<32 - 1)) }
 
-// NzNumber reads an unsigned 32-bit number that is not zero.
+// NzNumber reads an unsigned 32-bit number that is not zero, nor begins with a zero.
 func (d *Decoder) NzNumber() uint32 {
-	n := d.Number()
-	if n == 0 {
-		d.Fail("number must not be zero")
+	d.noZero()
+	return d.Number()
+}
+
+// noZero refuses a number that begins with a zero (RFC 9051 section 9, "digit-nz").
+func (d *Decoder) noZero() {
+	if d.Peek() == '0' {
+		d.Fail("number must not begin with zero")
 	}
-	return n
 }
 
 // Number64 reads an unsigned 63-bit number.
@@ -210,31 +214,30 @@ func (d *Decoder) Mailbox() string {
 	return name
 }
 
-// ListMailbox reads a mailbox name with LIST wildcards.
+// ListMailbox reads a mailbox name with LIST wildcards. It is not decoded yet.
 func (d *Decoder) ListMailbox() string {
-	var pattern string
 	switch d.Peek() {
 	case '"', '{':
-		pattern = d.mailboxName(d.String())
-	default:
-		pattern = d.mailboxName(d.require(isListChar, d.lim.Line, "mailbox pattern"))
+		return d.String()
 	}
-	if len(pattern) > maxPattern {
-		d.Fail("mailbox pattern too long")
-		return ""
-	}
-	return pattern
+	return d.require(isListChar, d.lim.Line, "mailbox pattern")
 }
 
+// mailboxName decodes a name. What is no UTF-8 can be nobody's: the command is refused, as it is well-formed (RFC 9051 section 6.3.4).
 func (d *Decoder) mailboxName(s string) string {
-	if !d.UTF8 {
-		s = utf7.DecodeTolerant(s)
-	}
-	if !utf8.ValidString(s) {
-		d.Fail("mailbox name is not UTF-8")
+	name := d.decodeName(s)
+	if !utf8.ValidString(name) {
+		d.Refuse("CANNOT", "mailbox name is not UTF-8")
 		return ""
 	}
-	return s
+	return name
+}
+
+func (d *Decoder) decodeName(s string) string {
+	if d.UTF8 {
+		return s
+	}
+	return utf7.DecodeTolerant(s)
 }
 
 // Flag reads a flag or keyword. The flags of RFC 9051 section 2.3.2 come in their usual case.
@@ -301,7 +304,10 @@ func (d *Decoder) Date() time.Time {
 	return t
 }
 
-const dateTimeLayout = "_2-Jan-2006 15:04:05 -0700"
+const (
+	dateTimeLayout = "_2-Jan-2006 15:04:05 -0700"
+	dateLength     = len("_2-Jan-2006")
+)
 
 // DateTime reads a date-time such as "17-Jul-1996 02:44:25 -0700".
 func (d *Decoder) DateTime() time.Time {
@@ -311,7 +317,8 @@ func (d *Decoder) DateTime() time.Time {
 		return time.Time{}
 	}
 	t, err := time.Parse(dateTimeLayout, text)
-	if err != nil || len(text) != len(dateTimeLayout) {
+	// Parse also takes more spaces, hours of one digit, and fractions of a second.
+	if err != nil || len(text) != len(dateTimeLayout) || !isDigit(text[dateLength+1]) || text[dateLength+3] != ':' || text[dateLength+9] != ' ' {
 		d.Fail("invalid date-time")
 		return time.Time{}
 	}
