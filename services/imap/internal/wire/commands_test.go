@@ -122,7 +122,7 @@ func TestListArgs(t *testing.T) {
 		},
 		// RFC 9051 section 6.3.9: what cannot match is ignored, and what is empty in the extended syntax.
 		{` "" ` + strings.Repeat("*a", maxPattern), ListArgs{}},
-		{` "" ("` + "\xff" + `" a)`, ListArgs{Patterns: []string{"a"}, Extended: true}},
+		{` "" ({1+}` + "\r\n\xff" + ` a)`, ListArgs{Patterns: []string{"a"}, Extended: true}},
 		{` a ("" %)`, ListArgs{Reference: "a", Patterns: []string{"%"}, Extended: true}},
 		{` a "" RETURN ()`, ListArgs{Reference: "a", Extended: true, Patterns: []string{}}},
 		{` "" ("INBOX" "Drafts" "Sent/%")`, ListArgs{Patterns: []string{"INBOX", "Drafts", "Sent/%"}, Extended: true}},
