@@ -5,6 +5,8 @@ export CGO_ENABLED ?= 0
 MODULES  := proto pkg services tests
 SERVICES := smtp pop3 imap storage quota directory autoconfig yubin
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+# Without x/net/trace, which nobody asks, and whose templates keep every method of every type in the binaries. tests/harness and tools/kube build with them, too.
+TAGS     := grpcnotrace
 LDFLAGS  := -s -w -X github.com/yubin-mail/yubin/pkg/service.version=$(VERSION)
 DATA     ?= ./data
 PACKAGES := $(foreach m,$(MODULES),./$(m)/...)
@@ -20,13 +22,13 @@ run: build ## Build and start the whole system on the embedded stores, with a de
 .PHONY: build
 build: ## Build every binary into bin/
 	@mkdir -p bin
-	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(foreach s,$(SERVICES),./services/$(s))
+	go build -trimpath -tags '$(TAGS)' -ldflags '$(LDFLAGS)' -o bin/ $(foreach s,$(SERVICES),./services/$(s))
 
 .PHONY: images
 REGISTRY  ?=
 PLATFORMS ?= linux/amd64,linux/arm64
 images: .cache/images ## Make the container images, no Docker needed (REGISTRY=registry.example.com/mail PUSH=1 PLATFORMS=linux/amd64)
-	.cache/images -root . -out bin/images -registry '$(REGISTRY)' -platforms '$(PLATFORMS)' -version '$(VERSION)' -ldflags '$(LDFLAGS)' \
+	.cache/images -root . -out bin/images -registry '$(REGISTRY)' -platforms '$(PLATFORMS)' -version '$(VERSION)' -tags '$(TAGS)' -ldflags '$(LDFLAGS)' \
 		-revision '$(shell git rev-parse HEAD)' -created '$(shell git log -1 --format=%ct)' $(if $(PUSH),-push) $(if $(INSECURE),-insecure)
 
 .cache/images: $(wildcard tools/kube/images/*.go) tools/kube/go.mod

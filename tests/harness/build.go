@@ -28,6 +28,9 @@ func Root(tb testing.TB) string {
 	}
 }
 
+// tags are those of the Makefile.
+const tags = "grpcnotrace"
+
 var buildMu sync.Mutex
 
 // Binary builds a service's binary, if it is out of date, and gives its path. With YUBIN_TEST_RACE=1 it has the race detector.
@@ -36,11 +39,11 @@ func Binary(tb testing.TB, name string) string {
 	buildMu.Lock()
 	defer buildMu.Unlock()
 	dir := filepath.Join(Root(tb), "bin", "test")
-	args := []string{"build", "-trimpath", "-o"}
+	args := []string{"build", "-trimpath", "-tags", tags, "-o"}
 	env := append(os.Environ(), "CGO_ENABLED=0")
 	if os.Getenv("YUBIN_TEST_RACE") == "1" {
 		dir += "-race"
-		args = []string{"build", "-race", "-trimpath", "-o"}
+		args = []string{"build", "-race", "-trimpath", "-tags", tags, "-o"}
 		env = append(os.Environ(), "CGO_ENABLED=1")
 	}
 	if built[name] {

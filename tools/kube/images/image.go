@@ -57,7 +57,7 @@ func (o *options) annotations(service string) map[string]string {
 // build makes the image of a service for a platform.
 func (o *options) build(ctx context.Context, service string, platform v1.Platform) (built, error) {
 	binary := filepath.Join(o.work, service+"-"+platform.Architecture)
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", o.ldflags, "-o", binary, "./services/"+service) // #nosec G204 -- the caller names the service
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags", o.tags, "-ldflags", o.ldflags, "-o", binary, "./services/"+service) // #nosec G204 -- the caller names the service
 	cmd.Dir = o.root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+platform.OS, "GOARCH="+platform.Architecture)
 	cmd.Stderr = os.Stderr

@@ -25,7 +25,7 @@ import (
 type options struct {
 	root, registry, out string
 	version, revision   string
-	ldflags             string
+	tags, ldflags       string
 	created             time.Time
 	push                bool
 	services, platforms []string
@@ -52,6 +52,7 @@ func run(ctx context.Context) error {
 	flag.StringVar(&o.out, "out", "bin/images", "directory of the OCI layouts that are written unless they are pushed, and of the SBOMs")
 	flag.StringVar(&o.version, "version", "dev", "version, which is also the tag")
 	flag.StringVar(&o.revision, "revision", "", "commit")
+	flag.StringVar(&o.tags, "tags", "", "build tags")
 	flag.StringVar(&o.ldflags, "ldflags", "", "flags for the linker")
 	flag.Int64Var(&created, "created", 0, "time of creation, in Unix time; the commit's makes builds repeatable")
 	flag.BoolVar(&o.push, "push", false, "push to the registry")
