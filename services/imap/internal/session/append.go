@@ -47,6 +47,7 @@ func runAppend(ctx context.Context, s *session) (reply, error) {
 		return reply{}, errNoUID
 	}
 	if s.isSelected(a.target.key(answer.GetMailboxId())) {
+		s.noteAdded(answer.GetUids())
 		s.refresh(ctx) // RFC 9051 section 6.3.12: the new message should be told at once
 	}
 	code := []byte("APPENDUID " + itoa(uint64(answer.GetUidValidity())) + " ")

@@ -72,6 +72,17 @@ func (s *session) sendHighestModSeq() {
 // expunges are held back, a client that resumes from a later one would never hear of them.
 func (b *mailbox) highestModSeq() string { return "HIGHESTMODSEQ " + itoa(b.settled) }
 
+// sendLag tells from where a client goes on that comes back later, while expunges are held back and it has heard of higher modification sequences, and
+// once they are told (RFC 7162 sections 3.2 and 6).
+func (s *session) sendLag() {
+	b := s.box
+	lagging := b.settled < max(b.told.ModSeq, b.own)
+	if s.condstore && (lagging || b.lagging) {
+		s.sendHighestModSeq()
+	}
+	b.lagging = lagging
+}
+
 func appendModSeq(dst []byte, m view.Message) []byte {
 	return append(appendNumber(dst, "MODSEQ (", m.ModSeq), ')')
 }

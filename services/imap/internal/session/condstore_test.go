@@ -54,14 +54,16 @@ func TestCondstoreEnabling(t *testing.T) {
 		k := g.selected("INBOX")
 		k.expect("STORE 4 FLAGS.SILENT ()", "OK")
 		k.expect(c.command, append(c.want, "OK")...)
-		k.expect(`STORE 1 +FLAGS (\Flagged)`, `* 1 FETCH (FLAGS (\Flagged) MODSEQ (6))`, "OK")
+		k.expect(`STORE 1 +FLAGS (\Flagged)`, `* 1 FETCH (UID 1 FLAGS (\Flagged) MODSEQ (6))`, "OK")
 	}
 	g := condstoreGateway(t)
 	k := g.login()
 	k.ok("SELECT INBOX (CONDSTORE)")
 	g.storage.flag("INBOX", 2, storagev1.Flag_FLAG_SEEN)
-	k.expect("NOOP", `* 2 FETCH (FLAGS (\Seen) MODSEQ (6))`, "OK")
-	k.expect("FETCH 1 BODY[TEXT]", "* 1 FETCH (BODY[TEXT] {13}", "First body.", ` FLAGS (\Seen) MODSEQ (7))`, "OK")
+	k.expect("NOOP", `* 2 FETCH (UID 2 FLAGS (\Seen) MODSEQ (6))`, "OK")
+	k.expect("FETCH 1 BODY[TEXT]", "* 1 FETCH (BODY[TEXT] {13}", "First body.", ` FLAGS (\Seen) UID 1 MODSEQ (7))`, "OK")
+	k.expect("FETCH 3 (UID MODSEQ BODY[TEXT])", "* 3 FETCH (UID 3 MODSEQ (8) BODY[TEXT] {13}", "First body.", ` FLAGS (\Seen))`, "OK") // nothing twice
+	k.expect("FETCH 1 FLAGS", `* 1 FETCH (FLAGS (\Seen))`, "OK")                                                                 // what was asked for, and no more
 	k.expect("SELECT INBOX (FROBNICATE)", "BAD")
 }
 
@@ -77,20 +79,21 @@ func TestUnchangedSince(t *testing.T) {
 	k.expect(`STORE 1:3 (UNCHANGEDSINCE 0) +FLAGS (\Seen)`, "OK [MODIFIED 1:3] ")
 	// What another session did shows why it failed.
 	g.storage.flag("INBOX", 3, storagev1.Flag_FLAG_ANSWERED)
-	k.expect(`STORE 3:4 (UNCHANGEDSINCE 5) +FLAGS (\Seen)`, `* 4 FETCH (FLAGS (\Seen) MODSEQ (8))`, `* 3 FETCH (FLAGS (\Answered) MODSEQ (7))`, "OK [MODIFIED 3] ")
+	k.expect(`STORE 3:4 (UNCHANGEDSINCE 5) +FLAGS (\Seen)`, `* 4 FETCH (UID 4 FLAGS (\Seen) MODSEQ (8))`, `* 3 FETCH (UID 3 FLAGS (\Answered) MODSEQ (7))`, "OK [MODIFIED 3] ")
 	// What does not change keeps its sequence, and passes.
-	k.expect(`STORE 4 (UNCHANGEDSINCE 8) +FLAGS.SILENT (\Seen)`, "* 4 FETCH (MODSEQ (8))", "OK STORE")
+	k.expect(`STORE 4 (UNCHANGEDSINCE 8) +FLAGS.SILENT (\Seen)`, "* 4 FETCH (UID 4 MODSEQ (8))", "OK STORE")
 	// Example 12: some are gone, one has changed.
 	other := g.selected("INBOX")
 	other.ok("UID EXPUNGE 2")
 	k.expect(`STORE 1:4 (UNCHANGEDSINCE 7) +FLAGS (\Flagged)`,
-		`* 1 FETCH (FLAGS (\Flagged \Deleted) MODSEQ (10))`, `* 3 FETCH (FLAGS (\Answered \Flagged) MODSEQ (10))`, "NO [MODIFIED 4] some of the messages no longer exist")
-	k.expect("STORE 2 (UNCHANGEDSINCE 1) +FLAGS (\\Seen)", "NO [EXPUNGEISSUED]")
-	k.expect("NOOP", "* 2 EXPUNGE", "OK")
+		`* 1 FETCH (UID 1 FLAGS (\Flagged \Deleted) MODSEQ (10))`, `* 3 FETCH (UID 3 FLAGS (\Answered \Flagged) MODSEQ (10))`,
+		"* OK [HIGHESTMODSEQ 8] modification sequence", "NO [MODIFIED 4] some of the messages no longer exist")
+	k.expect("STORE 2 (UNCHANGEDSINCE 1) +FLAGS (\\Seen)", "* OK [HIGHESTMODSEQ 8] modification sequence", "NO [EXPUNGEISSUED]")
+	k.expect("NOOP", "* 2 EXPUNGE", "* OK [HIGHESTMODSEQ 10] modification sequence", "OK")
 	k.expect("STORE 1 (UNCHANGEDSINCE x) FLAGS ()", "BAD")
 	k.expect("STORE 1 (UNCHANGEDSINCE 9223372036854775808) FLAGS ()", "BAD") // 63 bits
 	k.expect("STORE 1 (FROBNICATE) FLAGS ()", "BAD")
-	k.expect(`STORE 1 +FLAGS.SILENT (\Draft)`, "* 1 FETCH (MODSEQ (11))", "OK")
+	k.expect(`STORE 1 +FLAGS.SILENT (\Draft)`, "* 1 FETCH (UID 1 MODSEQ (11))", "OK")
 }
 
 // TestSearchModSeq: RFC 7162 section 3.1.5, section 3.1.6 and section 3.1.10.
@@ -99,7 +102,7 @@ func TestSearchModSeq(t *testing.T) {
 	k := g.selected("INBOX")
 	k.ok("ENABLE CONDSTORE")
 	g.storage.flag("INBOX", 2, storagev1.Flag_FLAG_DRAFT)
-	k.expect("NOOP", `* 2 FETCH (FLAGS (\Draft) MODSEQ (6))`, "OK")
+	k.expect("NOOP", `* 2 FETCH (UID 2 FLAGS (\Draft) MODSEQ (6))`, "OK")
 	k.expect(`SEARCH MODSEQ "/flags/\\draft" all 4`, "* SEARCH 2 3 4 (MODSEQ 6)", "OK")
 	k.expect("SEARCH OR NOT MODSEQ 3 LARGER 50000", "* SEARCH 1 (MODSEQ 2)", "OK")
 	k.expect("SEARCH MODSEQ 5 SUBJECT one", "* SEARCH 2 4 (MODSEQ 6)", "OK") // by storage
@@ -176,9 +179,10 @@ func TestVanished(t *testing.T) {
 	k.expect("UID MOVE 7 Sent", fmt.Sprintf("* OK [COPYUID %d 7 1] moved", g.uidValidity("Sent")), "* VANISHED 7", "OK [HIGHESTMODSEQ 13] UID MOVE")
 	// Held back while sequence numbers are in use, like EXPUNGE; the code does not run ahead of it.
 	g.storage.remove("INBOX", 1) // 14
-	k.expect(`STORE 2 +FLAGS (\Seen)`, `* 2 FETCH (UID 2 FLAGS (\Seen) MODSEQ (15))`, "OK")
-	k.expect("FETCH 2 MODSEQ", "* 2 FETCH (MODSEQ (15))", "OK")
-	k.expect("UID FETCH 1:* (FLAGS) (CHANGEDSINCE 14 VANISHED)", "* VANISHED 1", `* 1 FETCH (UID 2 FLAGS (\Seen) MODSEQ (15))`, "OK")
+	k.expect(`STORE 2 +FLAGS (\Seen)`, `* 2 FETCH (UID 2 FLAGS (\Seen) MODSEQ (15))`, "* OK [HIGHESTMODSEQ 13] modification sequence", "OK")
+	k.expect("FETCH 2 MODSEQ", "* 2 FETCH (MODSEQ (15))", "* OK [HIGHESTMODSEQ 13] modification sequence", "OK")
+	k.expect("UID FETCH 1:* (FLAGS) (CHANGEDSINCE 14 VANISHED)", "* VANISHED 1", `* 1 FETCH (UID 2 FLAGS (\Seen) MODSEQ (15))`,
+		"* OK [HIGHESTMODSEQ 15] modification sequence", "OK")
 	g.storage.remove("INBOX", 9) // 16
 	k.expect("NOOP", "* VANISHED 9", "OK")
 	k.expect("UID FETCH 1:* (FLAGS) (CHANGEDSINCE 11 VANISHED)", "* VANISHED (EARLIER) 1,3:5,7,9", `* 1 FETCH (UID 2 FLAGS (\Seen) MODSEQ (15))`, "OK")

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -41,6 +42,7 @@ const (
 // updating is a search whose results are kept up to date.
 type updating struct {
 	tag string
+	in  *held // the mailbox, if it must be told
 	uid bool
 	// key has no sequence numbers: they were those of when the command came (RFC 5267 section 4.3).
 	key wire.SearchKey
@@ -123,7 +125,7 @@ func runCancelUpdate(_ context.Context, s *session) (reply, error) {
 func (s *session) noteChanges(now *view.Snapshot, update view.Update, expunge bool) {
 	b := s.box
 	if len(b.contexts) == 0 {
-		b.stale = nil
+		b.stale, b.fresh = nil, 0
 		return
 	}
 	gone := update.ExpungedUIDs
@@ -133,7 +135,7 @@ func (s *session) noteChanges(now *view.Snapshot, update view.Update, expunge bo
 	gone = slices.Sorted(slices.Values(gone))
 	for _, u := range b.contexts {
 		if removed := u.among(gone); len(removed) > 0 {
-			s.beginUpdate(u)
+			s.beginESearch(u.tag, u.in, u.uid)
 			s.sendRemoved(u, removed)
 			s.enc.CRLF()
 		}
@@ -143,6 +145,7 @@ func (s *session) noteChanges(now *view.Snapshot, update view.Update, expunge bo
 	}
 	for _, m := range update.Told.Range(update.Told.Seek(b.told.LastUID()+1), update.Told.Len()) {
 		b.stale = append(b.stale, m.UID)
+		b.fresh = cmp.Or(b.fresh, m.UID)
 	}
 }
 
@@ -162,8 +165,8 @@ func (s *session) tellContexts(ctx context.Context) error {
 	if len(b.stale) == 0 {
 		return nil
 	}
-	stale := b.stale
-	b.stale = nil
+	stale, fresh := b.stale, b.fresh
+	b.stale, b.fresh = nil, 0
 	slices.Sort(stale)
 	stale = slices.Compact(stale)
 	now := b.view.Snapshot()
@@ -173,10 +176,10 @@ func (s *session) tellContexts(ctx context.Context) error {
 		return !told || !still
 	})
 	for _, u := range slices.Clone(b.contexts) {
-		err := s.tellContext(ctx, u, there)
+		err := s.tellContext(ctx, u, there, fresh)
 		if err != nil && !fatal(err) {
 			s.Log.Warn("results are brought up to date later", "session", s.id, "error", err)
-			b.stale = append(stale, b.stale...)
+			b.stale, b.fresh = append(stale, b.stale...), fresh
 			return nil
 		}
 		if err != nil {
@@ -186,8 +189,8 @@ func (s *session) tellContexts(ctx context.Context) error {
 	return nil
 }
 
-// tellContext tells how the results of a search have changed by messages.
-func (s *session) tellContext(ctx context.Context, u *updating, uids []uint32) error {
+// tellContext tells how the results of a search have changed by messages, of which those from fresh on are new.
+func (s *session) tellContext(ctx context.Context, u *updating, uids []uint32, fresh uint32) error {
 	match, err := s.matchesNow(ctx, u.key, uids)
 	if err != nil {
 		return err
@@ -207,13 +210,13 @@ func (s *session) tellContext(ctx context.Context, u *updating, uids []uint32) e
 			return err
 		}
 	}
-	if len(u.fetch) > 0 && len(added) > 0 {
+	if arrived := since(added, fresh); len(u.fetch) > 0 && len(arrived) > 0 { // and not what only its flags have made a result (RFC 5465 section 7)
 		f := newFetcher(s, u.fetch, false) // which sets no \Seen: nobody has read it
-		if err := f.run(ctx, s.box.uidSpans(rangesOf(added))); err != nil {
+		if err := f.run(ctx, s.box.uidSpans(rangesOf(arrived))); err != nil {
 			return err
 		}
 	}
-	s.beginUpdate(u)
+	s.beginESearch(u.tag, u.in, u.uid)
 	if len(removed) > 0 {
 		s.sendRemoved(u, removed)
 	}
@@ -226,6 +229,15 @@ func (s *session) tellContext(ctx context.Context, u *updating, uids []uint32) e
 		s.refuseUpdate(u.tag)
 	}
 	return nil
+}
+
+// since gives those of some UIDs in ascending order that are not below first; 0: none.
+func since(uids []uint32, first uint32) []uint32 {
+	if first == 0 {
+		return nil
+	}
+	i, _ := slices.BinarySearch(uids, first)
+	return uids[i:]
 }
 
 // matchesNow gives those of some messages that a search finds.

@@ -31,14 +31,6 @@ func (u *updating) among(uids []uint32) []uint32 {
 	return out
 }
 
-// beginUpdate begins an ESEARCH response.
-func (s *session) beginUpdate(u *updating) {
-	s.enc.Star().Raw("ESEARCH (TAG ").String(u.tag).Close()
-	if u.uid {
-		s.enc.Raw(" UID")
-	}
-}
-
 // numbersOf gives UIDs, or the sequence numbers of their messages, as a client was told them.
 func (s *session) numbersOf(u *updating, uids []uint32) []wire.Range {
 	if u.uid {

@@ -120,8 +120,10 @@ func TestTooManyContexts(t *testing.T) {
 	k.says("B02", "UID SORT RETURN (UPDATE COUNT) (DATE) UTF-8 ALL", `* NO [NOUPDATE "B02"] too many contexts, or results`, `* ESEARCH (TAG "B02") UID COUNT 1`, "B02 OK")
 	k.says("B03", "CANCELUPDATE F0 F3", "B03 OK")
 	k.says("B04", "UID SORT RETURN (UPDATE COUNT) (DATE) UTF-8 ALL", `* ESEARCH (TAG "B04") UID COUNT 1`, "B04 OK")
-	k.says("B05", "ESEARCH IN (mailboxes INBOX) RETURN (UPDATE COUNT) ALL", `* NO [NOUPDATE "B05"] too many contexts, or results`,
-		fmt.Sprintf(`* ESEARCH (TAG "B05" MAILBOX INBOX UIDVALIDITY %d) UID COUNT 1`, g.uidValidity("INBOX")), "B05 OK")
+	inbox := g.uidValidity("INBOX")
+	k.says("B05", "ESEARCH IN (mailboxes INBOX) RETURN (UPDATE COUNT) ALL", fmt.Sprintf(`* ESEARCH (TAG "B05" MAILBOX INBOX UIDVALIDITY %d) UID COUNT 1`, inbox), "B05 OK")
+	k.says("B06", "ESEARCH RETURN (UPDATE COUNT) ALL", `* NO [NOUPDATE "B06"] too many contexts, or results`,
+		fmt.Sprintf(`* ESEARCH (TAG "B06" MAILBOX INBOX UIDVALIDITY %d) UID COUNT 1`, inbox), "B06 OK")
 }
 
 // What only storage can tell is asked of it, for the messages that have changed; when it is out of reach, later. New results come with what is

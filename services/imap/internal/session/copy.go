@@ -131,6 +131,7 @@ func (s *session) move(ctx context.Context, spans []span, target place) error {
 // seeTarget has the copies seen where a session of this gateway has the target selected.
 func (s *session) seeTarget(ctx context.Context, target place, m *storagev1.UidMapping) {
 	if s.isSelected(target.key(m.GetMailboxId())) {
+		s.noteAdded(m.GetDestination())
 		s.refresh(ctx)
 		return
 	}

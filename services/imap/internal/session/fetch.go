@@ -225,8 +225,8 @@ type fetcher struct {
 	needs need
 	// first is the index of the first item that is streamed, -1 if there is none.
 	first int
-	// flags and modseq: FLAGS and MODSEQ are items.
-	flags, modseq bool
+	// uid, flags and modseq: UID, FLAGS and MODSEQ are items.
+	uid, flags, modseq bool
 	// flagged are the UIDs of messages whose FLAGS are told though they are no item, ascending.
 	flagged []wire.Range
 	missing bool  // a message is gone
@@ -250,6 +250,7 @@ func newFetcher(s *session, items []wire.Item, uid bool) *fetcher {
 		if kind.needs != nil {
 			f.needs = f.needs.or(kind.needs(item))
 		}
+		f.uid = f.uid || item.Name == "UID"
 		f.flags = f.flags || item.Name == "FLAGS"
 		f.modseq = f.modseq || item.Name == "MODSEQ"
 		if f.first < 0 && kind.open != nil {
@@ -518,6 +519,9 @@ func (f *fetcher) send(ctx context.Context, m *fetched) error {
 	if wire.Contains(f.flagged, m.state.UID) {
 		if !f.flags {
 			enc.RawBytes(appendFlags(append(f.buf[:0], " FLAGS "...), m.state))
+		}
+		if f.s.condstore && !f.uid && !f.s.uidOnly { // RFC 7162 section 3.2.4
+			enc.RawBytes(appendNumber(f.buf[:0], " UID ", uint64(m.state.UID)))
 		}
 		if f.s.condstore && !f.modseq {
 			enc.RawBytes(appendModSeq(append(f.buf[:0], ' '), m.state))

@@ -391,12 +391,13 @@ func TestNotifyAndSearchShared(t *testing.T) {
 	bob.expect("ESEARCH IN (personal) TEXT First", "OK")
 	bob.expect("ESEARCH IN (subscribed) TEXT First", "OK")
 	bob.ok("SUBSCRIBE %s", team)
-	bob.expect("ESEARCH IN (subscribed) 1:*", "BAD ")
+	bob.expect("ESEARCH IN (subscribed) 1:*", "* ESEARCH "+fmt.Sprintf(found, bob.nextTag()), "OK")
 	bob.expect("ESEARCH IN (subscribed) UID *", "* ESEARCH "+fmt.Sprintf(found, bob.nextTag()), "OK")
 	bob.ok("SELECT %s", team)
 	bob.expect("ESEARCH IN (selected) 1", "* ESEARCH "+fmt.Sprintf(found, bob.nextTag()), "OK")
 	bob.ok("UNSELECT")
 	bob.expect(`NOTIFY SET STATUS (subtree "Other Users" (MessageNew MessageExpunge FlagChange MailboxName))`,
+		`* LIST (\Noselect \HasNoChildren \NoAccess) "/" "Other Users/alice@example.test/INBOX"`,
 		fmt.Sprintf("* STATUS %s (MESSAGES 1 UIDNEXT 2 UIDVALIDITY %d UNSEEN 1 HIGHESTMODSEQ 3)", team, g.uidValidity("Team")), "OK")
 	g.storage.deliver("INBOX", mail2)
 	g.storage.deliver("Team", mail2)
@@ -405,7 +406,9 @@ func TestNotifyAndSearchShared(t *testing.T) {
 	bob.told(`* LIST (\NonExistent \HasChildren) "/" "Other Users/alice@example.test"`, `* LIST (\NonExistent \HasNoChildren) "/" `+team)
 	bob.ok("NOTIFY SET (personal (MessageNew MessageExpunge MailboxName))")
 	alice.ok("SETACL Sent bob lr")
-	bob.expect("CREATE mine", "OK ")
+	other := g.connect()
+	other.ok("LOGIN bob x")
+	other.expect("CREATE mine", "OK ")
 	bob.told(`* LIST (\HasNoChildren) "/" mine`)
 }
 

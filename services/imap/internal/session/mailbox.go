@@ -21,15 +21,23 @@ type mailbox struct {
 	view     *view.Handle
 	// told is what the client was told last: its map of sequence numbers.
 	told *view.Snapshot
-	// settled is the modification sequence up to which the client was told everything, expunges too.
-	settled uint64
+	// settled is the modification sequence up to which the client was told everything, expunges too. own is that of its last own change; lagging: the
+	// client was told that it must not go on from the highest one that it knows.
+	settled, own uint64
+	lagging      bool
 	// flags are those that the client was told of, keywords at the end.
 	flags []string
 	// saved are the UIDs of the search result variable $ (RFC 9051 section 6.4.4.1).
 	saved []wire.Range
-	// contexts are searches that are kept up to date. Of the messages of the stale UIDs it is not known yet whether they are found.
+	// contexts are searches that are kept up to date. Of the messages of the stale UIDs it is not known yet whether they are found; those from
+	// fresh on, if it is not 0, are new.
 	contexts []*updating
 	stale    []uint32
+	fresh    uint32
+	// met is the highest UID of which the client has also heard what NOTIFY asks for of new messages. added are UIDs above of what the client itself has
+	// added.
+	met   uint32
+	added []uint32
 }
 
 // unselect leaves the selected mailbox, if there is one.
@@ -60,8 +68,8 @@ func (s *session) tell(expunge, uid bool) error {
 	u := view.Diff(b.told, now, expunge)
 	s.noteChanges(now, u, expunge)
 	b.told = u.Told
-	if expunge {
-		b.settled = u.Told.ModSeq
+	if u.Told == now { // no expunge is held back
+		b.settled = now.ModSeq
 	}
 	s.sendExpunged(u)
 	if u.Exists > 0 {
@@ -97,11 +105,11 @@ func (s *session) sendFlags(seq uint32, m view.Message, uid bool) {
 	s.sendChange(seq, m, uid, value)
 }
 
-// sendChange sends a FETCH response of a change. In IMAP4rev2 and with QRESYNC it always has the UID (RFC 9051 section 7.5.2, RFC 7162
-// section 3.2.3).
+// sendChange sends a FETCH response of a change. In IMAP4rev2 it always has the UID (RFC 9051 section 7.5.2), and a server with QRESYNC gives it as soon
+// as CONDSTORE is on (RFC 7162 section 3.2.4).
 func (s *session) sendChange(seq uint32, m view.Message, uid bool, value []byte) {
 	s.beginFetch(seq, m.UID)
-	if (uid || s.rev2 || s.qresync) && !s.uidOnly {
+	if (uid || s.rev2 || s.condstore) && !s.uidOnly {
 		s.enc.Raw("UID ").Num(uint64(m.UID)).SP()
 	}
 	s.enc.RawBytes(value).Close().CRLF()

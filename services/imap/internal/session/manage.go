@@ -7,6 +7,7 @@ import (
 	"github.com/yubin-mail/yubin/pkg/fault"
 	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
+	"github.com/yubin-mail/yubin/services/imap/internal/view"
 	"github.com/yubin-mail/yubin/services/imap/internal/wire"
 )
 
@@ -95,8 +96,9 @@ func runCreate(ctx context.Context, s *session) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	s.namesChanged(p)
 	m := p.holds(answer.GetMailbox())
+	s.ownNames(func(known map[view.Key]held) { known[m.key()] = m })
+	s.namesChanged(p)
 	if s.rev2 && m.GetName() != name {
 		// RFC 9051 section 6.3.4: the client learns what became of its name.
 		s.sendList(listLine{attrs: specialUseAttrs(m.Mailbox), name: m.GetName(), oldName: name})
@@ -150,6 +152,7 @@ func runDelete(ctx context.Context, s *session) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	s.ownNames(nameGone(p.shown()))
 	s.namesChanged(p)
 	if selected {
 		s.Views.Touch(p.account, s.box.id)
@@ -182,6 +185,9 @@ func runRename(ctx context.Context, s *session) (reply, error) {
 	_, err = s.Storage.RenameMailbox(call, &storagev1.RenameMailboxRequest{
 		AccountId: source.asked(), From: source.name, To: target.name, Actor: source.actor,
 	})
+	if err == nil {
+		s.ownNames(nameMoved(source.shown(), target.shown()))
+	}
 	s.namesChanged(source)
 	if err == nil && s.box != nil {
 		s.refresh(ctx) // renaming INBOX moves its messages away (RFC 9051 section 6.3.6)
@@ -198,6 +204,9 @@ func setSubscribed(ctx context.Context, s *session, subscribed bool) (reply, err
 	defer cancel()
 	// The list of subscriptions is one's own, also for the names of what others share.
 	_, err = s.Storage.SetSubscribed(ctx, &storagev1.SetSubscribedRequest{AccountId: s.accountID(), Name: canonical(name), Subscribed: subscribed})
+	if err == nil {
+		s.ownNames(nameSubscribed(canonical(name), subscribed))
+	}
 	s.Views.TouchAccount(s.accountID())
 	return reply{}, err
 }

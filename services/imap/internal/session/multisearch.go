@@ -39,14 +39,17 @@ func runESearch(ctx context.Context, s *session, args wire.ESearchArgs) (reply, 
 	if err != nil {
 		return reply{}, err
 	}
-	if wire.Has(args.Return, "UPDATE") {
-		s.refuseUpdate(s.tag) // that is for SEARCH and SORT
+	sources, err := s.mailboxesOf(ctx, args.Sources, all)
+	if err != nil {
+		return reply{}, err
 	}
-	sources := s.mailboxesOf(args.Sources, all)
+	if wire.Has(args.Return, "UPDATE") && !slices.ContainsFunc(sources, func(m held) bool { return s.isSelected(m.key()) }) {
+		s.refuseUpdate(s.tag) // that is for the selected mailbox
+	}
 	progress := s.progress(len(sources))
 	r := reply{}
 	for i, m := range sources {
-		uids, modseq, err := s.searchIn(ctx, m, args.Key)
+		uids, modseq, err := s.searchIn(ctx, m, args.Key, args.Return)
 		if errors.Is(err, view.ErrDead) || fault.Is(err, rpcv1.Reason_REASON_MAILBOX_NOT_FOUND) || fault.Is(err, rpcv1.Reason_REASON_NOT_PERMITTED) {
 			continue // deleted meanwhile, or not shared any more
 		}
@@ -54,6 +57,7 @@ func runESearch(ctx context.Context, s *session, args wire.ESearchArgs) (reply, 
 			return reply{}, err
 		}
 		if s.isSelected(m.key()) {
+			s.keepUpdated(args.Return, updating{in: &m, uid: true, key: args.Key, found: s.box.numbers(uids, true)})
 			var limit string
 			uids, limit = s.limitedUIDs(uids)
 			r, _ = s.within(limit, r, nil)
@@ -82,18 +86,20 @@ func (s *session) checkESearch(args *wire.ESearchArgs) error {
 		return bad("no mailbox is selected")
 	case s.utf8 && args.Charset != "":
 		return bad("strings are UTF-8 after ENABLE UTF8=ACCEPT, and have no charset") // RFC 6855 section 3
-	// RFC 7377 section 2.1: what is of the selected mailbox has no meaning elsewhere.
+	// RFC 7377 section 2.2: what is of the selected mailbox has no meaning elsewhere.
 	case wire.Has(args.Return, "SAVE") && !only:
 		return bad("SAVE is for the selected mailbox only")
-	case hasNumbers(args.Key) && !only:
-		return bad("sequence numbers and $ are of the selected mailbox only")
+	case wire.Has(args.Return, "UPDATE") && s.box == nil:
+		return bad("UPDATE is for the selected mailbox")
+	case hasSaved(args.Key) && !only:
+		return bad("$ is of the selected mailbox only")
 	}
 	return checkPartial(args.Return)
 }
 
-// hasNumbers tells whether a search has sequence numbers, or the search result variable.
-func hasNumbers(k wire.SearchKey) bool {
-	return k.Op == wire.SearchSeq || k.Set.SearchRes || slices.ContainsFunc(k.Keys, hasNumbers)
+// hasSaved tells whether a search has the search result variable.
+func hasSaved(k wire.SearchKey) bool {
+	return k.Set.SearchRes || slices.ContainsFunc(k.Keys, hasSaved)
 }
 
 // hasSet tells whether a search has a set of numbers.
@@ -113,14 +119,36 @@ func namesOthers(f wire.MailboxFilter) bool {
 }
 
 // mailboxesOf gives the mailboxes that filters name, each once. Names of what is not there, or may not be read, are ignored (RFC 5465 section 6).
-func (s *session) mailboxesOf(filters []wire.MailboxFilter, all []*folder) []held {
+func (s *session) mailboxesOf(ctx context.Context, filters []wire.MailboxFilter, all []*folder) ([]held, error) {
 	var out []held
+	listed := map[string]bool{}
 	for _, f := range all {
+		listed[f.name] = f.Mailbox != nil
 		if f.Mailbox != nil && f.may(rightRead) && slices.ContainsFunc(filters, func(filter wire.MailboxFilter) bool { return s.matchesFilter(filter, f) }) {
 			out = append(out, f.held)
 		}
 	}
-	return out
+	// RFC 7377 section 2.2: what has a name in the command need not be one that LIST shows.
+	ctx, cancel := s.rpc(ctx)
+	defer cancel()
+	for _, filter := range filters {
+		for _, name := range filter.Names {
+			name = norm.NFC.String(canonical(name))
+			if !reserved(name) || listed[name] {
+				continue
+			}
+			listed[name] = true
+			m, err := s.mailboxNamed(ctx, name)
+			answer, _ := answerFor(err)
+			switch {
+			case err == nil:
+				out = append(out, m)
+			case answer.code != "NONEXISTENT" && answer.code != "NOPERM":
+				return nil, err
+			}
+		}
+	}
+	return out, nil
 }
 
 func (s *session) matchesFilter(filter wire.MailboxFilter, f *folder) bool {
@@ -148,16 +176,17 @@ func (s *session) matchesFilter(filter wire.MailboxFilter, f *folder) bool {
 }
 
 // searchIn searches one mailbox. modseq is 0 unless it was asked for.
-func (s *session) searchIn(ctx context.Context, m held, key wire.SearchKey) (uids []*storagev1.UidRange, modseq uint64, err error) {
+func (s *session) searchIn(ctx context.Context, m held, key wire.SearchKey, options []wire.Item) (uids []*storagev1.UidRange, modseq uint64, err error) {
 	asked := uses(key, "MODSEQ")
 	if s.isSelected(m.key()) {
 		if uids, err = s.search(ctx, key); err == nil && asked {
-			modseq = s.box.foundModSeq(s.box.numbers(uids, true), nil)
+			modseq = s.box.foundModSeq(s.box.numbers(uids, true), options)
 		}
 		return uids, modseq, err
 	}
+	some := asked && someOnly(options)
 	var box *mailbox
-	if hasSet(key) { // only the view knows what "*" is
+	if some || hasSet(key) { // only the view knows what "*" is, and the modification sequences of some
 		handle, err := s.Views.Open(ctx, m.account, m.GetMailboxId())
 		if err != nil {
 			return nil, 0, err
@@ -170,7 +199,10 @@ func (s *session) searchIn(ctx context.Context, m held, key wire.SearchKey) (uid
 		return nil, 0, err
 	}
 	answer, err := s.searchStorage(ctx, &storagev1.SearchRequest{AccountId: m.asked(), MailboxId: m.GetMailboxId(), Criteria: criteria, Actor: m.actor})
-	if asked {
+	switch {
+	case some:
+		modseq = box.foundModSeq(wireRanges(answer.GetUids()), options)
+	case asked:
 		modseq = answer.GetHighestModseq()
 	}
 	return answer.GetUids(), modseq, err

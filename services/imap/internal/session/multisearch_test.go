@@ -34,11 +34,13 @@ func TestMultiSearch(t *testing.T) {
 	k.expect(`ESEARCH IN (personal) FLAGGED`, "OK")
 	for _, command := range []string{
 		"ESEARCH ALL", "ESEARCH IN (selected) ALL", "ESEARCH IN (selected-delayed) ALL", "ESEARCH IN () ALL", "ESEARCH IN (mailboxes) ALL", "ESEARCH IN (subtree ()) ALL",
-		"ESEARCH IN (personal) 1:2", "ESEARCH IN (personal) NOT $",
+		"ESEARCH IN (personal) NOT $", "ESEARCH IN (personal) RETURN (UPDATE) ALL", "ESEARCH IN (personal (frob)) ALL",
 	} {
 		k.expect(command, "BAD ")
 		k.ok("NOOP")
 	}
+	// Numbers are those of each mailbox; one beyond its end is no error (section 2).
+	k.expect("ESEARCH IN (personal) 4:100", found("folder1", "ALL 4:5"), "OK")
 	k.expect("ESEARCH IN (personal) RETURN (SAVE) ALL", "BAD ")
 	k.expect("ESEARCH IN (personal) RETURN (PARTIAL 1:2 ALL) ALL", "BAD ")
 	k.expect("ESEARCH IN (personal) CHARSET X-NONE ALL", "NO [BADCHARSET")

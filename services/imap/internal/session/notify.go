@@ -86,10 +86,12 @@ func runNotify(ctx context.Context, s *session) (reply, error) {
 			follow.Close()
 			return reply{}, err
 		}
+		s.box.met = s.box.told.LastUID() // what is new is so from now on
 	}
 	s.notify, n.follow = n, follow
 	s.remember(all)
 	for _, f := range all {
+		s.tellAccess(f, true)
 		if args.Status && s.hearsOf(n, f) && !s.isSelected(f.key()) {
 			s.sendChanged(f.held, hasEvent(s.groupOf(n, f), eventFlags))
 		}
@@ -152,9 +154,10 @@ func (n *notification) hears(events ...string) bool {
 	})
 }
 
-// names tells whether it is about what storage gives no notice of.
+// names tells whether it is about what storage gives no notice of. Which mailboxes most groups are about may change, too (RFC 5465 sections 5.9 and 6.4).
 func (n *notification) names() bool {
-	return n.hears(eventName, eventSubscription, eventMetadata, eventServerMetadata)
+	return slices.ContainsFunc(n.others, func(g wire.NotifyGroup) bool { return g.Events != nil && g.Mailboxes.Kind != "inboxes" }) ||
+		n.hears(eventName, eventSubscription, eventMetadata, eventServerMetadata)
 }
 
 // hearsOthers tells whether it may be about what others share.
@@ -239,9 +242,14 @@ func (s *session) look(ctx context.Context) {
 	}
 	s.tellNames(all)
 	for _, f := range all {
-		if f.Mailbox != nil {
-			s.tellMessages(f, n.known[f.key()].Mailbox)
+		if f.Mailbox == nil {
+			continue
 		}
+		old, known := n.known[f.key()]
+		if known {
+			s.tellAccess(f, old.may(rightRead))
+		}
+		s.tellMessages(f, old.Mailbox)
 	}
 	s.remember(all)
 	if err := s.tellNotes(ctx, all); err != nil {
@@ -250,11 +258,25 @@ func (s *session) look(ctx context.Context) {
 	}
 }
 
-// tellMessages tells that messages have changed in a mailbox that was as old, or is new.
+// tellAccess tells that the messages of a mailbox cannot be read any more, or again (RFC 5465 sections 3.1 and 5.9).
+func (s *session) tellAccess(f *folder, could bool) {
+	if f.Mailbox == nil || f.may(rightRead) == could || len(s.groupOf(s.notify, f).Events) == 0 {
+		return
+	}
+	line := selection{}.line(f, false)
+	if could {
+		line.attrs = append(line.attrs, `\NoAccess`)
+	}
+	s.sendList(line)
+}
+
+// tellMessages tells that messages have changed in a mailbox that was as old, or is new. Who hears of flags hears of each UIDVALIDITY that is new under a
+// name (RFC 5465 section 5.1).
 func (s *session) tellMessages(f *folder, old *storagev1.Mailbox) {
 	g := s.groupOf(s.notify, f)
 	now := f.Mailbox
-	same := old.GetHighestModseq() == now.GetHighestModseq() || old == nil && now.GetUidNext() == 1
+	another := hasEvent(g, eventFlags) && (old == nil || old.GetName() != f.name && !hasEvent(g, eventName))
+	same := !another && (old.GetHighestModseq() == now.GetHighestModseq() || old == nil && now.GetUidNext() == 1)
 	if same || s.isSelected(f.key()) || !f.may(rightRead) {
 		return
 	}
@@ -290,20 +312,19 @@ func (s *session) tellWith(ctx context.Context, expunge, uid bool) error {
 		s.Log.Warn("changes are told later", "session", s.id, "error", err)
 		return nil
 	}
-	last := s.box.told.LastUID()
 	if err := s.tell(expunge, uid); err != nil {
 		return err
 	}
+	news := s.box.newcomers()
 	if err := s.tellContexts(ctx); err != nil || s.notify == nil || s.notify.selected == nil {
 		return err
 	}
-	first, end := s.box.told.Seek(last+1), s.box.told.Len()
 	for _, e := range s.notify.selected.Events {
-		if e.Fetch == nil || first == end {
+		if e.Fetch == nil || len(news) == 0 {
 			continue
 		}
 		f := newFetcher(s, e.Fetch, false) // which sets no \Seen: nobody has read it
-		if err := f.run(ctx, []span{{first, end}}); err != nil {
+		if err := f.run(ctx, news); err != nil {
 			if fatal(err) {
 				return err
 			}
@@ -311,4 +332,22 @@ func (s *session) tellWith(ctx context.Context, expunge, uid bool) error {
 		}
 	}
 	return nil
+}
+
+// newcomers are the messages of which the client has only been told that they are there, but those that it has added itself: of them it asks for nothing
+// (RFC 5465 section 5.2).
+func (b *mailbox) newcomers() []span {
+	met, added := b.met, b.added
+	b.met, b.added = max(b.met, b.told.LastUID()), nil
+	if b.met == met {
+		return nil
+	}
+	return b.uidSpans(without([]wire.Range{{Start: met + 1, Stop: b.met}}, added))
+}
+
+// noteAdded notes what the client itself adds to the selected mailbox. The UIDs are in ascending order.
+func (s *session) noteAdded(uids []uint32) {
+	if s.notify != nil {
+		s.box.added = append(s.box.added, uids...)
+	}
 }

@@ -59,3 +59,39 @@ func (s *session) movedAlong(name string, oldName map[string]string, byName map[
 	old, renamed := oldName[parent]
 	return renamed && oldName[name] == old+strings.TrimPrefix(name, parent) && hasEvent(s.groupOf(s.notify, byName[parent]), eventName)
 }
+
+// ownNames notes what the client itself does to names, which is not told (RFC 5465 section 5).
+func (s *session) ownNames(change func(known map[view.Key]held)) {
+	if s.notify != nil {
+		change(s.notify.known)
+	}
+}
+
+// nameGone is for ownNames.
+func nameGone(name string) func(known map[view.Key]held) {
+	return func(known map[view.Key]held) {
+		maps.DeleteFunc(known, func(_ view.Key, m held) bool { return m.GetName() == name })
+	}
+}
+
+// nameMoved is for ownNames. INBOX stays, though its messages go.
+func nameMoved(from, to string) func(known map[view.Key]held) {
+	return func(known map[view.Key]held) {
+		for _, m := range known {
+			if below, ok := strings.CutPrefix(m.GetName(), from); ok && from != "INBOX" && (below == "" || below[0] == delimiter) {
+				m.Name = to + below
+			}
+		}
+	}
+}
+
+// nameSubscribed is for ownNames.
+func nameSubscribed(name string, subscribed bool) func(known map[view.Key]held) {
+	return func(known map[view.Key]held) {
+		for _, m := range known {
+			if m.GetName() == name {
+				m.Subscribed = subscribed
+			}
+		}
+	}
+}

@@ -178,5 +178,6 @@ func (s *session) settle(expunged, uid bool) (reply, error) {
 	if err := s.tell(true, uid); err != nil {
 		return reply{}, err
 	}
+	s.box.lagging = false // which the code says
 	return reply{code: s.box.highestModSeq()}, nil
 }

@@ -45,10 +45,12 @@ func runReplace(ctx context.Context, s *session, uid bool) (reply, error) {
 	if err != nil {
 		return reply{}, r.failure(err)
 	}
-	s.refresh(ctx)
-	if !s.isSelected(r.target.key(answer.GetMailboxId())) {
+	if s.isSelected(r.target.key(answer.GetMailboxId())) {
+		s.noteAdded([]uint32{answer.GetUid()})
+	} else {
 		s.Views.Touch(r.target.account, answer.GetMailboxId())
 	}
+	s.refresh(ctx)
 	// RFC 8508 section 4.3: the client learns the new UID before it hears that the old message is gone.
 	s.enc.Untagged(wire.StatusOK, "APPENDUID "+itoa(uint64(answer.GetUidValidity()))+" "+itoa(uint64(answer.GetUid())), "replacement is stored")
 	if err := s.tell(false, uid); err != nil {

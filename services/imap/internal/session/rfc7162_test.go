@@ -70,8 +70,8 @@ func TestRFC7162Store(t *testing.T) {
 		k := g.selected("INBOX")
 		k.expect(`STORE * (UNCHANGEDSINCE 12121230045) +FLAGS.SILENT (\Deleted $Processed)`,
 			"* OK [HIGHESTMODSEQ 12111230047] modification sequence",
-			"* 50 FETCH (MODSEQ (12111230048))", "OK STORE")
-		k.expect(`STORE 50 (UNCHANGEDSINCE 12121230045) -FLAGS.SILENT (\Deleted)`, "* 50 FETCH (MODSEQ (12111230049))", "OK STORE")
+			"* 50 FETCH (UID 50 MODSEQ (12111230048))", "OK STORE")
+		k.expect(`STORE 50 (UNCHANGEDSINCE 12121230045) -FLAGS.SILENT (\Deleted)`, "* 50 FETCH (UID 50 MODSEQ (12111230049))", "OK STORE")
 	})
 	t.Run("two of three fail, and the client tries again", func(t *testing.T) {
 		g := newGateway(t)
@@ -81,12 +81,12 @@ func TestRFC7162Store(t *testing.T) {
 		g.storage.arrange(1, 20, 320162349, nil, there...)
 		k := g.login()
 		k.ok("SELECT INBOX (CONDSTORE)")
-		k.expect(`STORE 7,5,9 (UNCHANGEDSINCE 320162338) +FLAGS.SILENT (\Deleted)`, "* 5 FETCH (MODSEQ (320162350))", "OK [MODIFIED 7,9] ")
+		k.expect(`STORE 7,5,9 (UNCHANGEDSINCE 320162338) +FLAGS.SILENT (\Deleted)`, "* 5 FETCH (UID 15 MODSEQ (320162350))", "OK [MODIFIED 7,9] ")
 		k.expect(`UID STORE 17,15,19 (UNCHANGEDSINCE 320162338) +FLAGS.SILENT (\Deleted)`, "OK [MODIFIED 15,17,19] ")
 		k.expect("FETCH 7,9 (FLAGS MODSEQ)",
 			`* 7 FETCH (FLAGS (\Deleted \Seen) MODSEQ (320162342))`, `* 9 FETCH (FLAGS (\Answered \Deleted \Seen) MODSEQ (320162349))`, "OK")
 		k.expect(`STORE 7,9 (UNCHANGEDSINCE 320162349) -FLAGS (\Deleted)`,
-			`* 7 FETCH (FLAGS (\Seen) MODSEQ (320162351))`, `* 9 FETCH (FLAGS (\Answered \Seen) MODSEQ (320162351))`, "OK STORE")
+			`* 7 FETCH (UID 17 FLAGS (\Seen) MODSEQ (320162351))`, `* 9 FETCH (UID 19 FLAGS (\Answered \Seen) MODSEQ (320162351))`, "OK STORE")
 		// Again in the same command, which is too late for what it did itself.
 		k.expect(`UID STORE 17,19 (UNCHANGEDSINCE 320162350) +FLAGS (\Deleted)`, "OK [MODIFIED 17,19] ")
 	})
@@ -114,10 +114,10 @@ func TestRFC7162Store(t *testing.T) {
 		told := map[string]int{}
 		for _, line := range lines {
 			switch {
-			case strings.HasSuffix(line, " FETCH (MODSEQ (212030007))"):
-				told["stored"]++
-			case strings.Contains(line, ` FETCH (FLAGS (\Seen) MODSEQ (21203000`):
+			case strings.Contains(line, `FLAGS (\Seen) MODSEQ (21203000`):
 				told["changed"]++
+			case strings.HasSuffix(line, " MODSEQ (212030007))"):
+				told["stored"]++
 			}
 		}
 		if told["stored"] != 1160-len(changed) || told["changed"] != len(changed) {
@@ -334,8 +334,8 @@ func TestRFC7162Expunge(t *testing.T) {
 	plain.ok("UID EXPUNGE 428")
 	k.expect("UID SEARCH UID 420:*", "* SEARCH 420 421 422 423 424 426 427 428", "* VANISHED 428", "OK")
 	plain.ok("UID EXPUNGE 427")
-	k.expect("FETCH 1 UID", "* 1 FETCH (UID 400)", "OK") // numbers are in use
-	k.expect("STATUS Sent (MESSAGES)", "* STATUS Sent (MESSAGES 4)", "* VANISHED 427", "OK")
+	k.expect("FETCH 1 UID", "* 1 FETCH (UID 400)", "* OK [HIGHESTMODSEQ 20010715194045327] modification sequence", "OK") // numbers are in use
+	k.expect("STATUS Sent (MESSAGES)", "* STATUS Sent (MESSAGES 4)", "* VANISHED 427", "* OK [HIGHESTMODSEQ 20010715194045328] modification sequence", "OK")
 
 	// CLOSE tells of nothing, so that nothing in its answer may be taken for the point from which to go on: from the old one the client hears all.
 	k.expect("CLOSE", "OK CLOSE completed")

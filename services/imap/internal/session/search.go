@@ -144,11 +144,11 @@ func numbersIn(ranges []wire.Range) func(yield func(uint32) bool) {
 // savedResult is what SAVE keeps: with MIN, MAX or PARTIAL, and neither ALL nor COUNT, only those (RFC 5182 section 2.4, RFC 9394
 // section 3.2).
 func (b *mailbox) savedResult(uids []wire.Range, options []wire.Item) []wire.Range {
-	low, high := wire.Has(options, "MIN"), wire.Has(options, "MAX")
-	p, partial := wire.Arg[partialRange](options, "PARTIAL")
-	if wire.Has(options, "ALL") || wire.Has(options, "COUNT") || !low && !high && !partial || len(uids) == 0 {
+	if !someOnly(options) || len(uids) == 0 {
 		return uids
 	}
+	low, high := wire.Has(options, "MIN"), wire.Has(options, "MAX")
+	p, partial := wire.Arg[partialRange](options, "PARTIAL")
 	var out []wire.Range
 	if low {
 		out = append(out, positions(uids, 0, 1)...)
@@ -164,10 +164,14 @@ func (b *mailbox) savedResult(uids []wire.Range, options []wire.Item) []wire.Ran
 	return wire.NumSet{Ranges: out}.Resolve(0)
 }
 
-// sendESearch sends an ESEARCH response (RFC 9051 section 7.3.4). in is the mailbox, if it must be told; highest is its MODSEQ, 0 if there
-// is none.
-func (s *session) sendESearch(options []wire.Item, in *held, found []wire.Range, highest uint64, uid bool) {
-	s.enc.Star().Raw("ESEARCH (TAG ").String(s.tag)
+// someOnly tells whether only some of what was found is asked for.
+func someOnly(options []wire.Item) bool {
+	return (wire.Has(options, "MIN") || wire.Has(options, "MAX") || wire.Has(options, "PARTIAL")) && !wire.Has(options, "ALL") && !wire.Has(options, "COUNT")
+}
+
+// beginESearch begins an ESEARCH response for the command of a tag. in is the mailbox, if it must be told (RFC 7377 section 2.1).
+func (s *session) beginESearch(tag string, in *held, uid bool) {
+	s.enc.Star().Raw("ESEARCH (TAG ").String(tag)
 	if in != nil {
 		s.enc.Raw(" MAILBOX ").Mailbox(in.GetName()).Raw(" UIDVALIDITY ").Num(uint64(in.GetUidValidity()))
 	}
@@ -175,6 +179,12 @@ func (s *session) sendESearch(options []wire.Item, in *held, found []wire.Range,
 	if uid {
 		s.enc.Raw(" UID")
 	}
+}
+
+// sendESearch sends an ESEARCH response (RFC 9051 section 7.3.4). in is the mailbox, if it must be told; highest is its MODSEQ, 0 if there
+// is none.
+func (s *session) sendESearch(options []wire.Item, in *held, found []wire.Range, highest uint64, uid bool) {
+	s.beginESearch(s.tag, in, uid)
 	all := wire.Has(options, "ALL") || len(options) == 0
 	if len(found) > 0 {
 		if wire.Has(options, "MIN") {

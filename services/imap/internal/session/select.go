@@ -50,7 +50,7 @@ func runSelect(ctx context.Context, s *session, readOnly bool) (reply, error) {
 		holder: info.holder, id: info.GetMailboxId(), rights: info.GetRights(), access: info.GetAccessModseq(),
 		readOnly: readOnly, view: handle, told: handle.Snapshot(),
 	}
-	box.settled = box.told.ModSeq
+	box.settled, box.met = box.told.ModSeq, box.told.LastUID()
 	resyncs = resyncs && resync.uidValidity == box.told.UIDValidity
 	var vanished []wire.Range
 	if resyncs {

@@ -402,6 +402,7 @@ func (s *session) answer(ctx context.Context, c *command, name string, r reply, 
 		if tellErr := s.tellWith(ctx, c == nil || !c.numbered, c != nil && isUID(c.name)); tellErr != nil {
 			return "bye", tellErr
 		}
+		s.sendLag()
 	}
 	if encErr := s.enc.Err(); encErr != nil {
 		return "bye", &brokenError{encErr}

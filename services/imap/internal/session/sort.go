@@ -151,17 +151,15 @@ var sortOrders = map[string]sortOrder{
 
 // savedOrder is what SAVE keeps of a sorted result: by the same rule as savedResult, but MIN and MAX are the ends of the order.
 func savedOrder(list []*sortable, options []wire.Item) []wire.Range {
-	low, high := wire.Has(options, "MIN"), wire.Has(options, "MAX")
-	p, partial := wire.Arg[partialRange](options, "PARTIAL")
-	if len(list) > 0 && (low || high || partial) && !wire.Has(options, "ALL") && !wire.Has(options, "COUNT") {
+	if len(list) > 0 && someOnly(options) {
 		some := []*sortable{}
-		if low {
+		if wire.Has(options, "MIN") {
 			some = append(some, list[0])
 		}
-		if high {
+		if wire.Has(options, "MAX") {
 			some = append(some, list[len(list)-1])
 		}
-		if partial {
+		if p, ok := wire.Arg[partialRange](options, "PARTIAL"); ok {
 			from, to := p.of(len(list))
 			some = append(some, list[from:to]...)
 		}
@@ -177,10 +175,7 @@ func savedOrder(list []*sortable, options []wire.Item) []wire.Range {
 
 // sendESort sends an ESEARCH response in which MIN, MAX and ALL are of the order (RFC 5267 section 3).
 func (s *session) sendESort(options []wire.Item, found []uint32, highest uint64, uid bool) {
-	s.enc.Star().Raw("ESEARCH (TAG ").String(s.tag).Close()
-	if uid {
-		s.enc.Raw(" UID")
-	}
+	s.beginESearch(s.tag, nil, uid)
 	if len(found) > 0 {
 		if wire.Has(options, "MIN") {
 			s.enc.Raw(" MIN ").Num(uint64(found[0]))

@@ -131,6 +131,7 @@ func (s *session) storeFlags(ctx context.Context, spans []span, change flagChang
 func (b *mailbox) replace(answer *storagev1.StoreFlagsResponse) {
 	before := b.told.ModSeq
 	b.told = b.told.Replace(answer.GetStates())
+	b.own = answer.GetHighestModseq()
 	b.noteStates(answer.GetStates())
 	if answer.GetPreviousModseq() != before {
 		return // others have changed something, too, which is to be told
