@@ -95,13 +95,9 @@ func readRootFields(header []byte, e *mailv1.Envelope) rootFields {
 			break
 		}
 	}
-	for _, id := range messageIDs(e.GetInReplyTo()) {
-		if !slices.Contains(f.references, id) {
-			f.references = append(f.references, id)
-		}
-	}
-	if over := len(f.references) - maxReferences; over > 0 {
-		f.references = slices.Clone(f.references[over:])
+	if len(f.references) == 0 { // only then In-Reply-To counts, and of it the first: what comes behind may be an address (RFC 5256 section 3)
+		ids := messageIDs(e.GetInReplyTo())
+		f.references = ids[:min(len(ids), 1)]
 	}
 	f.baseSubject, _ = BaseSubject(text.DecodeHeader(e.GetSubject()))
 	if t, ok := ParseDate(e.GetDate()); ok {

@@ -482,3 +482,21 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestReferences: RFC 5256 section 3, what a message answers.
+func TestReferences(t *testing.T) {
+	for header, want := range map[string]string{
+		"References: <a@x> <b@x>\n":               "a@x b@x",
+		"References: <a@x>\nIn-Reply-To: <b@x>\n": "a@x",
+		"In-Reply-To: <b@x>\n":                    "b@x",
+		"In-Reply-To: <b@x> <c@x>\n":              "b@x",
+		"In-Reply-To: <b@x> from Bob\n <bob@example.org>\nReferences: nothing here\n": "b@x",
+		"In-Reply-To: your message of Monday\n":                                       "",
+		"References: <a@x>\nReferences: <b@x>\n":                                      "a@x",
+	} {
+		s := parse(t, crlf(header+"\n"), Limits{})
+		if got := strings.Join(s.GetReferences(), " "); got != want {
+			t.Errorf("%q: got %q, want %q", header, got, want)
+		}
+	}
+}

@@ -31,7 +31,7 @@ type Structure struct {
 	Envelope *Envelope `protobuf:"bytes,2,opt,name=envelope,proto3" json:"envelope,omitempty"`
 	// UTF-8 text, at most 256 characters, white space folded (RFC 8970).
 	Preview string `protobuf:"bytes,3,opt,name=preview,proto3" json:"preview,omitempty"`
-	// Message-ID and the ids of In-Reply-To and References, without angle brackets, oldest first; bounded to the last 32.
+	// Message-ID and the ids of References, or the first of In-Reply-To if there are none, without angle brackets, oldest first; bounded to the last 32.
 	MessageId  string   `protobuf:"bytes,4,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
 	References []string `protobuf:"bytes,5,rep,name=references,proto3" json:"references,omitempty"`
 	// Subject with reply and forward marks removed (RFC 5256 section 2.1), UTF-8.

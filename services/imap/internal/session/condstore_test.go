@@ -63,7 +63,7 @@ func TestCondstoreEnabling(t *testing.T) {
 	k.expect("NOOP", `* 2 FETCH (UID 2 FLAGS (\Seen) MODSEQ (6))`, "OK")
 	k.expect("FETCH 1 BODY[TEXT]", "* 1 FETCH (BODY[TEXT] {13}", "First body.", ` FLAGS (\Seen) UID 1 MODSEQ (7))`, "OK")
 	k.expect("FETCH 3 (UID MODSEQ BODY[TEXT])", "* 3 FETCH (UID 3 MODSEQ (8) BODY[TEXT] {13}", "First body.", ` FLAGS (\Seen))`, "OK") // nothing twice
-	k.expect("FETCH 1 FLAGS", `* 1 FETCH (FLAGS (\Seen))`, "OK")                                                                 // what was asked for, and no more
+	k.expect("FETCH 1 FLAGS", `* 1 FETCH (FLAGS (\Seen))`, "OK")                                                                       // what was asked for, and no more
 	k.expect("SELECT INBOX (FROBNICATE)", "BAD")
 }
 

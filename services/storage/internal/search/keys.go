@@ -46,10 +46,43 @@ func (e *evaluation) field(name string) ([]string, error) {
 // fieldTexts gives the texts of a field's value that a search looks at: at least one.
 func fieldTexts(f message.Field) []string {
 	decoded := normal(text.DecodeHeader(f.Value))
+	texts := []string{decoded}
 	if raw := normal(string(message.Unfold(f.Value))); raw != decoded {
-		return []string{decoded, raw}
+		texts = append(texts, raw)
 	}
-	return []string{decoded}
+	if shown := addressText(f, decoded); shown != "" {
+		texts = append(texts, shown)
+	}
+	return texts
+}
+
+// maxAddresses of a field are looked at, as many as an envelope has.
+var maxAddresses = message.DefaultLimits().Addresses
+
+// addressText gives those addresses that an envelope shows otherwise than the text of their field does, as quotes, comments and white space may stand within
+// an address: FROM, TO, CC and BCC look into the envelope (RFC 9051 section 6.4.4).
+func addressText(f message.Field, decoded string) string {
+	if !f.Is("From") && !f.Is("To") && !f.Is("Cc") && !f.Is("Bcc") {
+		return ""
+	}
+	var shown strings.Builder
+	for _, a := range message.ParseAddresses(f.Value, maxAddresses) {
+		name, address := normal(text.DecodeHeader(a.GetName())), normal(text.DecodeHeader(a.GetMailbox()))
+		if a.Host != nil {
+			address += "@" + normal(text.DecodeHeader(a.GetHost()))
+		}
+		if strings.Contains(decoded, name) && strings.Contains(decoded, address) {
+			continue
+		}
+		if shown.Len() > 0 {
+			shown.WriteString(", ")
+		}
+		if name != "" {
+			shown.WriteString(name + " ")
+		}
+		shown.WriteString("<" + address + ">")
+	}
+	return shown.String()
 }
 
 // header is the key HEADER, and FROM, TO, CC, BCC and SUBJECT: the name is folded. Without a value the field has to be there. needle is the place

@@ -223,6 +223,35 @@ func TestMatchText(t *testing.T) {
 }
 
 // TestMatchAcrossChunks puts a text at every place around the end of a chunk.
+// TestMatchAddresses: RFC 9051 section 6.4.4, FROM, TO, CC and BCC look into the envelope, where an address has neither quotes nor comments in it.
+func TestMatchAddresses(t *testing.T) {
+	m := newCandidate(t, "From: Bob \"the\" (very) \"B\\\"uilder\" <bob (his name) . b@example(com).test>\r\n"+
+		"To: a (one)\r\n @example.test, \"john doe\"@example.test, Team: c (x) @ example.test, d@example.test;\r\n"+
+		"Reply-To: zed(x)@example.test\r\n\r\n", nil)
+	for _, c := range []struct {
+		field, value string
+		want         bool
+	}{
+		{"From", "bob.b@example.test", true}, {"From", `Bob the B"uilder`, true}, {"From", "<BOB.B@EXAMPLE.TEST>", true},
+		{"From", "bob (his name)", true}, // as it stands
+		{"From", "bob@example.test", false},
+		{"To", "a@example.test", true}, {"To", "john doe@example.test", true}, {"To", "c@example.test", true}, {"To", "d@example.test", true},
+		{"To", `"john doe"@example.test`, true}, {"To", "team", true}, {"To", "zed@example.test", false},
+		{"Cc", "a@example.test", false}, {"Reply-To", "zed@example.test", false}, {"Reply-To", "zed(x)@example.test", true},
+	} {
+		if got := match(t, headerKey(c.field, c.value), m); got != c.want {
+			t.Errorf("%s %q: %v", c.field, c.value, got)
+		}
+		kept, err := Extract(t.Context(), m, Limits{Header: 10_000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := kept.HasField(normal(c.field), normal(c.value)); got != c.want {
+			t.Errorf("%s %q by what an index keeps: %v", c.field, c.value, got)
+		}
+	}
+}
+
 func TestMatchAcrossChunks(t *testing.T) {
 	for _, charset := range []string{"utf-8", "iso-2022-jp"} {
 		for shift := range 24 {

@@ -21,5 +21,5 @@ const (
 	// Chunks is the number of chunks of a segment.
 	Chunks = 256
 	// Format is the version of all that is here and of what package search folds: an index of another one is made anew.
-	Format = 2
+	Format = 3
 )
