@@ -117,6 +117,9 @@ func (a *appending) mayAppend(ctx context.Context, size int64) error {
 	}
 	a.messages++
 	a.bytes += size
+	if err := a.allowed(int(a.messages)); err != nil { // RFC 9738 section 3.1
+		return err
+	}
 	answer, err := a.Quota.Check(ctx, &quotav1.CheckRequest{AccountId: a.target.account, Bytes: a.bytes, Messages: a.messages})
 	if err != nil {
 		return err

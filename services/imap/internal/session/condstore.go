@@ -89,19 +89,7 @@ func appendModSeq(dst []byte, m view.Message) []byte {
 
 // changedSince leaves the messages whose modification sequence is higher.
 func (b *mailbox) changedSince(spans []span, modseq uint64) []span {
-	var out []span
-	for _, sp := range spans {
-		for i, m := range b.told.Range(sp.from, sp.to) {
-			switch last := len(out) - 1; {
-			case m.ModSeq <= modseq:
-			case last >= 0 && out[last].to == i:
-				out[last].to++
-			default:
-				out = append(out, span{i, i + 1})
-			}
-		}
-	}
-	return out
+	return b.choose(spans, func(m view.Message) bool { return m.ModSeq > modseq })
 }
 
 // foundModSeq is the highest modification sequence of what a search answers: with MIN or MAX alone, only of those messages

@@ -82,7 +82,7 @@ func TestUnchangedSince(t *testing.T) {
 	k.expect(`STORE 3:4 (UNCHANGEDSINCE 5) +FLAGS (\Seen)`, `* 4 FETCH (UID 4 FLAGS (\Seen) MODSEQ (8))`, `* 3 FETCH (UID 3 FLAGS (\Answered) MODSEQ (7))`, "OK [MODIFIED 3] ")
 	// What does not change keeps its sequence, and passes.
 	k.expect(`STORE 4 (UNCHANGEDSINCE 8) +FLAGS.SILENT (\Seen)`, "* 4 FETCH (UID 4 MODSEQ (8))", "OK STORE")
-	// Example 12: some are gone, one has changed.
+	// Example 11: some are gone, one has changed.
 	other := g.selected("INBOX")
 	other.ok("UID EXPUNGE 2")
 	k.expect(`STORE 1:4 (UNCHANGEDSINCE 7) +FLAGS (\Flagged)`,

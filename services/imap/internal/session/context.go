@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"strings"
 	"sync/atomic"
 
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
@@ -82,11 +81,7 @@ func (u *updating) tooMuch() bool {
 
 // refuseUpdate: RFC 5267 section 4.3.1.
 func (s *session) refuseUpdate(tag string) {
-	code := "NOUPDATE"
-	if !strings.Contains(tag, "]") { // as in sendProgress
-		code += ` "` + tag + `"`
-	}
-	s.enc.Untagged(wire.StatusNO, code, "too many contexts, or results")
+	s.enc.Untagged(wire.StatusNO, `NOUPDATE "`+tag+`"`, "too many contexts, or results")
 }
 
 // frozen has UIDs instead of sequence numbers and of the search result variable.

@@ -138,6 +138,9 @@ func TestContextOfText(t *testing.T) {
 	g.storage.deliver("INBOX", "Subject: three\r\n\r\na needle\r\n")
 	k.expect("NOOP", "* 3 EXISTS", "* 3 FETCH (UID 3 BODY[HEADER.FIELDS (SUBJECT)] {18}", "Subject: three", "", ")",
 		`* ESEARCH (TAG "T1") UID ADDTO (0 3)`, `* ESEARCH (TAG "T2") UID ADDTO (0 2:3)`, "OK")
+	// Nothing is fetched of what only its flags have made a result (section 7).
+	k.expect(`STORE 3 +FLAGS.SILENT (\Deleted)`, `* ESEARCH (TAG "T1") UID REMOVEFROM (0 3)`, "OK")
+	k.expect(`STORE 3 -FLAGS.SILENT (\Deleted)`, `* ESEARCH (TAG "T1") UID ADDTO (0 3)`, "OK")
 	g.storage.flag("INBOX", 1, flaggedDeleted)
 	g.known()
 	g.storage.setDown(true)

@@ -161,25 +161,34 @@ func (f *fetching) prepare(s *session) error {
 	}
 	f.unseen = nil
 	if f.seen && !s.box.readOnly && s.box.may(rightSeen) {
-		f.unseen = s.box.unseen(f.spans)
+		f.unseen = s.box.lacking(f.spans, storagev1.Flag_FLAG_SEEN)
 	}
 	return nil
 }
 
-// unseen leaves the messages without \Seen.
-func (b *mailbox) unseen(spans []span) (unseen []span) {
+// lacking leaves the messages without a flag, having those with it.
+func (b *mailbox) lacking(spans []span, flag storagev1.Flag) []span {
+	return b.choose(spans, func(m view.Message) bool { return !m.Has(flag) })
+}
+
+func (b *mailbox) having(spans []span, flag storagev1.Flag) []span {
+	return b.choose(spans, func(m view.Message) bool { return m.Has(flag) })
+}
+
+// choose leaves some of the messages.
+func (b *mailbox) choose(spans []span, wanted func(view.Message) bool) (out []span) {
 	for _, sp := range spans {
 		for i, m := range b.told.Range(sp.from, sp.to) {
-			switch last := len(unseen) - 1; {
-			case m.Has(storagev1.Flag_FLAG_SEEN):
-			case last >= 0 && unseen[last].to == i:
-				unseen[last].to++
+			switch last := len(out) - 1; {
+			case !wanted(m):
+			case last >= 0 && out[last].to == i:
+				out[last].to++
 			default:
-				unseen = append(unseen, span{i, i + 1})
+				out = append(out, span{i, i + 1})
 			}
 		}
 	}
-	return unseen
+	return out
 }
 
 // markSeen sets \Seen where the items ask for it, in one call, before anything is sent: the flags

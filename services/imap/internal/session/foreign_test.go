@@ -390,6 +390,16 @@ func TestNotifyAndSearchShared(t *testing.T) {
 	}
 	bob.expect("ESEARCH IN (personal) TEXT First", "OK")
 	bob.expect("ESEARCH IN (subscribed) TEXT First", "OK")
+	// What may be read and not listed is found by its name only (RFC 7377 section 2.2).
+	alice.ok("CREATE Hidden")
+	alice.ok("SETACL Hidden bob r")
+	g.storage.deliver("Hidden", mail1)
+	const hidden = `"Other Users/alice@example.test/Hidden"`
+	for _, filter := range []string{"mailboxes (nowhere " + hidden + ")", "mailboxes " + hidden + " subtree-one " + hidden} {
+		bob.expect("ESEARCH IN ("+filter+") TEXT First",
+			fmt.Sprintf(`* ESEARCH (TAG "%s" MAILBOX %s UIDVALIDITY %d) UID ALL 1`, bob.nextTag(), hidden, g.uidValidity("Hidden")), "OK")
+	}
+	bob.expect(`ESEARCH IN (mailboxes "Other Users/alice@example.test/Sent" mailboxes "Other Users/nobody@example.test/INBOX") ALL`, "OK")
 	bob.ok("SUBSCRIBE %s", team)
 	bob.expect("ESEARCH IN (subscribed) 1:*", "* ESEARCH "+fmt.Sprintf(found, bob.nextTag()), "OK")
 	bob.expect("ESEARCH IN (subscribed) UID *", "* ESEARCH "+fmt.Sprintf(found, bob.nextTag()), "OK")

@@ -48,12 +48,20 @@ func (s *session) workingAt(state func() string, call func() error) error {
 
 // sendProgress tells of the command that runs. A connection that is broken shows when its answer is sent.
 func (s *session) sendProgress(state string) {
-	code := "INPROGRESS"
-	if !strings.Contains(s.tag, "]") { // it would end the code for clients that do not parse it
-		code += ` ("` + s.tag + `"` + state + ")"
+	tag := `"` + s.tag + `"`
+	if strings.Contains(tag, "]") { // it would end the code for clients that do not parse it
+		tag = "NIL"
 	}
-	s.enc.Untagged(wire.StatusOK, code, "still working")
+	s.enc.Untagged(wire.StatusOK, "INPROGRESS ("+tag+state+")", "still working")
 	_ = s.enc.Flush()
+}
+
+// counted is the state of work of which so much is done. What is done is always less than all (RFC 9585 section 4).
+func counted(done, total uint64) string {
+	if total == 0 {
+		return " NIL NIL"
+	}
+	return fmt.Sprintf(" %d %d", min(done, total-1), total)
 }
 
 // progress tells of work that goes on step by step.
@@ -67,10 +75,10 @@ func (s *session) progress(total int) *progress {
 	return &progress{s, total, s.Now().Add(s.Limits.Progress)}
 }
 
-// at tells how much is done, if it is time.
+// at tells how much is done, if it is time, and not all.
 func (p *progress) at(done int) {
-	if now := p.Now(); !now.Before(p.next) {
+	if now := p.Now(); done < p.total && !now.Before(p.next) {
 		p.next = now.Add(p.Limits.Progress)
-		p.sendProgress(fmt.Sprintf(" %d %d", done, p.total))
+		p.sendProgress(counted(uint64(done), uint64(p.total)))
 	}
 }

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"errors"
 	"math"
 
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
@@ -83,6 +84,9 @@ func (s *session) within(limit string, r reply, err error) (reply, error) {
 	case limit == "", fatal(err):
 	case err == nil && r.code == "":
 		r.code = limit
+	case errors.Is(err, errExpungeIssued): // which then comes in an OK (RFC 9738 section 3.1)
+		s.enc.Untagged(wire.StatusNO, limit, "not all messages were taken")
+		return reply{"EXPUNGEISSUED", errExpungeIssued.Error()}, nil
 	default:
 		s.enc.Untagged(wire.StatusNO, limit, "not all messages were taken")
 	}

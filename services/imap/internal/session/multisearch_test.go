@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 )
 
 // TestMultiSearch: RFC 7377 section 2 and its examples.
@@ -57,6 +59,16 @@ func TestMultiSearch(t *testing.T) {
 	g.storage.deliver("INBOX", mail2)
 	k.ok("NOOP")
 	k.expect("ESEARCH IN (selected inboxes) RETURN (COUNT) ALL", found("INBOX", "COUNT 2"), found("folder1", "COUNT 6"), "OK")
+	// UPDATE is of the selected mailbox only (section 2.2).
+	k.says("U1", "ESEARCH IN (selected inboxes) RETURN (UPDATE) FLAGGED", fmt.Sprintf(`* ESEARCH (TAG "U1" MAILBOX folder1 UIDVALIDITY %d) UID`, g.uidValidity("folder1")), "U1 OK")
+	g.storage.flag("INBOX", 1, storagev1.Flag_FLAG_FLAGGED)
+	k.expect(`STORE 2 +FLAGS.SILENT (\Flagged)`, fmt.Sprintf(`* ESEARCH (TAG "U1" MAILBOX folder1 UIDVALIDITY %d) UID ADDTO (0 2)`, g.uidValidity("folder1")), "OK")
+	k.says("U2", "ESEARCH IN (inboxes) RETURN (UPDATE COUNT) FLAGGED", `* NO [NOUPDATE "U2"] too many contexts, or results`,
+		fmt.Sprintf(`* ESEARCH (TAG "U2" MAILBOX INBOX UIDVALIDITY %d) UID COUNT 1`, g.uidValidity("INBOX")), "U2 OK")
+	// MODSEQ is of what is told (RFC 4731 section 3.2).
+	k.ok("ENABLE CONDSTORE")
+	k.expect("ESEARCH IN (selected inboxes) RETURN (MIN) MODSEQ 3", found("INBOX", "MIN 1 MODSEQ 4"), found("folder1", "MIN 1 MODSEQ 7"), "OK")
+	k.expect("ESEARCH IN (selected inboxes) RETURN (MAX) MODSEQ 3", found("INBOX", "MAX 2 MODSEQ 3"), found("folder1", "MAX 6 MODSEQ 8"), "OK")
 	k.ok("ENABLE UIDONLY")
 	k.expect("ESEARCH 2:3", "BAD [UIDREQUIRED]")
 }

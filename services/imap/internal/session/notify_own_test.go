@@ -100,3 +100,25 @@ func TestNotifyOfAnotherMailbox(t *testing.T) {
 	g.storage.deliver("One", mail1)
 	k.told(status("One", 1))
 }
+
+// TestNotifyWithQresync: RFC 5465 section 5.3, VANISHED comes in the place of EXPUNGE, and what is held back is as in RFC 7162 section 3.2.
+func TestNotifyWithQresync(t *testing.T) {
+	g := newGateway(t)
+	g.storage.arrange(1, 5, 9, nil, letters(1, 4, 9)...)
+	k := g.login()
+	k.ok("ENABLE QRESYNC")
+	k.ok("NOTIFY SET (selected (MessageNew (UID MODSEQ) MessageExpunge FlagChange))")
+	k.ok("SELECT INBOX")
+	g.storage.remove("INBOX", 1)
+	k.told("* VANISHED 1")
+	g.storage.deliver("INBOX", mail1)
+	k.told("* 4 EXISTS", "* 4 FETCH (UID 5 MODSEQ (11))")
+	k.ok("NOTIFY SET (selected-delayed (MessageNew MessageExpunge FlagChange)) (mailboxes Sent (MessageNew MessageExpunge))")
+	g.storage.remove("INBOX", 2)
+	g.storage.flag("INBOX", 3, flagSeen)
+	k.told(`* 2 FETCH (UID 3 FLAGS (\Seen) MODSEQ (13))`)
+	k.expect("FETCH 2 UID", "* 2 FETCH (UID 3)", "* OK [HIGHESTMODSEQ 11] modification sequence", "OK")
+	k.expect("NOOP", "* VANISHED 2", "* OK [HIGHESTMODSEQ 13] modification sequence", "OK")
+	g.storage.deliver("Sent", mail1)
+	k.told(fmt.Sprintf("* STATUS Sent (MESSAGES 1 UIDNEXT 2 UIDVALIDITY %d UNSEEN 1 HIGHESTMODSEQ 2)", g.uidValidity("Sent")))
+}

@@ -209,6 +209,7 @@ func TestRFC7162Resync(t *testing.T) {
 		first        string
 		more         int // FETCH responses
 	}{
+		{"UIDs that are there and not changed", "67890007 20050715194045000 41:211,214:541", vanished + "41,43:116,118,120:211,214:540", 3},
 		{"without known UIDs", "67890007 20050715194045000", vanished + all, 59},
 		{"UIDs beyond UIDNEXT", "67890007 20050715194045000 540:4294967295", vanished + "540,598", 57},
 		{"only UIDs beyond UIDNEXT", "67890007 20050715194045000 600:700", "", 0},
@@ -378,4 +379,28 @@ func TestEnableTwice(t *testing.T) {
 	k.expect(`STORE 1 -FLAGS (\Seen)`, "* 1 FETCH (FLAGS ())", "OK")
 	g.storage.remove("INBOX", 2)
 	k.expect("NOOP", "* 1 EXPUNGE", "OK")
+}
+
+// TestRFC7162Lag has the example of section 6: while an expunge is held back, a client hears from where it must go on, whatever it has seen.
+func TestRFC7162Lag(t *testing.T) {
+	g := newGateway(t)
+	g.storage.arrange(1, 9, 99, nil, letters(6, 8, 90)...)
+	k := g.login()
+	k.ok("ENABLE QRESYNC")
+	k.ok("SELECT INBOX")
+	g.storage.remove("INBOX", 8) // 100
+	const lag = "* OK [HIGHESTMODSEQ 99] modification sequence"
+	k.expect(`STORE 1:2 (UNCHANGEDSINCE 96) +FLAGS.SILENT \Seen`, "* 1 FETCH (UID 6 MODSEQ (101))", "* 2 FETCH (UID 7 MODSEQ (101))", lag, "OK STORE")
+	k.expect(`STORE 3 +FLAGS.SILENT \Seen`, lag, "NO [EXPUNGEISSUED]")
+	k.expect("SEARCH SEEN", "* SEARCH 1 2", lag, "OK")
+	k.expect("NOOP", "* VANISHED 8", "* OK [HIGHESTMODSEQ 101] modification sequence", "OK")
+	k.expect(`STORE 1 -FLAGS.SILENT \Seen`, "* 1 FETCH (UID 6 MODSEQ (102))", "OK STORE") // nothing lags
+	// What others change is no lag by itself.
+	g.storage.flag("INBOX", 7, flagDraft) // 103
+	g.known()
+	k.expect("FETCH 1 UID", `* 2 FETCH (UID 7 FLAGS (\Draft) MODSEQ (103))`, "* 1 FETCH (UID 6)", "OK")
+	// EXPUNGE says it once.
+	g.storage.remove("INBOX", 6) // 104
+	k.expect(`STORE 2 +FLAGS (\Deleted)`, `* 2 FETCH (UID 7 FLAGS (\Deleted \Draft) MODSEQ (105))`, "* OK [HIGHESTMODSEQ 103] modification sequence", "OK")
+	k.expect("EXPUNGE", "* VANISHED 6:7", "OK [HIGHESTMODSEQ 106] EXPUNGE")
 }

@@ -1,6 +1,9 @@
 package session
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // TestPartialThenChangedSince: RFC 9394 section 3.4, the part is of all messages, of which those that have changed are shown, in whatever order the two
 // are asked for.
@@ -36,7 +39,25 @@ func TestMessageLimitCodes(t *testing.T) {
 	box.remove(func(m *memoryMessage) bool { return m.state.Uid == 5 })
 	g.storage.mu.Unlock()
 	k.expect("FETCH 1:6 BODY.PEEK[TEXT]", "* 4 FETCH (BODY[TEXT] {13}", "First body.", ")", "* 6 FETCH (BODY[TEXT] {13}", "First body.", ")",
-		"* NO [MESSAGELIMIT 3 4] not all messages were taken", "NO [EXPUNGEISSUED] ")
+		"* NO [MESSAGELIMIT 3 4] not all messages were taken", "OK [EXPUNGEISSUED] ")
+	k.expect("NOOP", "* 5 EXPUNGE", "OK")
+	// Of what UID EXPUNGE is given only what has \\Deleted counts, so that a client comes to an end that says the same again.
+	k.ok(`UID STORE 1:2 +FLAGS.SILENT (\Deleted)`)
+	k.expect("UID EXPUNGE 1:*", "* 2 EXPUNGE", "* 1 EXPUNGE", "OK UID EXPUNGE completed")
+	for range 3 {
+		g.storage.deliver("INBOX", mail1) // behind 3, 4 and 6 are 7, 8 and 9
+	}
+	k.expect("UID EXPUNGE 1:*", "* 6 EXISTS", "OK UID EXPUNGE completed")
+	k.ok(`UID STORE 1:6 +FLAGS.SILENT (\Deleted)`)
+	k.ok(`UID STORE 7:9 +FLAGS.SILENT (\Deleted)`)
+	k.expect("UID EXPUNGE 1:*", "* 6 EXPUNGE", "* 5 EXPUNGE", "* 4 EXPUNGE", "OK [MESSAGELIMIT 3 7] ")
+	k.expect("UID EXPUNGE 1:*", "* 3 EXPUNGE", "* 2 EXPUNGE", "* 1 EXPUNGE", "OK UID EXPUNGE completed")
+	// MULTIAPPEND is of all or none.
+	k.send("m APPEND INBOX {5+}\r\na:b\r\n {5+}\r\na:b\r\n {5+}\r\na:b\r\n {5+}\r\na:b\r\n\r\n")
+	if lines := k.until("m "); !strings.HasPrefix(lines[len(lines)-1], "m NO [MESSAGELIMIT 3]") {
+		t.Errorf("APPEND: %q", lines)
+	}
+	k.expect("STATUS INBOX (MESSAGES)", "* STATUS INBOX (MESSAGES 0)", "OK")
 }
 
 // TestSearchBeyondTheEnd: RFC 7377 section 2, a range of message numbers that ends or begins beyond the mailbox is no error in any search.

@@ -18,10 +18,7 @@ func (s *session) searchStorage(ctx context.Context, r *storagev1.SearchRequest)
 	var progress atomic.Pointer[storagev1.SearchStreamResponse_Progress]
 	state := func() string {
 		p := progress.Load()
-		if p.GetTotal() == 0 {
-			return " NIL NIL"
-		}
-		return fmt.Sprintf(" %d %d", p.GetDone(), p.GetTotal())
+		return counted(p.GetDone(), p.GetTotal())
 	}
 	err = s.workingAt(state, func() (err error) {
 		answer, err = s.searchOnce(ctx, r, &progress)

@@ -94,7 +94,7 @@ func (s *session) stored(modified []*storagev1.UidRange, uid, missing bool) (rep
 		code = string(wire.AppendRanges([]byte("MODIFIED "), failed))
 	}
 	switch {
-	case missing && code != "": // RFC 7162 section 3.1.3, example 12
+	case missing && code != "": // RFC 7162 section 3.1.3, example 11
 		return reply{}, no(code, errExpungeIssued.Error())
 	case missing:
 		return reply{}, errExpungeIssued // RFC 2180 section 4.2

@@ -10,8 +10,18 @@ import (
 func init() {
 	register(extension{
 		capabilities: []capability{{name: "UIDONLY", when: whenLoggedIn}},
-		enables:      []enable{{name: "UIDONLY", run: func(s *session) { s.uidOnly = true }}},
+		enables:      []enable{{name: "UIDONLY", run: (*session).enableUIDOnly}},
 	})
+}
+
+func (s *session) enableUIDOnly() {
+	s.uidOnly = true
+	if s.box == nil {
+		return
+	}
+	for _, u := range s.box.contexts { // whose results were numbers so far
+		u.uid = true
+	}
 }
 
 // errUIDRequired answers a command that takes sequence numbers (RFC 9586 section 3).

@@ -53,8 +53,13 @@ func TestUIDOnly(t *testing.T) {
 		t.Errorf("SELECT:\n%s", lines)
 	}
 	k.expect(`UID STORE 6 (UNCHANGEDSINCE 1) +FLAGS (\Seen)`, "OK [MODIFIED 6] ")
+	// What was kept up to date with numbers goes on with UIDs.
+	other := g.selected("INBOX")
+	other.says("U1", "SEARCH RETURN (UPDATE COUNT) FLAGGED", `* ESEARCH (TAG "U1") COUNT 0`, "U1 OK")
+	other.ok("ENABLE UIDONLY")
+	other.expect(`UID STORE 6 +FLAGS.SILENT (\Flagged)`, `* ESEARCH (TAG "U1") UID ADDTO (0 6)`, "OK")
 	k.ok("UNAUTHENTICATE")
 	k.ok("LOGIN alice secret")
 	k.ok("SELECT INBOX")
-	k.expect("FETCH 1 FLAGS", "* 1 FETCH (FLAGS ())", "OK")
+	k.expect("FETCH 1 FLAGS", `* 1 FETCH (FLAGS (\Flagged))`, "OK")
 }

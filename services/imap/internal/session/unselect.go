@@ -62,6 +62,12 @@ func runUIDExpunge(ctx context.Context, s *session) (reply, error) {
 	if err != nil || len(spans) == 0 {
 		return reply{}, err
 	}
+	if s.allowed(count(spans)) != nil {
+		spans = s.box.having(spans, storagev1.Flag_FLAG_DELETED) // only they count (RFC 9738 section 3.1)
+	}
+	if len(spans) == 0 {
+		return reply{}, nil
+	}
 	spans, limit := s.limited(spans)
 	r, err := s.expunge(ctx, s.box.uidRanges(spans))
 	return s.within(limit, r, err)
