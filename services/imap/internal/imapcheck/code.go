@@ -75,10 +75,12 @@ func (c *Checker) code(s *scanner) {
 	case "BADEVENT": // RFC 5465 section 8
 		s.sp()
 		s.list(1, func() { s.atom() })
-	case "INPROGRESS": // RFC 9585 section 7
+	case "INPROGRESS": // RFC 9585 section 5
 		if s.try(" ") {
 			s.expect("(")
-			s.quoted()
+			if !s.try("NIL") {
+				s.quoted()
+			}
 			for range 2 {
 				s.sp()
 				if !s.try("NIL") {

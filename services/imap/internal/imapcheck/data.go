@@ -12,7 +12,7 @@ func (s *scanner) mailboxList() {
 	s.list(0, func() {
 		s.expect(`\`)
 		name := s.word("NonExistent", "Noselect", "Marked", "Unmarked", "Noinferiors", "HasChildren", "HasNoChildren", "Subscribed", "Remote",
-			"All", "Archive", "Drafts", "Flagged", "Junk", "Sent", "Trash")
+			"NoAccess", "All", "Archive", "Drafts", "Flagged", "Junk", "Sent", "Trash")
 		if seen[name] {
 			s.fail(`\%s comes twice`, name)
 		}
