@@ -125,3 +125,103 @@ func FuzzMessageURL(f *testing.F) {
 		}
 	})
 }
+
+// TestCatenateExamples: RFC 4469 appendix A, examples 2 to 4: a draft's text is replaced, an attachment stripped, and a digest fails as a message is gone.
+func TestCatenateExamples(t *testing.T) {
+	const boundary = "------------030308070208000400050907"
+	g := newGateway(t)
+	k := g.login()
+	k.ok("CREATE Drafts")
+	g.storage.deliver("Drafts", draft)
+	url := fmt.Sprintf("/Drafts;UIDVALIDITY=%d/;UID=1/;", g.uidValidity("Drafts"))
+	say := func(first string, rest ...string) string {
+		k.t.Helper()
+		k.send("%s", first)
+		for _, next := range rest {
+			if line := k.line(); line != "+ OK" {
+				t.Fatalf("got %q", line)
+			}
+			k.send("%s", next)
+		}
+		return k.line()
+	}
+	head := "Subject: About our holiday trip\r\nContent-Type: multipart/mixed;\r\n              boundary=\"" + boundary + "\"\r\n\r\n--" + boundary +
+		"\r\nContent-Type: text/plain\r\n\r\nOur travel agent has sent the updated schedule.\r\n--" + boundary + "\r\n"
+	end := "\r\n--" + boundary + "--\r\n"
+	answer := say(fmt.Sprintf("A003 APPEND Drafts (\\Seen \\Draft $MDNSent) CATENATE (TEXT {%d}\r\n", len(head)),
+		head+fmt.Sprintf(` URL "%sSection=2.MIME" URL "%sSection=2" TEXT {%d}`+"\r\n", url, url, len(end)), end+")\r\n")
+	if answer != fmt.Sprintf("A003 OK [APPENDUID %d 2] APPEND completed", g.uidValidity("Drafts")) {
+		t.Errorf("got %q", answer)
+	}
+	k.ok("SELECT Drafts")
+	k.ok("UID STORE 1 +FLAGS.SILENT (\\Deleted)")
+	k.expect("FETCH 2 (BODYSTRUCTURE BODY.PEEK[2])", `* 2 FETCH (BODYSTRUCTURE (("text" "plain" NIL NIL NIL "7BIT" 47 0 NIL NIL NIL NIL)`+
+		`("image" "gif" NIL NIL NIL "7BIT" 6 NIL NIL NIL NIL) "mixed" ("boundary" "`+boundary+`") NIL NIL NIL) BODY[2] {6}`, "GIF89a)", "OK")
+
+	text := "\r\n--" + boundary + "\r\nContent-type: text/plain\r\n\r\nThis part was deleted upon your request." + end
+	between := "\r\n--" + boundary + "\r\n"
+	answer = say(fmt.Sprintf(`A004 APPEND Drafts (\Seen \Draft $MDNSent) CATENATE (URL "%ssection=HEADER" TEXT {%d}`+"\r\n", url, len(between)),
+		between+fmt.Sprintf(` URL "%ssection=1.MIME" URL "%ssection=1" TEXT {%d}`+"\r\n", url, url, len(text)), text+")\r\n")
+	if answer == "* 3 EXISTS" {
+		answer = k.line()
+	}
+	if !strings.HasPrefix(answer, "A004 OK [APPENDUID ") {
+		t.Errorf("got %q", answer)
+	}
+	k.expect("FETCH 3 BODY.PEEK[1]", "* 3 FETCH (BODY[1] {8}", "old text)", "OK")
+	k.expect("FETCH 3 BODY.PEEK[2]", "* 3 FETCH (BODY[2] {40}", "This part was deleted upon your request.)", "OK")
+
+	// The URL that leads nowhere is told, where it comes in the command: the client does not send what follows it.
+	gone := strings.Replace(url, "UID=1", "UID=113330", 1) + "section=1.5.9"
+	answer = say(fmt.Sprintf("A005 APPEND Sent (\\Seen $MDNSent) CATENATE (TEXT {%d}\r\n", len(head)), head+fmt.Sprintf(` URL "%ssection=TEXT" TEXT {%d}`+"\r\n", url, len(between)),
+		between+fmt.Sprintf(` URL "%s" TEXT {%d}`+"\r\n", gone, len(end)))
+	if !strings.HasPrefix(answer, `A005 NO [BADURL "`+gone+`"] `) {
+		t.Errorf("got %q", answer)
+	}
+	k.expect("STATUS Sent (MESSAGES)", "* STATUS Sent (MESSAGES 0)", "OK")
+}
+
+// TestMessageURLs: RFC 5092 section 11 (imessagepart), and what stays of a URL in an answer.
+func TestMessageURLs(t *testing.T) {
+	for text, want := range map[string]string{
+		"/gray-council;UIDVALIDITY=385759045/;UID=20/;PARTIAL=0.1024": "gray-council 385759045 20 <0.1024>",
+		"/gray-council/;uid=20/;section=1.2":                          "gray-council 0 20",
+		"/~peter/%E6%97%A5%E6%9C%AC%E8%AA%9E/%E5%8F%B0;UID=1":         "~peter/日本語/台 0 1",
+		"/gray%20council%3b/;UID=4294967295":                          "gray council; 0 4294967295",
+		"/foo/./;UID=20":                                              "foo 0 20",
+		"/bar/../foo/;UID=20":                                         "foo 0 20",
+		"/..;UIDVALIDITY=385759045/;UID=20":                           ".. 385759045 20", // not a dot segment: section 9.1
+		"/%2e%2e/;UID=20":                                             ".. 0 20",
+		"/foo/;UID=20/..":                                             "", // the mailbox
+		"/foo/;UID=20/;SECTION=1/../../..":                            "",
+		"/foo/;UID=0":                                                 "",
+		"/foo/;UID=4294967296":                                        "",
+		"/foo/;UID=+1":                                                "",
+		"/foo/;UID=*":                                                 "",
+		"/foo/;UID=20/;PARTIAL=0.0":                                   "",
+		"/foo/;SECTION=1/;UID=20":                                     "",
+		"/foo bar/;UID=20":                                            "",
+		"/föö/;UID=20":                                                "",
+		"/foo/;UID=20?SUBJECT%20x":                                    "",
+		"/foo/;UID=20#x":                                              "",
+		"/foo%2/;UID=20":                                              "",
+		"foo/;UID=20":                                                 "",
+		"":                                                            "",
+		"/":                                                           "",
+	} {
+		u, ok := parseMessageURL(text)
+		got := ""
+		if ok {
+			got = fmt.Sprintf("%s %d %d", u.mailbox, u.uidValidity, u.uid)
+			if p := u.section.Partial; p != nil {
+				got += fmt.Sprintf(" <%d.%d>", p.Offset, p.Length)
+			}
+		}
+		if got != want {
+			t.Errorf("%s: got %q, want %q", text, got, want)
+		}
+	}
+	if got := quoted("/a b]\"\\\r\nOK é"); got != `"/a%20b%5D%22%5C%0D%0AOK%20%C3%A9"` {
+		t.Errorf("got %s", got)
+	}
+}

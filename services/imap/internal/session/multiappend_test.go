@@ -78,3 +78,15 @@ func TestUnauthenticate(t *testing.T) {
 		t.Errorf("what was enabled stays:\n%s", lines)
 	}
 }
+
+// TestUnauthenticatePipelined: RFC 8437 section 3. With SASL-IR another user logs in within one round trip.
+func TestUnauthenticatePipelined(t *testing.T) {
+	g := newGateway(t)
+	k := g.selected("INBOX")
+	k.send("a UNAUTHENTICATE\r\nb AUTHENTICATE PLAIN AGJvYgBzZWNyZXQ=\r\nc CREATE bobs\r\n")
+	lines := k.until("c ")
+	if len(lines) != 3 || !strings.HasPrefix(lines[0], "a OK [CAPABILITY ") || !strings.HasPrefix(lines[1], "b OK [CAPABILITY ") || !strings.HasPrefix(lines[2], "c OK ") {
+		t.Errorf("got %q", lines)
+	}
+	g.login().expect("SELECT bobs", "NO [NONEXISTENT]")
+}
