@@ -48,16 +48,22 @@ func runCompress(_ context.Context, s *session) (reply, error) {
 		return reply{}, &brokenError{err}
 	}
 	s.compressed = true
-	s.compression = compression{newInflater(s.conn, s.Limits.MessageSize), &deflater{w: s.conn}}
+	s.compression = compression{in: newInflater(s.conn, s.Limits.MessageSize), out: &deflater{w: s.conn}}
 	s.dec.Reset(s.compression.in)
 	s.enc.Reset(s.compression.out)
 	return reply{}, errSent
 }
 
-// compression is what COMPRESS has put between a session and its connection.
+// compression is what COMPRESS has put between a session and its connection: in and out while it is active, left where it ended.
 type compression struct {
-	in  *inflater
-	out *deflater
+	in   *inflater
+	out  *deflater
+	left *plainAgain
+}
+
+// readsAgain tells whether a read that failed may be made again, which an inflater does not survive.
+func (s *session) readsAgain() bool {
+	return !s.compressed && (s.compression.left == nil || s.compression.left.begun)
 }
 
 const (

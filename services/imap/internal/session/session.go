@@ -30,7 +30,7 @@ type session struct {
 	lanes  *lanes // commands that run beside each other
 	idle   *idle  // the wait of IDLE; nil: for a command
 
-	compression compression // while COMPRESS is active
+	compression compression
 	// bindings are the connection's, while a login may come.
 	bindings []*directoryv1.ChannelBinding
 	loginBy  time.Time
@@ -325,7 +325,7 @@ func (s *session) wait(ctx context.Context) error {
 		selected := s.box != nil && s.notify.selected != nil && s.notify.selected.Events != nil
 		return s.watch(ctx, until, selected, selected && s.notify.selected.Mailboxes.Kind == "selected")
 	}
-	s.conn.await(until, !s.compressed)
+	s.conn.await(until, s.readsAgain())
 	return s.waited(s.dec.Wait())
 }
 

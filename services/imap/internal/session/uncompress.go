@@ -22,9 +22,9 @@ func (s *session) uncompress(code, text string) error {
 	if err = errors.Join(err, s.enc.Flush()); err != nil {
 		return &brokenError{err}
 	}
-	s.dec.Reset(&plainAgain{raw: s.conn, compressed: s.compression.in.plain})
+	s.compression = compression{left: &plainAgain{raw: s.conn, compressed: s.compression.in.plain}}
+	s.dec.Reset(s.compression.left)
 	s.enc.Reset(s.conn)
-	s.compression = compression{}
 	return nil
 }
 
