@@ -243,6 +243,16 @@ func TestStorageOfAnEarlierVersion(t *testing.T) {
 	for _, command := range []string{"CREATE x", `SETMETADATA INBOX (/private/comment "x")`} {
 		k.expect(command, "NO [UNAVAILABLE] ")
 	}
+	g.storage.deliver("INBOX", mail1)
+	k.ok("SELECT INBOX")
+	k.expect("SEARCH TEXT body", "* SEARCH 1", "OK")
+}
+
+// SearchStream came later than Search.
+func (r *refusing) SearchStream(
+	ctx context.Context, q *storagev1.SearchStreamRequest, opts ...grpc.CallOption,
+) (grpc.ServerStreamingClient[storagev1.SearchStreamResponse], error) {
+	return unless(ctx, r, q, r.StorageServiceClient.SearchStream, opts)
 }
 
 // TestExpungeIssued: RFC 5530 section 3, RFC 2180 section 4. Commands with the numbers of messages that another session has removed.

@@ -7,6 +7,9 @@ import (
 	"io"
 	"sync/atomic"
 
+	"google.golang.org/grpc/codes"
+
+	"github.com/yubin-mail/yubin/pkg/fault"
 	"github.com/yubin-mail/yubin/pkg/rpc"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 )
@@ -30,7 +33,18 @@ func (s *session) searchStorage(ctx context.Context, r *storagev1.SearchRequest)
 	return answer, err
 }
 
+// searchOnce searches, without news of its progress if storage is of an earlier version, as in the middle of an upgrade.
 func (s *session) searchOnce(
+	ctx context.Context, r *storagev1.SearchRequest, progress *atomic.Pointer[storagev1.SearchStreamResponse_Progress],
+) (*storagev1.SearchResponse, error) {
+	answer, err := s.searchStream(ctx, r, progress)
+	if fault.Code(err) == codes.Unimplemented {
+		return s.Storage.Search(ctx, r)
+	}
+	return answer, err
+}
+
+func (s *session) searchStream(
 	ctx context.Context, r *storagev1.SearchRequest, progress *atomic.Pointer[storagev1.SearchStreamResponse_Progress],
 ) (*storagev1.SearchResponse, error) {
 	ctx, cancel := context.WithCancel(ctx)

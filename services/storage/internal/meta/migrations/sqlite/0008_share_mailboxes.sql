@@ -1,4 +1,4 @@
--- beside: 0007
+-- beside: 0005
 -- Access control lists (RFC 4314): what others than the owner may do with a mailbox. grantee is an account, or '@' and a domain for all of its
 -- accounts; rights are letters in the order of section 2.1, never none.
 CREATE TABLE mailbox_access (
