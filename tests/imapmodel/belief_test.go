@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -17,6 +18,7 @@ func (c *client) believe(r *response) error {
 		if code(r.status) == "CLOSED" {
 			c.deselect()
 		}
+		c.says(code(r.status))
 	case "EXISTS":
 		return c.exists(int(r.number))
 	case "EXPUNGE":
@@ -43,6 +45,28 @@ func (c *client) believe(r *response) error {
 			return err
 		}
 		return c.fetched(e, r.values[0].list)
+	}
+	return nil
+}
+
+// says takes in a response code that tells from where to go on.
+func (c *client) says(code string) {
+	if number, ok := strings.CutPrefix(code, "HIGHESTMODSEQ "); ok {
+		c.said, _ = strconv.ParseUint(number, 10, 64)
+	}
+}
+
+// resumable checks that a client that went on from what it knows after a tagged response would hear of all that is gone (RFC 7162 section 6).
+func (c *client) resumable() error {
+	c.resume = max(c.resume, c.seen)
+	if c.said > 0 {
+		c.resume = c.said
+	}
+	c.said, c.seen = 0, 0
+	for _, e := range c.list {
+		if c.modseqs && e.msg != nil && e.msg.gone > 0 && e.msg.gone <= c.resume {
+			return fmt.Errorf("UID %d is gone since %d, and the client goes on from %d", e.msg.uid, e.msg.gone, c.resume)
+		}
 	}
 	return nil
 }
@@ -210,6 +234,7 @@ func (c *client) fetched(e *entry, items []value) error {
 			return err
 		}
 	}
+	c.seen = max(c.seen, modseq)
 	if err := c.changed(e, all, modseq); err != nil {
 		return err
 	}
@@ -244,8 +269,8 @@ func (c *client) changed(e *entry, all map[string]value, modseq uint64) error {
 	if ok && !asked && c.modseqs && modseq == 0 {
 		return errors.New("a change without MODSEQ") // RFC 7162 section 3.2
 	}
-	if _, uid := all["UID"]; !asked && c.qresync && !c.uidOnly && !uid {
-		return errors.New("a change without UID") // RFC 7162 section 3.2.3
+	if _, uid := all["UID"]; !asked && c.modseqs && !c.uidOnly && !uid {
+		return errors.New("a change without UID") // RFC 7162 section 3.2.4
 	}
 	switch {
 	case ok:

@@ -38,6 +38,9 @@ type client struct {
 	idling   bool // the flight is an IDLE
 	modseqs  bool // CONDSTORE was on before the commands in progress
 	by       by   // how the next commands name messages
+	// resume is the modification sequence from which the client would go on, had it to come back: said is what it was told of that since the last tagged
+	// response, seen the highest that it saw.
+	resume, said, seen uint64
 }
 
 // by is how commands name messages.
@@ -207,6 +210,10 @@ func (c *client) finish(f *flight, text string) error {
 	f.finished = true
 	f.status, text, _ = strings.Cut(text, " ")
 	f.code = code(text)
+	c.says(f.code)
+	if err := c.resumable(); err != nil {
+		return fmt.Errorf("%.300s: %w", f.text, err)
+	}
 	check := f.done
 	if check == nil {
 		check = func(f *flight) error { return f.want("OK", "") }
@@ -316,7 +323,10 @@ func (c *client) known() bool {
 	return !slices.ContainsFunc(c.list, func(e *entry) bool { return e.msg == nil })
 }
 
-func (c *client) deselect() { c.box, c.list, c.saved, c.readOnly = nil, nil, nil, false }
+func (c *client) deselect() {
+	c.box, c.list, c.saved, c.readOnly = nil, nil, nil, false
+	c.resume, c.said, c.seen = 0, 0, 0
+}
 
 // idle begins IDLE.
 func (c *client) idle() error {
