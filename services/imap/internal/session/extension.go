@@ -53,6 +53,8 @@ type command struct {
 type reply struct {
 	code string // response code without brackets
 	text string
+	// keeps: VANISHED may not come with it (RFC 7162 section 3.2.10.2), though EXPUNGE might.
+	keeps bool
 }
 
 // capability is announced while when is true; nil: always.

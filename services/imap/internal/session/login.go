@@ -121,7 +121,7 @@ func (s *session) loggedIn(account *directoryv1.Account, err error) (reply, erro
 	// A message that is refused may be on its way already (RFC 7888): skipping it keeps the session.
 	limits.Discard = max(limits.Discard, s.Limits.MessageSize+int64(limits.Line))
 	s.dec.SetLimits(limits)
-	return reply{"CAPABILITY " + s.capabilityList(), "logged in"}, nil
+	return reply{code: "CAPABILITY " + s.capabilityList(), text: "logged in"}, nil
 }
 
 // loggedOut undoes a login, and what was enabled since. Failures stay counted.

@@ -86,7 +86,7 @@ func (s *session) within(limit string, r reply, err error) (reply, error) {
 		r.code = limit
 	case errors.Is(err, errExpungeIssued): // which then comes in an OK (RFC 9738 section 3.1)
 		s.enc.Untagged(wire.StatusNO, limit, "not all messages were taken")
-		return reply{"EXPUNGEISSUED", errExpungeIssued.Error()}, nil
+		return reply{code: "EXPUNGEISSUED", text: errExpungeIssued.Error()}, nil
 	default:
 		s.enc.Untagged(wire.StatusNO, limit, "not all messages were taken")
 	}

@@ -338,9 +338,17 @@ func TestRFC7162Expunge(t *testing.T) {
 	k.expect("FETCH 1 UID", "* 1 FETCH (UID 400)", "* OK [HIGHESTMODSEQ 20010715194045327] modification sequence", "OK") // numbers are in use
 	k.expect("STATUS Sent (MESSAGES)", "* STATUS Sent (MESSAGES 4)", "* VANISHED 427", "* OK [HIGHESTMODSEQ 20010715194045328] modification sequence", "OK")
 
+	// A UID SEARCH with sequence numbers (section 3.2.10.2) tells of none.
+	plain.ok(`UID STORE 424 +FLAGS.SILENT (\Deleted)`)
+	k.ok("NOOP")
+	plain.ok("UID EXPUNGE 424")
+	k.expect("UID SEARCH OR 1 NOT 1:400", "* SEARCH 400", "* OK [HIGHESTMODSEQ 20010715194045329] modification sequence", "OK")
+	k.expect("UID SORT (ARRIVAL) UTF-8 1", "* SORT 400", "* OK [HIGHESTMODSEQ 20010715194045329] modification sequence", "OK")
+	k.expect("UID SEARCH UID 400", "* SEARCH 400", "* VANISHED 424", "* OK [HIGHESTMODSEQ 20010715194045330] modification sequence", "OK")
+
 	// CLOSE tells of nothing, so that nothing in its answer may be taken for the point from which to go on: from the old one the client hears all.
 	k.expect("CLOSE", "OK CLOSE completed")
-	if got := k.resynced("1 20010715194045323"); len(got) != 1 || got[0] != "* VANISHED (EARLIER) 400,427:430" {
+	if got := k.resynced("1 20010715194045323"); len(got) != 1 || got[0] != "* VANISHED (EARLIER) 400,424,427:430" {
 		t.Errorf("after CLOSE: %q", got)
 	}
 	// EXPUNGE of a client's own that others did before is told once, too.

@@ -61,6 +61,7 @@ func (s *session) searching(key wire.SearchKey, options []wire.Item, c claim, ru
 				return reply{}, err
 			}
 			r, err := run(ctx, s)
+			r.keeps = hasNumbers(key)
 			return r, s.unsave(options, err)
 		},
 	}
@@ -123,6 +124,11 @@ func runSearch(ctx context.Context, s *session, args wire.SearchArgs, uid bool) 
 func uses(k wire.SearchKey, name string) bool {
 	return k.Op == wire.SearchExtension && k.Name == name ||
 		slices.ContainsFunc(k.Keys, func(k wire.SearchKey) bool { return uses(k, name) })
+}
+
+// hasNumbers tells whether a search has sequence numbers.
+func hasNumbers(k wire.SearchKey) bool {
+	return k.Op == wire.SearchSeq && !k.Set.SearchRes || slices.ContainsFunc(k.Keys, hasNumbers)
 }
 
 // numbersIn yields the numbers of resolved ranges.

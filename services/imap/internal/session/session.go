@@ -399,7 +399,7 @@ func (s *session) finish(ctx context.Context, c *command, name string, r reply, 
 // answer tells of changes in the mailbox, and sends the tagged response.
 func (s *session) answer(ctx context.Context, c *command, name string, r reply, err error) (result string, fatalErr error) {
 	if s.box != nil {
-		if tellErr := s.tellWith(ctx, c == nil || !c.numbered, c != nil && isUID(c.name)); tellErr != nil {
+		if tellErr := s.tellWith(ctx, c == nil || !c.numbered && !(r.keeps && s.qresync), c != nil && isUID(c.name)); tellErr != nil {
 			return "bye", tellErr
 		}
 		s.sendLag()

@@ -99,7 +99,7 @@ func (s *session) stored(modified []*storagev1.UidRange, uid, missing bool) (rep
 	case missing:
 		return reply{}, errExpungeIssued // RFC 2180 section 4.2
 	case code != "":
-		return reply{code, "some messages were changed by others"}, nil
+		return reply{code: code, text: "some messages were changed by others"}, nil
 	}
 	return reply{}, nil
 }
