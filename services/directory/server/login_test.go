@@ -21,6 +21,8 @@ import (
 const (
 	ok          = rpcv1.Reason_REASON_UNSPECIFIED
 	failed      = rpcv1.Reason_REASON_AUTHENTICATION_FAILED
+	foreign     = rpcv1.Reason_REASON_AUTHORIZATION_FAILED
+	expired     = rpcv1.Reason_REASON_CREDENTIALS_EXPIRED
 	throttled   = rpcv1.Reason_REASON_THROTTLED
 	disabled    = rpcv1.Reason_REASON_ACCOUNT_DISABLED
 	unsupported = rpcv1.Reason_REASON_MECHANISM_UNSUPPORTED
@@ -85,7 +87,8 @@ func TestMechanisms(t *testing.T) {
 		{"plain", func() gosasl.Client { return gosasl.NewPlainClient("", alice, secret) }, ok},
 		{"plain, other spelling", func() gosasl.Client { return gosasl.NewPlainClient("", "Alice@EXAMPLE.test", secret) }, ok},
 		{"plain as oneself", func() gosasl.Client { return gosasl.NewPlainClient("ALICE@example.test", alice, secret) }, ok},
-		{"plain as another", func() gosasl.Client { return gosasl.NewPlainClient("bob@example.test", alice, secret) }, failed},
+		{"plain as another", func() gosasl.Client { return gosasl.NewPlainClient("bob@example.test", alice, secret) }, foreign},
+		{"plain as another, wrong", func() gosasl.Client { return gosasl.NewPlainClient("bob@example.test", alice, "wrong") }, failed},
 		{"plain, wrong", func() gosasl.Client { return gosasl.NewPlainClient("", alice, "Demo-password") }, failed},
 		{"plain, unknown", func() gosasl.Client { return gosasl.NewPlainClient("", "nobody@example.test", secret) }, failed},
 		{"plain, no address", func() gosasl.Client { return gosasl.NewPlainClient("", "alice", secret) }, failed},
@@ -96,7 +99,8 @@ func TestMechanisms(t *testing.T) {
 		{"login, empty", func() gosasl.Client { return gosasl.NewLoginClient(alice, "") }, malformed},
 		{"scram", func() gosasl.Client { return newScram(t, alice, secret, "") }, ok},
 		{"scram, other spelling", func() gosasl.Client { return newScram(t, "Alice@Example.Test", secret, "") }, ok},
-		{"scram as another", func() gosasl.Client { return newScram(t, alice, secret, "bob@example.test") }, failed},
+		{"scram as another", func() gosasl.Client { return newScram(t, alice, secret, "bob@example.test") }, foreign},
+		{"scram as another, wrong", func() gosasl.Client { return newScram(t, alice, "wrong", "bob@example.test") }, failed},
 		{"scram, wrong", func() gosasl.Client { return newScram(t, alice, "wrong", "") }, failed},
 		{"scram, unknown", func() gosasl.Client { return newScram(t, "nobody@example.test", secret, "") }, failed},
 		{"unsupported", func() gosasl.Client { return gosasl.NewAnonymousClient("x") }, unsupported},

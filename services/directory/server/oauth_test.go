@@ -91,10 +91,11 @@ func TestTokens(t *testing.T) {
 	}{
 		{"right", alice, nil, ok, ""},
 		{"other spelling", "Alice@Example.Test", nil, ok, ""},
-		{"somebody else's", "bob@example.test", nil, failed, "invalid_token"},
+		{"somebody else's", "bob@example.test", nil, foreign, "invalid_token"},
 		{"no account's", "nobody@example.test", oidc.Claims{"email": "nobody@example.test"}, failed, "invalid_token"},
 		{"a foreign address", "x@foreign.test", oidc.Claims{"email": "x@foreign.test"}, failed, "invalid_token"},
-		{"expired", alice, oidc.Claims{"exp": 1_600_000_000}, failed, "invalid_token"},
+		{"expired", alice, oidc.Claims{"exp": 1_600_000_000}, expired, "invalid_token"},
+		{"expired, for other services", alice, oidc.Claims{"exp": 1_600_000_000, "aud": "files"}, failed, "invalid_token"},
 		{"for other services", alice, oidc.Claims{"aud": "files"}, failed, "invalid_token"},
 		{"too weak", alice, oidc.Claims{"scope": "openid"}, failed, "insufficient_scope"},
 	} {
@@ -133,8 +134,8 @@ func TestTokens(t *testing.T) {
 			t.Errorf("%v, %v", account, err)
 		}
 	})
-	if n := s.metric("yubin_directory_logins_total", "mechanism", "OAUTHBEARER", "result", "failed"); n != 12 {
-		t.Errorf("%v failed logins counted, want 12", n)
+	if n := s.metric("yubin_directory_logins_total", "mechanism", "OAUTHBEARER", "result", "failed"); n != 14 {
+		t.Errorf("%v failed logins counted, want 14", n)
 	}
 }
 
@@ -153,7 +154,7 @@ func TestTokensAreThrottled(t *testing.T) {
 	s := startOAuth(t)
 	old := s.token(oidc.Claims{"exp": 1_600_000_000})
 	for range 20 {
-		s.expect("old token", s.reason(s.client(&xoauth2{user: alice, token: old}, true, "imap")), failed)
+		s.expect("old token", s.reason(s.client(&xoauth2{user: alice, token: old}, true, "imap")), expired)
 	}
 	s.expect("new token", s.reason(s.client(newBearer(alice, s.token(nil)), true, "imap")), ok)
 	for i := range 6 {

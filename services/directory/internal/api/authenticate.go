@@ -147,7 +147,7 @@ func result(err error) string {
 		return "ok"
 	}
 	switch fault.Reason(err) {
-	case rpcv1.Reason_REASON_AUTHENTICATION_FAILED:
+	case rpcv1.Reason_REASON_AUTHENTICATION_FAILED, rpcv1.Reason_REASON_AUTHORIZATION_FAILED, rpcv1.Reason_REASON_CREDENTIALS_EXPIRED:
 		return "failed"
 	case rpcv1.Reason_REASON_THROTTLED:
 		return "throttled"

@@ -32,6 +32,9 @@ import (
 // touchEvery is how exact an app password's time of last use is: a program that logs in each minute must not cost a write each minute.
 const touchEvery = time.Hour
 
+// ErrForeign says that the credentials are right, and that nobody may act as somebody else (RFC 4422 section 3.4.1).
+var ErrForeign = fault.New(codes.Unauthenticated, rpcv1.Reason_REASON_AUTHORIZATION_FAILED, "these credentials are for another account")
+
 // ErrFailed says that name and password do not belong together, and nothing more.
 var ErrFailed = fault.New(codes.Unauthenticated, rpcv1.Reason_REASON_AUTHENTICATION_FAILED, "wrong user name or password")
 

@@ -1,6 +1,7 @@
 package login
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -18,20 +19,25 @@ import (
 // Tokens checks access tokens; nil if logins by them are not possible.
 func (l *Login) Tokens() *oauth.Verifier { return l.o.Tokens }
 
-// errToken is what a gateway is told.
-var errToken = fault.New(codes.Unauthenticated, rpcv1.Reason_REASON_AUTHENTICATION_FAILED, "the access token does not open this account")
+// What a gateway is told.
+var (
+	errToken   = fault.New(codes.Unauthenticated, rpcv1.Reason_REASON_AUTHENTICATION_FAILED, "the access token does not open this account")
+	errExpired = fault.New(codes.Unauthenticated, rpcv1.Reason_REASON_CREDENTIALS_EXPIRED, "the access token has expired")
+)
 
 // TokenError is the failure of a login by a token that another token could mend.
 type TokenError struct {
 	// Code is one of package oauth's.
 	Code string
+	// told is what a gateway is told; nil: no more than that the token does not open the account.
+	told *fault.Error
 }
 
 // Error implements error.
-func (e *TokenError) Error() string { return errToken.Error() + ": " + e.Code }
+func (e *TokenError) Error() string { return e.Unwrap().Error() + ": " + e.Code }
 
 // Unwrap gives what a gateway is told.
-func (e *TokenError) Unwrap() error { return errToken }
+func (e *TokenError) Unwrap() error { return cmp.Or(e.told, errToken) }
 
 // Token checks an access token, and gives the account that it is for. name is who the client says it is; it may be empty. It fails with a *TokenError,
 // or as Password does.
@@ -48,7 +54,11 @@ func (l *Login) Token(ctx context.Context, client Client, name, token string) (s
 	}
 	address, err := l.o.Tokens.Check(ctx, token)
 	if refused, ok := errors.AsType[*oauth.RefusedError](err); ok {
-		return store.Account{}, l.refused(said, token, refused.Code)
+		told := errToken
+		if refused.Expired {
+			told = errExpired
+		}
+		return store.Account{}, l.refused(said, token, &TokenError{refused.Code, told})
 	}
 	if err != nil {
 		return store.Account{}, fault.Wrap(err, codes.Unavailable, rpcv1.Reason_REASON_UNAVAILABLE, "the sign-in service cannot be asked, try again later")
@@ -62,9 +72,11 @@ func (l *Login) Token(ctx context.Context, client Client, name, token string) (s
 			return store.Account{}, err
 		}
 	}
-	// Nobody may act as somebody else, and an address that the issuer knows need not be an account.
-	if s.name != address.String() || s.account.ID == "" {
-		return store.Account{}, l.refused(said, token, oauth.InvalidToken)
+	if s.name != address.String() {
+		return store.Account{}, l.refused(said, token, &TokenError{oauth.InvalidToken, ErrForeign})
+	}
+	if s.account.ID == "" { // an address that the issuer knows need not be one
+		return store.Account{}, l.refused(said, token, &TokenError{Code: oauth.InvalidToken})
 	}
 	return l.admit(s)
 }
@@ -81,11 +93,11 @@ func nameless(ip netip.Addr) throttle.Account {
 }
 
 // refused counts a token that opens nothing, once: the same again is no guess, but comes from a program that has not noticed that it is too old.
-func (l *Login) refused(s *subject, token, code string) error {
+func (l *Login) refused(s *subject, token string, err *TokenError) error {
 	tag := l.cache.tag(s.key[:], "token", token)
 	if now := l.o.Now(); l.cache.get(tag, now) == unknown {
 		l.cache.put(tag, false, now)
 		l.o.Throttle.Fail(s.key, s.client.IP)
 	}
-	return &TokenError{Code: code}
+	return err
 }

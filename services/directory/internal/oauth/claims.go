@@ -41,9 +41,9 @@ func (v *Verifier) judge(payload []byte) (identity, error) {
 			return identity{}, refuse("its issuer is %q", c.Issuer)
 		}
 	}
-	until, err := v.lasts(c, introspected)
-	if err != nil {
-		return identity{}, err
+	until, late := v.lasts(c, introspected)
+	if refused, ok := errors.AsType[*RefusedError](late); ok && !refused.Expired {
+		return identity{}, late
 	}
 	if len(v.o.Audiences) > 0 && !slices.ContainsFunc(c.Audience, func(a string) bool { return slices.Contains(v.o.Audiences, a) }) {
 		return identity{}, refuse("its audience is %q", []string(c.Audience))
@@ -57,6 +57,9 @@ func (v *Verifier) judge(payload []byte) (identity, error) {
 		return identity{}, refuse("the issuer has not verified the address (email_verified)")
 	}
 	a, err := v.address(all[v.o.Claim])
+	if err == nil {
+		err = late // whose holder could read that in it, too
+	}
 	return identity{address: a, until: until}, err
 }
 
@@ -66,7 +69,7 @@ func (v *Verifier) lasts(c claims, introspected bool) (until time.Time, err erro
 	switch {
 	case c.Expiry != nil:
 		if until = c.Expiry.time().Add(v.o.Skew); !now.Before(until) {
-			return until, refuse("it has expired")
+			return until, &RefusedError{Code: InvalidToken, Reason: "it has expired", Expired: true}
 		}
 	case !introspected:
 		return until, refuse("it has no end (exp)")

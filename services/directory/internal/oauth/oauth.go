@@ -61,6 +61,8 @@ const (
 type RefusedError struct {
 	Code   string
 	Reason string
+	// Expired: it is too old, and nothing else.
+	Expired bool
 	// brief: another look may find otherwise.
 	brief bool
 }

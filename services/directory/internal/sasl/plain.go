@@ -24,12 +24,12 @@ func (m *plain) Next(ctx context.Context, response []byte) ([]byte, *Success, er
 	if err != nil {
 		return nil, nil, err
 	}
-	if !oneself(authzid, authcid) {
-		return nil, nil, login.ErrFailed
-	}
 	account, err := m.login.Password(ctx, m.client, authcid, password)
 	if err != nil {
 		return nil, nil, err
+	}
+	if !oneself(authzid, authcid) {
+		return nil, nil, login.ErrForeign
 	}
 	return nil, &Success{Account: account}, nil
 }

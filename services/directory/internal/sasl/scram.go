@@ -25,6 +25,7 @@ type scramSHA256 struct {
 	binding       scram.ChannelBinding   // the one the client uses; the zero value for none
 	asked         bool
 	attempt       *login.Scram
+	foreign       bool // the client wants to act as somebody else
 	conversations []*scram.ServerConversation
 }
 
@@ -109,9 +110,7 @@ func (m *scramSHA256) identify(message string) (name string, err error) {
 	if _, err := conversation.Step(message); err != nil {
 		return "", malformed("SCRAM message is malformed")
 	}
-	if !oneself(conversation.AuthzID(), conversation.Username()) {
-		return "", login.ErrFailed
-	}
+	m.foreign = !oneself(conversation.AuthzID(), conversation.Username())
 	return conversation.Username(), nil
 }
 
@@ -131,6 +130,9 @@ func (m *scramSHA256) final(ctx context.Context, message string) (*Success, erro
 	account, err := m.attempt.Finish(ctx, proven)
 	if err != nil {
 		return nil, err
+	}
+	if m.foreign {
+		return nil, login.ErrForeign
 	}
 	return &Success{Account: account, Data: []byte(signature)}, nil
 }

@@ -84,7 +84,7 @@ func TestACL(t *testing.T) {
 
 func TestACLRefused(t *testing.T) {
 	g, alice, bob := neighbours(t)
-	g.connect().expect("GETACL INBOX", "BAD log in first")
+	g.connect().expect("GETACL INBOX", "BAD [CLIENTBUG] log in first")
 	for _, command := range []string{"GETACL", "GETACL INBOX bob", "SETACL INBOX bob", "SETACL INBOX", "DELETEACL INBOX", "LISTRIGHTS INBOX", "MYRIGHTS", "MYRIGHTS INBOX x", `SETACL INBOX "" lr`} {
 		alice.expect(command, "BAD ")
 		alice.ok("NOOP")

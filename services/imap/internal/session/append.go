@@ -8,6 +8,8 @@ import (
 	"io"
 	"sync"
 
+	"golang.org/x/text/unicode/norm"
+
 	"github.com/yubin-mail/yubin/pkg/fault"
 	"github.com/yubin-mail/yubin/pkg/replay"
 	quotav1 "github.com/yubin-mail/yubin/proto/yubin/quota/v1"
@@ -49,6 +51,12 @@ func runAppend(ctx context.Context, s *session) (reply, error) {
 	if s.isSelected(a.target.key(answer.GetMailboxId())) {
 		s.noteAdded(answer.GetUids())
 		s.refresh(ctx) // RFC 9051 section 6.3.12: the new message should be told at once
+	}
+	if s.rev2 && !norm.NFC.IsNormalString(a.mailbox) { // RFC 9051 section 6.3.12
+		s.sendList(listLine{name: norm.NFC.String(canonical(a.mailbox)), oldName: a.mailbox})
+	}
+	if a.target.blind {
+		return reply{}, nil
 	}
 	code := []byte("APPENDUID " + itoa(uint64(answer.GetUidValidity())) + " ")
 	return reply{code: string(wire.AppendRanges(code, rangesOf(answer.GetUids())))}, nil
@@ -142,6 +150,7 @@ func (s *session) targetNamed(ctx context.Context, name string) (place, error) {
 	if err == nil {
 		err = m.need(rightInsert)
 	}
+	p.blind = err == nil && !m.may(rightRead)
 	return p, err
 }
 

@@ -282,6 +282,8 @@ var porterReasons = map[string]rpcv1.Reason{
 	"wrong":     rpcv1.Reason_REASON_AUTHENTICATION_FAILED,
 	"disabled":  rpcv1.Reason_REASON_ACCOUNT_DISABLED,
 	"throttled": rpcv1.Reason_REASON_THROTTLED,
+	"acting":    rpcv1.Reason_REASON_AUTHORIZATION_FAILED,
+	"late":      rpcv1.Reason_REASON_CREDENTIALS_EXPIRED,
 	"down":      rpcv1.Reason_REASON_UNAVAILABLE,
 	"foreign":   rpcv1.Reason_REASON_CALLER_NOT_ALLOWED,
 	"strange":   rpcv1.Reason_REASON_SASL_MALFORMED,
@@ -308,6 +310,8 @@ func TestLoginCodes(t *testing.T) {
 		"wrong":     "NO [AUTHENTICATIONFAILED] ",
 		"disabled":  "NO [CONTACTADMIN] ",
 		"throttled": "NO [UNAVAILABLE] ",
+		"acting":    "NO [AUTHORIZATIONFAILED] ",
+		"late":      "NO [EXPIRED] ",
 		"down":      "NO [UNAVAILABLE] ",
 		"lost":      "NO [UNAVAILABLE] ",
 		"foreign":   "NO [SERVERBUG] ",
@@ -329,7 +333,7 @@ func TestLoginCodes(t *testing.T) {
 
 // knownCodes are those that a failure of another service may come to: of RFC 5530 and RFC 9051 section 7.1.
 var knownCodes = []string{
-	"ALREADYEXISTS", "AUTHENTICATIONFAILED", "CANNOT", "CONTACTADMIN", "CORRUPTION", "LIMIT", "NONEXISTENT", "NOPERM", "OVERQUOTA", "SERVERBUG", "TOOBIG", "UNAVAILABLE",
+	"ALREADYEXISTS", "AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "CANNOT", "CONTACTADMIN", "CORRUPTION", "EXPIRED", "LIMIT", "NONEXISTENT", "NOPERM", "OVERQUOTA", "SERVERBUG", "TOOBIG", "UNAVAILABLE",
 }
 
 // TestReasonsHaveCodes: whatever other services say has a code, and only what should never come here is our mistake.

@@ -127,7 +127,7 @@ func (k *talk) compress() {
 func TestCompress(t *testing.T) {
 	g := newGateway(t, withTLS(t))
 	k := g.connect()
-	k.expect("COMPRESS DEFLATE", "BAD log in first")
+	k.expect("COMPRESS DEFLATE", "BAD [CLIENTBUG] log in first")
 	k.startTLS()
 	_, tagged := k.do("LOGIN alice secret")
 	if !strings.Contains(tagged, " COMPRESS=DEFLATE ") {

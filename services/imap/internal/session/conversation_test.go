@@ -22,15 +22,15 @@ const mail2 = "From: Carol <carol@example.test>\r\nSubject: two\r\nMIME-Version:
 func TestGreetingAndLogin(t *testing.T) {
 	g := newGateway(t)
 	k := g.connect()
-	k.expect("SELECT INBOX", "BAD log in first")
+	k.expect("SELECT INBOX", "BAD [CLIENTBUG] log in first")
 	k.expect("FROBNICATE x", "BAD unknown command")
 	k.expect("NOOP", "OK NOOP completed")
 	k.expect("LOGIN alice wrong", "NO [AUTHENTICATIONFAILED] ")
 	k.expect("LOGIN mallory secret", "NO [CONTACTADMIN] ")
 	k.expect("LOGIN alice secret", "OK [CAPABILITY IMAP4rev2 IMAP4rev1 ACL APPENDLIMIT=1048576 BINARY CATENATE CHILDREN COMPRESS=DEFLATE CONDSTORE CONTEXT=SEARCH CONTEXT=SORT CREATE-SPECIAL-USE ENABLE ESEARCH ESORT I18NLEVEL=1 ID IDLE "+
 		"INPROGRESS LIST-EXTENDED LIST-METADATA LIST-MYRIGHTS LIST-STATUS LITERAL+ METADATA METADATA-SERVER MOVE MULTIAPPEND MULTISEARCH NAMESPACE NOTIFY OBJECTID PARTIAL PREVIEW QRESYNC QUOTA QUOTA=RES-MESSAGE QUOTA=RES-STORAGE REPLACE RIGHTS=texk SAVEDATE SEARCHRES SORT SORT=DISPLAY SPECIAL-USE STATUS=SIZE THREAD=ORDEREDSUBJECT THREAD=REFERENCES UIDONLY UIDPLUS UNAUTHENTICATE UNSELECT URL-PARTIAL UTF8=ACCEPT WITHIN] logged in")
-	k.expect("LOGIN alice secret", "BAD not possible in this state")
-	k.expect("FETCH 1 FLAGS", "BAD no mailbox is selected")
+	k.expect("LOGIN alice secret", "BAD [CLIENTBUG] not possible in this state")
+	k.expect("FETCH 1 FLAGS", "BAD [CLIENTBUG] no mailbox is selected")
 	k.expect(`ID ("name" "test")`, `* ID ("name" "Yubin" "version" "test")`, "OK ID completed")
 	k.expect("NAMESPACE", `* NAMESPACE (("" "/")) (("Other Users/" "/")) NIL`, "OK")
 	k.expect("LOGOUT", "* BYE see you", "OK LOGOUT completed")
@@ -132,7 +132,7 @@ func TestSelect(t *testing.T) {
 	k.expect("STORE 1 +FLAGS (\\Seen)", "NO [CANNOT]")
 	k.expect("EXPUNGE", "NO [CANNOT]")
 	k.expect("SELECT Nowhere", "* OK [CLOSED] previous mailbox is closed", "NO [NONEXISTENT]")
-	k.expect("CHECK", "BAD no mailbox is selected")
+	k.expect("CHECK", "BAD [CLIENTBUG] no mailbox is selected")
 }
 
 func (g *gateway) uidValidity(name string) uint32 {

@@ -31,6 +31,9 @@ func (s *session) copyArgs(ctx context.Context, uid bool) (spans []span, target 
 	if err == nil && len(spans) > 0 {
 		target, err = s.locate(ctx, args.Mailbox)
 	}
+	if err == nil && target.actor != nil {
+		target, err = s.targetNamed(ctx, args.Mailbox)
+	}
 	return spans, target, tryCreate(err)
 }
 
@@ -76,7 +79,7 @@ func runCopy(ctx context.Context, s *session, uid bool) (reply, error) {
 		return reply{}, tryCreate(err)
 	}
 	s.seeTarget(ctx, target, answer.GetMapping())
-	return reply{code: copyUID(answer.GetMapping())}, nil
+	return reply{code: copyUID(target, answer.GetMapping())}, nil
 }
 
 func runMove(ctx context.Context, s *session, uid bool) (reply, error) {
@@ -120,7 +123,7 @@ func (s *session) move(ctx context.Context, spans []span, target place) error {
 		return tryCreate(err)
 	}
 	// RFC 6851 section 4.3: COPYUID comes before the EXPUNGE responses.
-	if code := copyUID(answer.GetMapping()); code != "" {
+	if code := copyUID(target, answer.GetMapping()); code != "" {
 		s.enc.Untagged(wire.StatusOK, code, "moved")
 	}
 	s.await(ctx, answer.GetHighestModseq())
@@ -138,9 +141,9 @@ func (s *session) seeTarget(ctx context.Context, target place, m *storagev1.UidM
 	s.Views.Touch(target.account, m.GetMailboxId())
 }
 
-// copyUID gives the COPYUID code (RFC 4315 section 3), "" if nothing was copied.
-func copyUID(m *storagev1.UidMapping) string {
-	if len(m.GetSource()) == 0 {
+// copyUID gives the COPYUID code (RFC 4315 section 3), "" if nothing was copied, or it is not to be told.
+func copyUID(target place, m *storagev1.UidMapping) string {
+	if len(m.GetSource()) == 0 || target.blind {
 		return ""
 	}
 	code := []byte("COPYUID " + itoa(uint64(m.GetUidValidity())) + " ")

@@ -99,8 +99,8 @@ func TestSearchOfNothing(t *testing.T) {
 func TestFailedSelect(t *testing.T) {
 	k := newGateway(t).selected("INBOX")
 	k.expect("SELECT Nowhere", "* OK [CLOSED] previous mailbox is closed", "NO [NONEXISTENT]")
-	k.expect("FETCH 1 FLAGS", "BAD no mailbox is selected")
-	k.expect("CLOSE", "BAD no mailbox is selected")
+	k.expect("FETCH 1 FLAGS", "BAD [CLIENTBUG] no mailbox is selected")
+	k.expect("CLOSE", "BAD [CLIENTBUG] no mailbox is selected")
 	k.expect("SELECT", "BAD ")
 	k.ok("EXAMINE INBOX")
 	k.expect("SELECT", "BAD ") // which was none, so that the mailbox stays

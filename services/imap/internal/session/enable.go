@@ -34,5 +34,8 @@ func runEnable(_ context.Context, s *session) (reply, error) {
 	for _, e := range known {
 		e.run(s)
 	}
+	if s.box != nil { // RFC 9051 section 6.3.1
+		return reply{code: codeClientBug}, nil
+	}
 	return reply{}, nil
 }

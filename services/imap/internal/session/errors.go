@@ -29,6 +29,12 @@ func (e *badError) Error() string { return e.text }
 
 func bad(text string) error { return &badError{text} }
 
+// clientBug is bad for a command that reads well, and that no client sends which follows the protocol (RFC 5530 section 3).
+func clientBug(text string) error { return &wire.SyntaxError{Code: codeClientBug, Text: text} }
+
+// codeClientBug also comes with OK, where a client is served nevertheless.
+const codeClientBug = "CLIENTBUG"
+
 // byeError ends the session with an untagged BYE. The command in progress gets no tagged response.
 type byeError struct {
 	code string
@@ -61,6 +67,8 @@ var reasonCodes = map[rpcv1.Reason]string{
 	rpcv1.Reason_REASON_ACCOUNT_NOT_FOUND:     "UNAVAILABLE",
 	rpcv1.Reason_REASON_ACCOUNT_DISABLED:      "CONTACTADMIN",
 	rpcv1.Reason_REASON_AUTHENTICATION_FAILED: "AUTHENTICATIONFAILED",
+	rpcv1.Reason_REASON_AUTHORIZATION_FAILED:  "AUTHORIZATIONFAILED",
+	rpcv1.Reason_REASON_CREDENTIALS_EXPIRED:   "EXPIRED",
 	rpcv1.Reason_REASON_THROTTLED:             "UNAVAILABLE",
 	rpcv1.Reason_REASON_MECHANISM_UNSUPPORTED: "CANNOT",
 	rpcv1.Reason_REASON_NOT_FOUND:             "NONEXISTENT",

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	"golang.org/x/text/unicode/norm"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
@@ -142,7 +143,7 @@ func (s *memory) named(name string) (*memoryBox, error) { return s.at("alice", n
 func (s *memory) at(account, name string) (*memoryBox, error) {
 	s.of(account)
 	for _, b := range s.boxes {
-		if b.account == account && b.info.GetName() == name {
+		if b.account == account && b.info.GetName() == norm.NFC.String(name) {
 			return b, nil
 		}
 	}
@@ -348,6 +349,7 @@ func (s *memory) CreateMailbox(_ context.Context, req *storagev1.CreateMailboxRe
 		return nil, err
 	}
 	defer leave()
+	req.Name = norm.NFC.String(req.Name)
 	if req.Actor != nil {
 		above, err := s.at(whose(req), parentOf(req.Name))
 		if err != nil {

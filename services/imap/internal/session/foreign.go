@@ -59,6 +59,9 @@ type place struct {
 	holder
 	// name as its owner knows it.
 	name string
+	// blind: messages may go there, but not be seen there, so that their UIDs are not told (RFC 9051 sections 6.3.12 and 6.4.7). Known of the targets of
+	// messages only.
+	blind bool
 }
 
 // shown is the name as a client knows it.
@@ -104,7 +107,7 @@ var errUnknownOwner = fault.New(codes.NotFound, rpcv1.Reason_REASON_MAILBOX_NOT_
 func (s *session) locate(ctx context.Context, name string) (place, error) {
 	owner, mailbox, foreign := cutForeign(name)
 	if !foreign {
-		return place{s.own(), canonical(name)}, nil
+		return place{holder: s.own(), name: canonical(name)}, nil
 	}
 	if owner == "" {
 		return place{}, errUnknownOwner
@@ -116,7 +119,7 @@ func (s *session) locate(ctx context.Context, name string) (place, error) {
 	if p.id == "" || p.id == s.accountID() { // one's own have one name only
 		return place{}, errUnknownOwner
 	}
-	return place{s.other(p), canonicalInbox(mailbox)}, nil
+	return place{holder: s.other(p), name: canonicalInbox(mailbox)}, nil
 }
 
 // other is the holder of what an account shares.

@@ -140,7 +140,8 @@ func (s *session) loggedOut() {
 
 func (s *session) loginFailed(err error) error {
 	switch reason := fault.Reason(err); reason {
-	case rpcv1.Reason_REASON_AUTHENTICATION_FAILED, rpcv1.Reason_REASON_THROTTLED, rpcv1.Reason_REASON_ACCOUNT_DISABLED:
+	case rpcv1.Reason_REASON_AUTHENTICATION_FAILED, rpcv1.Reason_REASON_THROTTLED, rpcv1.Reason_REASON_ACCOUNT_DISABLED,
+		rpcv1.Reason_REASON_AUTHORIZATION_FAILED, rpcv1.Reason_REASON_CREDENTIALS_EXPIRED:
 		s.metrics.logins.WithLabelValues("refused").Inc()
 		if s.failures++; s.failures >= s.Limits.LoginFailures {
 			a, _ := answerFor(err)

@@ -25,8 +25,9 @@ type mailbox struct {
 	// client was told that it must not go on from the highest one that it knows.
 	settled, own uint64
 	lagging      bool
-	// flags are those that the client was told of, keywords at the end.
+	// flags are those that the client was told of, keywords at the end; full: no keyword more can be made.
 	flags []string
+	full  bool
 	// saved are the UIDs of the search result variable $ (RFC 9051 section 6.4.4.1).
 	saved []wire.Range
 	// contexts are searches that are kept up to date. Of the messages of the stale UIDs it is not known yet whether they are found; those from

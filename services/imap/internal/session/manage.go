@@ -4,6 +4,8 @@ import (
 	"context"
 	"strings"
 
+	"golang.org/x/text/unicode/norm"
+
 	"github.com/yubin-mail/yubin/pkg/fault"
 	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
@@ -154,6 +156,9 @@ func runDelete(ctx context.Context, s *session) (reply, error) {
 	}
 	s.ownNames(nameGone(p.shown()))
 	s.namesChanged(p)
+	if s.rev2 && !norm.NFC.IsNormalString(name) { // RFC 9051 section 6.3.5
+		s.sendList(listLine{attrs: []string{`\NonExistent`}, name: norm.NFC.String(canonical(name)), oldName: name})
+	}
 	if selected {
 		s.Views.Touch(p.account, s.box.id)
 		s.unselect()
@@ -191,6 +196,9 @@ func runRename(ctx context.Context, s *session) (reply, error) {
 	s.namesChanged(source)
 	if err == nil && s.box != nil {
 		s.refresh(ctx) // renaming INBOX moves its messages away (RFC 9051 section 6.3.6)
+	}
+	if err == nil && s.rev2 && (!norm.NFC.IsNormalString(from) || !norm.NFC.IsNormalString(to)) {
+		s.sendList(listLine{name: norm.NFC.String(to), oldName: canonical(from)})
 	}
 	return reply{}, err
 }

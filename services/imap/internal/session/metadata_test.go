@@ -150,7 +150,7 @@ func TestMetadata(t *testing.T) {
 func TestMetadataRefused(t *testing.T) {
 	g := newGateway(t)
 	k := g.connect()
-	k.expect(`GETMETADATA "" /private/comment`, "BAD log in first")
+	k.expect(`GETMETADATA "" /private/comment`, "BAD [CLIENTBUG] log in first")
 	k.ok("LOGIN alice secret")
 	k.expect(`GETMETADATA Nowhere /private/comment`, "NO [NONEXISTENT]")
 	k.expect(`SETMETADATA Nowhere (/private/comment "x")`, "NO [NONEXISTENT]")

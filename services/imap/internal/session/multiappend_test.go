@@ -60,7 +60,7 @@ func TestVanishingInMultiAppend(t *testing.T) {
 func TestUnauthenticate(t *testing.T) {
 	g := newGateway(t, func(o *Options) { o.Limits.AccountSessions = 1 })
 	k := g.connect()
-	k.expect("UNAUTHENTICATE", "BAD log in first")
+	k.expect("UNAUTHENTICATE", "BAD [CLIENTBUG] log in first")
 	k.ok("LOGIN alice secret")
 	k.ok("ENABLE IMAP4rev2 QRESYNC UTF8=ACCEPT")
 	k.ok("SELECT INBOX")
@@ -70,7 +70,7 @@ func TestUnauthenticate(t *testing.T) {
 		t.Errorf("UNAUTHENTICATE: %s", tagged)
 	}
 	k.expect("NOOP", "OK")
-	k.expect("FETCH 1 FLAGS", "BAD log in first")
+	k.expect("FETCH 1 FLAGS", "BAD [CLIENTBUG] log in first")
 	g.connect().ok("LOGIN alice secret") // the session is not counted any more
 	k.expect("LOGIN alice secret", "NO [LIMIT]")
 	k.ok("LOGIN bob secret")

@@ -52,7 +52,9 @@ func runReplace(ctx context.Context, s *session, uid bool) (reply, error) {
 	}
 	s.refresh(ctx)
 	// RFC 8508 section 4.3: the client learns the new UID before it hears that the old message is gone.
-	s.enc.Untagged(wire.StatusOK, "APPENDUID "+itoa(uint64(answer.GetUidValidity()))+" "+itoa(uint64(answer.GetUid())), "replacement is stored")
+	if !r.target.blind {
+		s.enc.Untagged(wire.StatusOK, "APPENDUID "+itoa(uint64(answer.GetUidValidity()))+" "+itoa(uint64(answer.GetUid())), "replacement is stored")
+	}
 	if err := s.tell(false, uid); err != nil {
 		return reply{}, err
 	}

@@ -139,7 +139,7 @@ func TestReplaceRefused(t *testing.T) {
 	g := newGateway(t)
 	g.storage.deliver("INBOX", strings.Repeat("x", 9_000))
 	k := g.login()
-	k.expect("REPLACE 1 INBOX {5+}\r\nhello", "BAD no mailbox is selected")
+	k.expect("REPLACE 1 INBOX {5+}\r\nhello", "BAD [CLIENTBUG] no mailbox is selected")
 	k.ok("EXAMINE INBOX")
 	k.expect("REPLACE 1 INBOX {5+}\r\nhello", "NO [CANNOT] the mailbox is selected read-only")
 	k.ok("SELECT INBOX")

@@ -65,7 +65,7 @@ func (b *mailbox) permanentFlags() string {
 			out = append(out, f)
 		}
 	}
-	if b.may(rightWrite) {
+	if b.may(rightWrite) && !b.full {
 		out = append(out, `\*`)
 	}
 	return "(" + strings.Join(out, " ") + ")"

@@ -361,11 +361,11 @@ func (s *session) lookup(name string) (*command, error) {
 	case c.states&s.state != 0:
 		return c, nil
 	case s.state == notAuthenticated:
-		return c, bad("log in first")
+		return c, clientBug("log in first")
 	case c.states == selectedState:
-		return c, bad("no mailbox is selected")
+		return c, clientBug("no mailbox is selected")
 	}
-	return c, bad("not possible in this state")
+	return c, clientBug("not possible in this state")
 }
 
 // finish skips what is left of the command, and answers it.

@@ -23,7 +23,7 @@ func runStartTLS(ctx context.Context, s *session) (reply, error) {
 		return reply{}, err
 	}
 	if !canStartTLS(s) {
-		return reply{}, bad("TLS is not available, or already active")
+		return reply{}, clientBug("TLS is not available, or already active")
 	}
 	s.enc.Tagged(s.tag, wire.StatusOK, "", "begin TLS negotiation now")
 	if err := s.enc.Flush(); err != nil {

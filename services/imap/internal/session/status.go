@@ -63,6 +63,9 @@ func runStatus(ctx context.Context, s *session, args wire.StatusArgs) (reply, er
 	}
 	s.statusAsked(args.Items)
 	s.sendStatus(args.Items, info)
+	if s.isSelected(info.key()) {
+		return reply{code: codeClientBug}, nil // which knows that already, and is told of changes (RFC 9051 section 6.3.11)
+	}
 	return reply{}, nil
 }
 

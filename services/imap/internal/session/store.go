@@ -5,7 +5,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/yubin-mail/yubin/pkg/fault"
 	"github.com/yubin-mail/yubin/pkg/rpc"
+	rpcv1 "github.com/yubin-mail/yubin/proto/yubin/rpc/v1"
 	storagev1 "github.com/yubin-mail/yubin/proto/yubin/storage/v1"
 	"github.com/yubin-mail/yubin/services/imap/internal/view"
 	"github.com/yubin-mail/yubin/services/imap/internal/wire"
@@ -79,6 +81,10 @@ func runStore(ctx context.Context, s *session, uid bool) (reply, error) {
 			}
 		}
 	})
+	if fault.Is(err, rpcv1.Reason_REASON_LIMIT) && !s.box.full {
+		s.box.full = true // RFC 9051 section 7.1, PERMANENTFLAGS
+		s.enc.Untagged(wire.StatusOK, "PERMANENTFLAGS "+s.box.permanentFlags(), "no more keywords")
+	}
 	if err != nil {
 		return reply{}, err
 	}

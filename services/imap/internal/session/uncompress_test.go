@@ -79,7 +79,7 @@ func TestUnauthenticateUncompresses(t *testing.T) {
 			k.r.Reader = k.plain
 			k.send("%s", behindAnswer)
 			k.until("c OK")
-			k.expect("FETCH 1 FLAGS", "BAD no mailbox is selected")
+			k.expect("FETCH 1 FLAGS", "BAD [CLIENTBUG] no mailbox is selected")
 			k.compress()
 			k.ok("NOOP")
 		})

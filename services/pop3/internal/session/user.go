@@ -85,7 +85,7 @@ func (s *Session) login(ctx context.Context, mechanism string, account *director
 func (s *Session) loginFailed(err error) error {
 	f := failure{cause: err}
 	switch fault.Reason(err) {
-	case rpcv1.Reason_REASON_AUTHENTICATION_FAILED:
+	case rpcv1.Reason_REASON_AUTHENTICATION_FAILED, rpcv1.Reason_REASON_AUTHORIZATION_FAILED, rpcv1.Reason_REASON_CREDENTIALS_EXPIRED:
 		f.code, f.text = codeAuth, textAuthFailed
 	case rpcv1.Reason_REASON_ACCOUNT_DISABLED:
 		f.code, f.text = codePermanent, textDisabled

@@ -79,7 +79,7 @@ func (s *session) failed(err error) {
 // authAnswer maps the reasons of the directory to the codes of RFC 4954 section 6.
 func authAnswer(err error) error {
 	switch fault.Reason(err) {
-	case rpcv1.Reason_REASON_AUTHENTICATION_FAILED:
+	case rpcv1.Reason_REASON_AUTHENTICATION_FAILED, rpcv1.Reason_REASON_AUTHORIZATION_FAILED, rpcv1.Reason_REASON_CREDENTIALS_EXPIRED:
 		return smtp.ErrAuthFailed
 	case rpcv1.Reason_REASON_THROTTLED:
 		return reply(454, smtp.EnhancedCode{4, 7, 0}, "Too many failed logins, please try again later")
