@@ -484,11 +484,11 @@ func (s *memory) Watch(stream grpc.BidiStreamingServer[storagev1.WatchRequest, s
 			for _, k := range req.Subscribe {
 				key := view.Key{Account: k.AccountId, Mailbox: k.MailboxId}
 				w.keys[key] = true
+				change := &storagev1.WatchResponse_Change{AccountId: k.AccountId, MailboxId: k.MailboxId, Deleted: true} // it may be gone before its subscription has come
 				if b := s.boxes[key]; b != nil {
-					w.changes <- &storagev1.WatchResponse{Changes: []*storagev1.WatchResponse_Change{{
-						AccountId: k.AccountId, MailboxId: k.MailboxId, Modseq: b.info.HighestModseq,
-					}}}
+					change.Modseq, change.Deleted = b.info.HighestModseq, false
 				}
+				w.changes <- &storagev1.WatchResponse{Changes: []*storagev1.WatchResponse_Change{change}}
 			}
 			for _, k := range req.Unsubscribe {
 				delete(w.keys, view.Key{Account: k.AccountId, Mailbox: k.MailboxId})

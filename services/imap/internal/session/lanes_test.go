@@ -571,6 +571,7 @@ func TestMailboxIsDeletedUnderReads(t *testing.T) {
 	a := g.gate("Read 1")
 	k.send("a FETCH 1 BODY.PEEK[]\r\nb FETCH 2 BODY.PEEK[]\r\n")
 	k.tags("b")
+	a.await("Read 1")
 	other.send("a IDLE\r\n")
 	other.until("+ ")
 	g.login().ok("DELETE Sent")
