@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 )
 
 const inbox = "INBOX"
@@ -41,14 +40,6 @@ func (f flagSet) apply(op string, flags flagSet) flagSet {
 	return flags
 }
 
-// content is what never changes of a message.
-type content struct {
-	subject string
-	size    int
-	date    time.Time // INTERNALDATE
-	sent    time.Time // the Date field
-}
-
 // version is how a message is from a modification sequence on.
 type version struct {
 	modseq uint64
@@ -73,6 +64,7 @@ type mailbox struct {
 	next     uint32
 	modseq   uint64
 	all      []*message
+	notes    notes
 	deleted  bool
 }
 
@@ -160,10 +152,11 @@ type account struct {
 	boxes      map[string]*mailbox
 	subscribed map[string]bool
 	validities map[uint32]bool // that were in use
+	notes      notes
 }
 
 func newAccount() *account {
-	return &account{boxes: map[string]*mailbox{}, subscribed: map[string]bool{}, validities: map[uint32]bool{}}
+	return &account{boxes: map[string]*mailbox{}, subscribed: map[string]bool{}, validities: map[uint32]bool{}, notes: notes{}}
 }
 
 // canonical gives INBOX its name, in whatever case it comes.
@@ -201,7 +194,7 @@ func (a *account) hasChildren(name string) bool {
 func (a *account) make(name string) {
 	for _, n := range append(parents(name), name) {
 		if a.boxes[n] == nil {
-			a.boxes[n] = &mailbox{name: n, next: 1, modseq: 1}
+			a.boxes[n] = &mailbox{name: n, next: 1, modseq: 1, notes: notes{}}
 		}
 	}
 }
@@ -245,6 +238,7 @@ func (a *account) rename(from, to string) (code string) {
 		a.make(to)
 		moved, _ := source.copyTo(a.boxes[to], source.now())
 		source.expunge(moved)
+		a.boxes[to].notes = maps.Clone(source.notes) // RFC 5464 section 4.1
 		return ""
 	}
 	above := parents(to)

@@ -300,8 +300,8 @@ func constant(m *message, all map[string]value) error {
 			return errors.Join(err, fmt.Errorf("UID %d is of %v", m.uid, m.date))
 		}
 	}
-	if v, ok := all["BODY[HEADER.FIELDS (SUBJECT)]"]; ok && v.text != "Subject: "+m.subject+"\r\n\r\n" {
-		return fmt.Errorf("UID %d has the subject %q", m.uid, m.subject)
+	if v, ok := all["BODY[HEADER.FIELDS (SUBJECT)]"]; ok && v.text != "Subject: "+m.subject.written+"\r\n\r\n" {
+		return fmt.Errorf("UID %d has the subject %q", m.uid, m.subject.written)
 	}
 	return nil
 }

@@ -165,10 +165,14 @@ func (g *game) act(c *client, r *rand.Rand) error {
 		return c.run(c.append(r, g))
 	case n < 14:
 		return c.run(c.manage(r, g))
-	case n < 17:
+	case n < 16:
 		return c.run(c.lists(r))
+	case n < 17:
+		return c.run(c.annotates(r, g))
 	case n < 21:
 		return c.run(c.status(r, g))
+	case n < 23 && (c.box == nil || c.current()):
+		return c.run(c.multiSearch(r, g))
 	case n < 27 || c.box == nil:
 		return c.run(c.selects(r, g))
 	case n < 29:
@@ -196,8 +200,10 @@ func (g *game) selected(c *client, r *rand.Rand, n int) *command {
 		return c.copyOrMove(r, g)
 	case n < 89:
 		return c.replace(r, g)
-	case n < 98:
+	case n < 96 || n < 98 && !c.current():
 		return c.search(r)
+	case n < 98:
+		return c.threads(r)
 	}
 	return &command{text: "NOOP"}
 }

@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
-	"time"
 )
 
 // key is a search key.
@@ -18,77 +17,57 @@ type key struct {
 	// stored: what is expunged cannot be found, although the client does not know.
 	stored bool
 	modseq bool
+	// wide: it is not all in ASCII.
+	wide bool
 }
 
 func flagKey(name, flag string, set bool) key {
 	return key{text: name, match: func(_ int, _ *message, v version) bool { return v.flags.has(flag) == set }}
 }
 
+// key makes one for the selected mailbox.
 func (c *client) key(r *rand.Rand, depth int) key {
-	day := time.Date(2024, 1, 1+r.IntN(20), 0, 0, 0, 0, time.UTC)
-	on := day.Format("2-Jan-2006")
-	octets := 100 + r.IntN(100)
 	n := 16
 	if depth > 0 {
 		n = 20
 	}
 	switch r.IntN(n) {
-	case 0:
-		return key{text: "ALL", match: func(int, *message, version) bool { return true }}
-	case 1:
-		return flagKey("SEEN", `\Seen`, true)
-	case 2:
-		return flagKey("UNSEEN", `\Seen`, false)
-	case 3:
-		return flagKey("DELETED", `\Deleted`, true)
-	case 4:
-		return flagKey("UNDELETED", `\Deleted`, false)
-	case 5:
-		return flagKey("KEYWORD work", "work", true)
-	case 6:
-		return flagKey("UNKEYWORD $Junk", "$junk", false)
-	case 7, 8:
+	case 0, 1:
 		a := c.aims(r)
 		if a.saved || a.wrong(c) || !c.current() && strings.Contains(a.String(), "*") { // what "*" is may be told with the answer
 			a = aim{uid: true, numberSet: numberSet{parts: [][2]uint32{{2, 4_000_000_000}}}}
 		}
 		return key{text: map[bool]string{true: "UID "}[a.uid] + a.String(), match: func(i int, m *message, _ version) bool { return a.means(c, i, &entry{msg: m}) }}
-	case 9:
-		return key{text: "BEFORE " + on, match: func(_ int, m *message, _ version) bool { return m.date.Before(day) }}
-	case 10:
-		return key{text: "SINCE " + on, match: func(_ int, m *message, _ version) bool { return !m.date.Before(day) }}
-	case 11:
-		return key{text: fmt.Sprint("LARGER ", octets), match: func(_ int, m *message, _ version) bool { return m.size > octets }}
-	case 12:
-		return key{text: fmt.Sprint("SMALLER ", octets), match: func(_ int, m *message, _ version) bool { return m.size < octets }}
-	case 13:
+	case 2:
 		since := r.Uint64N(c.box.modseq + 2)
 		return key{text: fmt.Sprint("MODSEQ ", since), modseq: true, match: func(_ int, _ *message, v version) bool { return v.modseq >= since }}
-	case 14:
-		return key{text: "SUBJECT Lunch", stored: true, match: func(_ int, m *message, _ version) bool { return strings.Contains(m.subject, "lunch") }}
-	case 15:
+	case 3:
 		if c.saved != nil {
 			saved := slices.Clone(c.saved)
 			return key{text: "$", match: func(_ int, m *message, _ version) bool { return slices.Contains(saved, m) }}
 		}
-		return key{text: "SENTSINCE " + on, stored: true, match: func(_ int, m *message, _ version) bool { return !m.sent.Before(day) }}
+		return plainKey(r)
 	case 16:
-		k := c.key(r, depth-1)
-		match := k.match
-		k.text, k.match = "NOT "+k.text, func(i int, m *message, v version) bool { return !match(i, m, v) }
-		return k
-	case 17:
+		return not(c.key(r, depth-1))
+	case 17, 18:
 		a, b := c.key(r, depth-1), c.key(r, depth-1)
 		return a.with(b, "OR "+a.text+" "+b.text, func(x, y bool) bool { return x || y })
-	default:
+	case 19:
 		a, b := c.key(r, depth-1), c.key(r, depth-1)
 		return a.with(b, "("+a.text+" "+b.text+")", func(x, y bool) bool { return x && y })
 	}
+	return plainKey(r)
+}
+
+func not(k key) key {
+	match := k.match
+	k.text, k.match = "NOT "+k.text, func(i int, m *message, v version) bool { return !match(i, m, v) }
+	return k
 }
 
 func (k key) with(o key, text string, both func(x, y bool) bool) key {
 	return key{
-		text: text, stored: k.stored || o.stored, modseq: k.modseq || o.modseq,
+		text: text, stored: k.stored || o.stored, modseq: k.modseq || o.modseq, wide: k.wide || o.wide,
 		match: func(i int, m *message, v version) bool { return both(k.match(i, m, v), o.match(i, m, v)) },
 	}
 }
@@ -156,7 +135,17 @@ type returns struct {
 	given                       bool
 	low, high, all, count, save bool
 	partial                     string
-	from, to                    int
+	from, to                    int  // of what is found
+	last                        bool // counted from the end
+}
+
+// some gives what PARTIAL wants (RFC 9394 section 3.1).
+func some[T any](o returns, all []T) []T {
+	from, to := min(o.from, len(all)), min(o.to, len(all))
+	if o.last {
+		from, to = len(all)-to, len(all)-from
+	}
+	return all[from:to]
 }
 
 func randomReturns(r *rand.Rand) (o returns, text string) {
@@ -169,6 +158,9 @@ func randomReturns(r *rand.Rand) (o returns, text string) {
 		a, b := 1+r.IntN(4), 1+r.IntN(6)
 		o.from, o.to = min(a, b)-1, max(a, b)
 		o.partial = fmt.Sprint(a, ":", b)
+		if o.last = r.IntN(3) == 0; o.last {
+			o.partial = fmt.Sprintf("-%d:-%d", a, b)
+		}
 	}
 	var words []string
 	for word, on := range map[string]bool{"MIN": o.low, "MAX": o.high, "ALL": o.all, "COUNT": o.count, "SAVE": o.save, "PARTIAL " + o.partial: o.partial != ""} {
@@ -193,7 +185,7 @@ func (o returns) part(found []*message) []*message {
 		out = append(out, found[len(found)-1])
 	}
 	if o.partial != "" {
-		out = append(out, found[min(o.from, len(found)):min(o.to, len(found))]...)
+		out = append(out, some(o, found)...)
 	}
 	return out
 }
@@ -216,7 +208,7 @@ func (o returns) want(numbers []uint32, uid bool, modseq uint64) string {
 		}
 	}
 	if o.partial != "" {
-		part := ranges(numbers[min(o.from, len(numbers)):min(o.to, len(numbers))])
+		part := ranges(some(o, numbers))
 		out += fmt.Sprintf(" PARTIAL (%s %s)", o.partial, cmp.Or(part, "NIL"))
 	}
 	if o.count {
@@ -239,12 +231,14 @@ func (c *client) search(r *rand.Rand) *command {
 	var order *sortOrder
 	verb := "SEARCH "
 	if r.IntN(4) == 0 {
-		s := sortOrders[r.IntN(len(sortOrders))]
+		s := randomOrder(r)
 		order, verb = &s, "SORT "
 	}
 	cmd := &command{text: aim{uid: uid}.prefix() + verb + text, numbered: !uid}
 	if order != nil {
 		cmd.text += "(" + order.text + ") UTF-8 "
+	} else if k.wide {
+		cmd.text += "CHARSET UTF-8 "
 	}
 	cmd.text += k.text
 	if k.modseq {
@@ -361,20 +355,3 @@ func (c *client) numbersOf(messages []*message, uid bool) []uint32 {
 	}
 	return out
 }
-
-// sortOrder is a list of criteria.
-type sortOrder struct {
-	text    string
-	compare func(a, b *message) int
-}
-
-var sortOrders = []sortOrder{
-	{"ARRIVAL", func(a, b *message) int { return a.date.Compare(b.date) }},
-	{"REVERSE SIZE", func(a, b *message) int { return cmp.Compare(b.size, a.size) }},
-	{"DATE", func(a, b *message) int { return a.sent.Compare(b.sent) }},
-	{"SUBJECT REVERSE DATE", func(a, b *message) int {
-		return cmp.Or(strings.Compare(base(a.subject), base(b.subject)), b.sent.Compare(a.sent))
-	}},
-}
-
-func base(subject string) string { return strings.TrimPrefix(subject, "Re: ") }
