@@ -65,6 +65,7 @@ type mailbox struct {
 	modseq   uint64
 	all      []*message
 	notes    notes
+	history  []count
 	deleted  bool
 }
 
@@ -103,6 +104,7 @@ func (b *mailbox) add(contents []content, flags []flagSet) []*message {
 		b.all = append(b.all, &message{content: c, uid: b.next, versions: []version{{b.modseq, flags[i]}}})
 		b.next++
 	}
+	b.note()
 	return b.all[len(b.all)-len(contents):]
 }
 
@@ -117,6 +119,7 @@ func (b *mailbox) store(messages []*message, op string, flags flagSet) []*messag
 	}
 	if len(changed) > 0 {
 		b.modseq++
+		b.note()
 	}
 	return changed
 }
@@ -132,6 +135,7 @@ func (b *mailbox) expunge(messages []*message) []*message {
 	}
 	if len(gone) > 0 {
 		b.modseq++
+		b.note()
 	}
 	return gone
 }
@@ -151,12 +155,12 @@ func (b *mailbox) copyTo(to *mailbox, messages []*message) (sources, copies []*m
 type account struct {
 	boxes      map[string]*mailbox
 	subscribed map[string]bool
-	validities map[uint32]bool // that were in use
+	ever       map[uint32]*mailbox // by their UIDVALIDITY, also those that are gone
 	notes      notes
 }
 
 func newAccount() *account {
-	return &account{boxes: map[string]*mailbox{}, subscribed: map[string]bool{}, validities: map[uint32]bool{}, notes: notes{}}
+	return &account{boxes: map[string]*mailbox{}, subscribed: map[string]bool{}, ever: map[uint32]*mailbox{}, notes: notes{}}
 }
 
 // canonical gives INBOX its name, in whatever case it comes.
@@ -194,7 +198,7 @@ func (a *account) hasChildren(name string) bool {
 func (a *account) make(name string) {
 	for _, n := range append(parents(name), name) {
 		if a.boxes[n] == nil {
-			a.boxes[n] = &mailbox{name: n, next: 1, modseq: 1, notes: notes{}}
+			a.boxes[n] = &mailbox{name: n, next: 1, modseq: 1, notes: notes{}, history: []count{{next: 1}}}
 		}
 	}
 }
@@ -265,10 +269,10 @@ func (a *account) learnValidity(b *mailbox, validity uint32) error {
 		return nil
 	case b.validity != 0:
 		return fmt.Errorf("UIDVALIDITY %d of %s was %d", validity, b.name, b.validity)
-	case a.validities[validity]:
+	case a.ever[validity] != nil:
 		return fmt.Errorf("UIDVALIDITY %d of %s was another mailbox's", validity, b.name)
 	}
 	b.validity = validity
-	a.validities[validity] = true
+	a.ever[validity] = b
 	return nil
 }

@@ -19,6 +19,8 @@ func (c *client) believe(r *response) error {
 			c.deselect()
 		}
 		c.says(code(r.status))
+	case "STATUS":
+		return c.notified(r)
 	case "EXISTS":
 		return c.exists(int(r.number))
 	case "EXPUNGE":

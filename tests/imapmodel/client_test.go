@@ -2,6 +2,7 @@ package imapmodel
 
 import (
 	"bufio"
+	"compress/flate"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -18,7 +19,7 @@ import (
 const patience = time.Minute
 
 // kind is what a session has enabled.
-type kind struct{ rev2, condstore, qresync, uidOnly bool }
+type kind struct{ rev2, condstore, qresync, uidOnly, compress, notify bool }
 
 // client is a session with what it was told.
 type client struct {
@@ -26,8 +27,10 @@ type client struct {
 	name    string
 	conn    net.Conn
 	r       *bufio.Reader
+	w       io.Writer
 	tags    int
 	account *account
+	address string
 	log     func(format string, args ...any)
 
 	box      *mailbox // the selected one
@@ -41,6 +44,7 @@ type client struct {
 	// resume is the modification sequence from which the client would go on, had it to come back: said is what it was told of that since the last tagged
 	// response, seen the highest that it saw.
 	resume, said, seen uint64
+	watch              watch // of NOTIFY; nil: it was not asked for
 }
 
 // by is how commands name messages.
@@ -112,11 +116,23 @@ func dial(addr string, config *tls.Config, name, address string, k kind, a *acco
 	if err != nil {
 		return nil, err
 	}
-	c := &client{kind: k, name: name, conn: conn, r: bufio.NewReader(conn), account: a, log: log}
+	c := &client{name: name, conn: conn, r: bufio.NewReader(conn), w: conn, account: a, address: address, log: log}
 	if _, err := c.receive(); err != nil {
 		return nil, err
 	}
-	lines := []string{fmt.Sprintf("LOGIN %s %q", address, harness.Password)}
+	if err := c.login(k); err != nil {
+		return nil, err
+	}
+	if k.compress {
+		return c, c.deflate()
+	}
+	return c, nil
+}
+
+// login begins to be a session of a kind.
+func (c *client) login(k kind) error {
+	c.kind = k
+	lines := []string{fmt.Sprintf("LOGIN %s %q", c.address, harness.Password)}
 	for what, on := range map[string]bool{"IMAP4rev2": k.rev2, "CONDSTORE": k.condstore, "QRESYNC": k.qresync, "UIDONLY": k.uidOnly} {
 		if on {
 			lines = append(lines, "ENABLE "+what)
@@ -125,10 +141,41 @@ func dial(addr string, config *tls.Config, name, address string, k kind, a *acco
 	c.condstore = k.condstore || k.qresync
 	for _, line := range lines {
 		if err := c.run(&command{text: line, done: func(f *flight) error { return f.want("OK", "*") }}); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return c, nil
+	if k.notify {
+		return c.run(c.listens())
+	}
+	return nil
+}
+
+// again is UNAUTHENTICATE (RFC 8437) and another login.
+func (c *client) again(k kind) error {
+	if err := c.run(&command{text: "UNAUTHENTICATE", done: func(f *flight) error { return f.want("OK", "CAPABILITY") }}); err != nil {
+		return err
+	}
+	c.watch = nil
+	c.deselect()
+	return c.login(k)
+}
+
+// deflate is RFC 4978.
+func (c *client) deflate() error {
+	if err := c.run(&command{text: "COMPRESS DEFLATE"}); err != nil {
+		return err
+	}
+	w, err := flate.NewWriter(c.conn, flate.DefaultCompression)
+	c.r, c.w = bufio.NewReader(flate.NewReader(c.r)), flushing{w}
+	return err
+}
+
+// flushing sends at once what is written.
+type flushing struct{ *flate.Writer }
+
+func (f flushing) Write(p []byte) (int, error) {
+	n, err := f.Writer.Write(p)
+	return n, errors.Join(err, f.Flush())
 }
 
 func (c *client) receive() (string, error) {
@@ -145,7 +192,7 @@ func (c *client) send(text string) error {
 	if err := c.conn.SetWriteDeadline(time.Now().Add(patience)); err != nil {
 		return err
 	}
-	_, err := io.WriteString(c.conn, text)
+	_, err := io.WriteString(c.w, text)
 	return err
 }
 
@@ -324,6 +371,9 @@ func (c *client) known() bool {
 }
 
 func (c *client) deselect() {
+	if c.watch != nil && c.box != nil {
+		c.watch[c.box] = len(c.box.history) - 1
+	}
 	c.box, c.list, c.saved, c.readOnly = nil, nil, nil, false
 	c.resume, c.said, c.seen = 0, 0, 0
 }

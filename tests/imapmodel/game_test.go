@@ -16,7 +16,7 @@ type step struct {
 }
 
 // kinds are those of the sessions of a game.
-var kinds = []kind{{}, {rev2: true, condstore: true}, {rev2: true, qresync: true}, {qresync: true, uidOnly: true}, {condstore: true}, {rev2: true}}
+var kinds = []kind{{}, {rev2: true, condstore: true}, {rev2: true, qresync: true}, {qresync: true, uidOnly: true}, {condstore: true}, {rev2: true}, {notify: true}, {rev2: true, qresync: true, notify: true, compress: true}}
 
 // game is a run of a sequence with an account of its own.
 type game struct {
@@ -130,12 +130,23 @@ func (g *game) step(s step) error {
 		if err != nil {
 			return err
 		}
+	case bereft && c.watch != nil: // it is told at once
+		err := c.listen()
+		for err == nil {
+			err = c.listen()
+		}
+		return g.again(s.client, err)
 	case bereft && r.IntN(2) == 0:
 		return g.again(s.client, c.run(&command{text: "NOOP"}))
 	case bereft:
 		return c.run(c.selects(r, g))
 	}
-	if c.box != nil && (!c.known() || r.IntN(2) == 0) {
+	if c.watch != nil && r.IntN(30) == 0 {
+		if err := c.hears(); err != nil {
+			return err
+		}
+	}
+	if c.box != nil && (!c.known() || r.IntN(2) == 0) || c.watch != nil { // what is told meanwhile comes at any time
 		if err := c.sync(); err != nil {
 			return err
 		}
@@ -161,8 +172,10 @@ func (g *game) again(i int, err error) error {
 func (g *game) act(c *client, r *rand.Rand) error {
 	n := r.IntN(100)
 	switch {
-	case n < 7:
+	case n < 5:
 		return c.run(c.append(r, g))
+	case n < 7:
+		return c.run(c.catenate(r, g))
 	case n < 14:
 		return c.run(c.manage(r, g))
 	case n < 16:
@@ -181,6 +194,10 @@ func (g *game) act(c *client, r *rand.Rand) error {
 		return c.idle()
 	case n < 43:
 		return c.run(g.group(c, r)...)
+	case n < 44:
+		k := kinds[r.IntN(len(kinds))]
+		k.compress = c.compress // which stays
+		return c.again(k)
 	case n < 45 && c.uidOnly:
 		return c.run(&command{text: "FETCH 1 FLAGS", done: func(f *flight) error { return f.want("BAD", "UIDREQUIRED") }})
 	}
@@ -248,6 +265,9 @@ func (g *game) end() error {
 			err = g.again(i, c.wake())
 		case c.idling:
 			err = c.wake()
+		}
+		if err == nil && c.watch != nil && (c.box == nil || !c.box.deleted) {
+			err = c.hears()
 		}
 		if err == nil && c.box != nil && !c.box.deleted {
 			err = c.sync()

@@ -30,11 +30,21 @@ func (c *client) fetch(r *rand.Rand) *command {
 	cmd := &command{fetches: true, numbered: !a.uid}
 	since, vanished := uint64(0), false
 	cmd.text = fmt.Sprintf("%sFETCH %s (%s)", a.prefix(), a, strings.Join(items, " "))
+	var modifiers []string
+	var part *returns
+	if a.uid && c.current() && c.by == byEither && r.IntN(6) == 0 { // RFC 9394 section 3.3
+		part = &returns{}
+		part.randomPart(r)
+		modifiers = append(modifiers, "PARTIAL "+part.partial)
+	}
 	if r.IntN(4) == 0 && c.current() {
 		since = r.Uint64N(c.box.modseq + 2)
-		vanished = a.uid && c.qresync && r.IntN(2) == 0
-		cmd.text += fmt.Sprintf(" (CHANGEDSINCE %d%s)", since, map[bool]string{true: " VANISHED"}[vanished])
+		vanished = a.uid && c.qresync && part == nil && r.IntN(2) == 0
+		modifiers = append(modifiers, fmt.Sprintf("CHANGEDSINCE %d%s", since, map[bool]string{true: " VANISHED"}[vanished]))
 		items = append(items, "MODSEQ")
+	}
+	if len(modifiers) > 0 {
+		cmd.text += " (" + strings.Join(modifiers, " ") + ")"
 	}
 	c.condstore = c.condstore || slices.Contains(items, "MODSEQ")
 	if a.wrong(c) {
@@ -47,6 +57,10 @@ func (c *client) fetch(r *rand.Rand) *command {
 		return cmd
 	}
 	before := a.entries(c)
+	if part != nil {
+		before = some(*part, before)
+	}
+	meant := messagesOf(before)
 	if since > 0 || strings.Contains(cmd.text, "CHANGEDSINCE") {
 		before = slices.DeleteFunc(before, func(e *entry) bool { return e.msg.last().modseq <= since })
 	}
@@ -70,6 +84,11 @@ func (c *client) fetch(r *rand.Rand) *command {
 		}
 		if someVanished && !slices.Contains(f.order, "VANISHED ") {
 			return errors.New("VANISHED (EARLIER) is missing")
+		}
+		for m := range f.heard {
+			if part != nil && !slices.Contains(meant, m) {
+				return fmt.Errorf("UID %d is not in that part", m.uid)
+			}
 		}
 		for _, e := range before {
 			i := slices.Index(c.list, e)

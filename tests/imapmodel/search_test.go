@@ -148,6 +148,15 @@ func some[T any](o returns, all []T) []T {
 	return all[from:to]
 }
 
+func (o *returns) randomPart(r *rand.Rand) {
+	a, b := 1+r.IntN(4), 1+r.IntN(6)
+	o.from, o.to = min(a, b)-1, max(a, b)
+	o.partial = fmt.Sprint(a, ":", b)
+	if o.last = r.IntN(3) == 0; o.last {
+		o.partial = fmt.Sprintf("-%d:-%d", a, b)
+	}
+}
+
 func randomReturns(r *rand.Rand) (o returns, text string) {
 	if r.IntN(2) == 0 {
 		return o, ""
@@ -155,12 +164,7 @@ func randomReturns(r *rand.Rand) (o returns, text string) {
 	o.given = true
 	o.low, o.high, o.all, o.count, o.save = r.IntN(3) == 0, r.IntN(3) == 0, r.IntN(2) == 0, r.IntN(3) == 0, r.IntN(3) == 0
 	if !o.all && r.IntN(3) == 0 {
-		a, b := 1+r.IntN(4), 1+r.IntN(6)
-		o.from, o.to = min(a, b)-1, max(a, b)
-		o.partial = fmt.Sprint(a, ":", b)
-		if o.last = r.IntN(3) == 0; o.last {
-			o.partial = fmt.Sprintf("-%d:-%d", a, b)
-		}
+		o.randomPart(r)
 	}
 	var words []string
 	for word, on := range map[string]bool{"MIN": o.low, "MAX": o.high, "ALL": o.all, "COUNT": o.count, "SAVE": o.save, "PARTIAL " + o.partial: o.partial != ""} {
