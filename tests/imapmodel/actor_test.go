@@ -18,6 +18,8 @@ import (
 type actor struct {
 	name    string
 	qresync bool
+	uidOnly bool
+	guest   bool // who sees what another account shares, and has an INBOX
 	witness *witness
 	conn    net.Conn
 	r       *bufio.Reader
@@ -25,11 +27,22 @@ type actor struct {
 
 	mailbox  string // "": none is selected
 	asked    string // the one that was selected last, or was to be
-	validity uint32
+	validity uint64
 	modseq   uint64 // of the last SELECT
 	list     []*sighting
 	gone     map[place]bool
 	lines    []string // the last ones, to be shown
+}
+
+// actorKind says how an actor works.
+type actorKind struct{ qresync, uidOnly, guest bool }
+
+// space gives a UIDVALIDITY as the witness has it: two accounts can have the same ones.
+func (a *actor) space(mailbox string, validity uint32) uint64 {
+	if a.guest && mailbox == inbox {
+		return 1<<32 | uint64(validity)
+	}
+	return uint64(validity)
 }
 
 // sighting is what an actor knows of a message: uid is 0 before it was told.
@@ -45,16 +58,17 @@ type reply struct {
 	untagged     []*response
 }
 
-func newActor(addr string, config *tls.Config, name, address string, qresync bool, w *witness) (*actor, error) {
+func newActor(addr string, config *tls.Config, name, address string, k actorKind, w *witness) (*actor, error) {
 	conn, err := tls.Dial("tcp", addr, config)
 	if err != nil {
 		return nil, err
 	}
-	a := &actor{name: name, qresync: qresync, witness: w, conn: conn, r: bufio.NewReader(conn), gone: map[place]bool{}}
+	a := &actor{name: name, qresync: k.qresync, uidOnly: k.uidOnly, guest: k.guest, witness: w, conn: conn, r: bufio.NewReader(conn), gone: map[place]bool{}}
 	if _, err := a.receive(); err != nil {
 		return nil, err
 	}
-	for _, line := range []string{fmt.Sprintf("LOGIN %s %q", address, harness.Password), "ENABLE " + map[bool]string{true: "QRESYNC", false: "CONDSTORE"}[qresync]} {
+	enable := "ENABLE " + map[bool]string{true: "QRESYNC", false: "CONDSTORE"}[k.qresync] + map[bool]string{true: " UIDONLY"}[k.uidOnly]
+	for _, line := range []string{fmt.Sprintf("LOGIN %s %q", address, harness.Password), enable} {
 		if _, err := a.must(line); err != nil {
 			return nil, err
 		}
@@ -168,7 +182,7 @@ func (a *actor) believe(r *response, numbered bool) error {
 			a.list = append(a.list, &sighting{})
 		}
 	case "EXPUNGE":
-		if r.number == 0 || int(r.number) > len(a.list) || numbered || a.qresync {
+		if r.number == 0 || int(r.number) > len(a.list) || numbered || a.qresync || a.uidOnly {
 			return errors.New("no message can go so")
 		}
 		a.forget(int(r.number) - 1)
@@ -177,11 +191,14 @@ func (a *actor) believe(r *response, numbered bool) error {
 			return nil
 		}
 		uids, err := expand(r.values[0].text)
-		if err != nil || numbered || !a.qresync {
+		if err != nil || numbered || !a.qresync && !a.uidOnly {
 			return errors.Join(err, errors.New("no message can go so"))
 		}
 		for _, uid := range uids {
 			i := slices.IndexFunc(a.list, func(s *sighting) bool { return s.uid == uid })
+			if i < 0 && a.uidOnly {
+				i = a.anyGap()
+			}
 			if i < 0 { // one of those whose UIDs were not told
 				i = a.gap(uid)
 				for _, s := range a.list {
@@ -194,13 +211,28 @@ func (a *actor) believe(r *response, numbered bool) error {
 			a.list[i].uid = uid
 			a.forget(i)
 		}
+	case "UIDFETCH": // of which the place is not told
+		i := slices.IndexFunc(a.list, func(s *sighting) bool { return s.uid == r.number })
+		if i < 0 {
+			i = a.anyGap()
+		}
+		if i < 0 || !a.uidOnly {
+			return errors.New("there is no such message")
+		}
+		a.list[i].uid = r.number
+		return a.fetched(i, r.values[0].list)
 	case "FETCH":
-		if r.number == 0 || int(r.number) > len(a.list) {
+		if r.number == 0 || int(r.number) > len(a.list) || a.uidOnly {
 			return fmt.Errorf("there are %d messages", len(a.list))
 		}
 		return a.fetched(int(r.number)-1, r.values[0].list)
 	}
 	return nil
+}
+
+// anyGap gives the place of some message of which the UID was not told, -1 if there is none.
+func (a *actor) anyGap() int {
+	return slices.IndexFunc(a.list, func(s *sighting) bool { return s.uid == 0 })
 }
 
 // gap gives the place of a UID among those that were not told, -1 if there is none.
@@ -225,7 +257,7 @@ func (a *actor) heardCode(text string) {
 	case "CLOSED":
 		a.mailbox, a.list = "", nil
 	case "UIDVALIDITY":
-		a.validity = uint32(n)
+		a.validity = a.space(a.asked, uint32(n))
 	case "HIGHESTMODSEQ":
 		a.modseq = n
 	}
@@ -247,6 +279,9 @@ func (a *actor) fetched(i int, items []value) error {
 	for i := 0; i+1 < len(items); i += 2 {
 		all[items[i].text] = items[i+1]
 	}
+	if a.uidOnly && a.gone[place{a.validity, s.uid}] {
+		return errors.New("it was gone")
+	}
 	if v, ok := all["UID"]; ok {
 		n, err := v.number()
 		uid := uint32(n)
@@ -254,7 +289,7 @@ func (a *actor) fetched(i int, items []value) error {
 			return fmt.Errorf("its UID was %d", s.uid)
 		}
 		for j, o := range a.list {
-			if o.uid != 0 && (j < i && o.uid >= uid || j > i && o.uid <= uid) {
+			if !a.uidOnly && o.uid != 0 && (j < i && o.uid >= uid || j > i && o.uid <= uid) {
 				return fmt.Errorf("message %d has UID %d", j+1, o.uid)
 			}
 		}
@@ -311,12 +346,12 @@ func (a *actor) look() error {
 		return nil
 	}
 	known := len(a.list)
-	if _, err := a.must("FETCH 1:* (UID FLAGS MODSEQ)"); err != nil { // nothing may go meanwhile
+	if err := a.fetchAll(); err != nil {
 		return err
 	}
 	uids := map[uint32]bool{}
 	for i, s := range a.list {
-		if s.uid == 0 && i < known {
+		if s.uid == 0 && i < known && !a.uidOnly {
 			return fmt.Errorf("the UID of message %d was not told", i+1)
 		}
 		uids[s.uid] = true
@@ -330,7 +365,13 @@ func (a *actor) look() error {
 	return nil
 }
 
+// fetchAll asks for all messages. Nothing may go meanwhile, unless it is by UIDs.
+func (a *actor) fetchAll() error {
+	_, err := a.must(map[bool]string{true: "UID "}[a.uidOnly] + "FETCH 1:* (UID FLAGS MODSEQ)")
+	return err
+}
+
 // identifiedLess tells whether there is one whose subject nobody knows.
-func (w *witness) identifiedLess(validity uint32, uids []uint32) bool {
+func (w *witness) identifiedLess(validity uint64, uids []uint32) bool {
 	return len(w.identified(validity, uids)) < len(uids)
 }

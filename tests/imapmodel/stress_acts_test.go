@@ -14,7 +14,10 @@ const crowded = 80
 // raced are the codes of refusals that another client can have brought about.
 var raced = []string{"TRYCREATE", "NONEXISTENT", "EXPUNGEISSUED", "ALREADYEXISTS", "HASCHILDREN"}
 
-func anyMailbox(r *rand.Rand) string {
+func (a *actor) anyMailbox(r *rand.Rand) string {
+	if a.guest {
+		return guestMailboxes[r.IntN(len(guestMailboxes))]
+	}
 	if r.IntN(6) == 0 {
 		return fmt.Sprint("Passing", r.IntN(4))
 	}
@@ -32,7 +35,7 @@ func (a *actor) act(r *rand.Rand) (string, error) {
 		return "look", a.look()
 	case n < 37:
 		return "append", a.append(r)
-	case n < 40:
+	case n < 40 && !a.guest:
 		return "manage", a.manage(r)
 	case n < 43:
 		return "status", a.status(r)
@@ -106,10 +109,10 @@ func (a *actor) unsure(uids []uint32) {
 }
 
 func (a *actor) selects(r *rand.Rand) error {
-	name := anyMailbox(r)
+	name := a.anyMailbox(r)
 	floor := a.witness.floors()
 	asked := time.Now()
-	answer, err := a.choose([]string{"SELECT ", "EXAMINE "}[r.IntN(8)/7]+name, name)
+	answer, err := a.choose([]string{"SELECT ", "EXAMINE "}[r.IntN(8)/7]+quoted(name), name)
 	if err != nil || answer.status != "OK" {
 		return err
 	}
@@ -117,7 +120,7 @@ func (a *actor) selects(r *rand.Rand) error {
 	a.witness.covers(a.validity, a.modseq, floor[a.validity])
 	p := point{mailbox: name, validity: a.validity, modseq: a.modseq}
 	if len(a.list) > 0 {
-		if _, err := a.must("FETCH 1:* (UID FLAGS MODSEQ)"); err != nil {
+		if err := a.fetchAll(); err != nil {
 			return err
 		}
 	}
@@ -137,10 +140,10 @@ func (a *actor) selects(r *rand.Rand) error {
 }
 
 // floors gives the modification sequences that the mailboxes must have by now.
-func (w *witness) floors() map[uint32]uint64 {
+func (w *witness) floors() map[uint64]uint64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	out := map[uint32]uint64{}
+	out := map[uint64]uint64{}
 	for validity, modseq := range w.highest {
 		out[validity] = modseq
 	}
@@ -171,7 +174,8 @@ func (a *actor) append(r *rand.Rand) error {
 	if len(a.list) > crowded {
 		return a.look()
 	}
-	command := "APPEND " + anyMailbox(r)
+	to := a.anyMailbox(r)
+	command := "APPEND " + quoted(to)
 	var subjects []string
 	for range 1 + r.IntN(2) {
 		subject, text := a.letter(r)
@@ -187,7 +191,7 @@ func (a *actor) append(r *rand.Rand) error {
 	}
 	for i, subject := range subjects {
 		if err == nil {
-			a.witness.there(place{validity, uids[0][i]}, subject)
+			a.witness.there(place{a.space(to, validity), uids[0][i]}, subject)
 		}
 	}
 	return err
@@ -210,8 +214,8 @@ func numbersIn(code, word string, sets int) (validity uint32, uids [][]uint32, e
 }
 
 func (a *actor) transfer(r *rand.Rand, verb string, chosen []uint32) error {
-	from := a.validity
-	answer, err := a.may(fmt.Sprintf("UID %s %s %s", verb, setOf(chosen), anyMailbox(r)), raced...)
+	from, to := a.validity, a.anyMailbox(r)
+	answer, err := a.may(fmt.Sprintf("UID %s %s %s", verb, setOf(chosen), quoted(to)), raced...)
 	if err != nil {
 		a.witness.leavesOpen(from, chosen)
 		return err
@@ -232,7 +236,7 @@ func (a *actor) transfer(r *rand.Rand, verb string, chosen []uint32) error {
 			if !slices.Contains(chosen, uids[0][i]) {
 				return fmt.Errorf("%q: UID %d was not chosen", c, uids[0][i])
 			}
-			a.witness.copied(place{from, uids[0][i]}, place{validity, uids[1][i]})
+			a.witness.copied(place{from, uids[0][i]}, place{a.space(to, validity), uids[1][i]})
 			if verb == "MOVE" {
 				a.witness.took(place{from, uids[0][i]})
 			}
@@ -244,7 +248,8 @@ func (a *actor) transfer(r *rand.Rand, verb string, chosen []uint32) error {
 func (a *actor) replace(r *rand.Rand, uid uint32) error {
 	from := place{a.validity, uid}
 	subject, text := a.letter(r)
-	answer, err := a.may(fmt.Sprintf("UID REPLACE %d %s%s", uid, anyMailbox(r), text), raced...)
+	to := a.anyMailbox(r)
+	answer, err := a.may(fmt.Sprintf("UID REPLACE %d %s%s", uid, quoted(to), text), raced...)
 	if err != nil {
 		a.witness.leavesOpen(from.validity, []uint32{uid})
 		return err
@@ -255,7 +260,7 @@ func (a *actor) replace(r *rand.Rand, uid uint32) error {
 			if err != nil {
 				return err
 			}
-			a.witness.there(place{validity, uids[0][0]}, subject)
+			a.witness.there(place{a.space(to, validity), uids[0][0]}, subject)
 			a.witness.took(from)
 		}
 	}
@@ -277,7 +282,7 @@ func (a *actor) store(r *rand.Rand, chosen []uint32) error {
 		a.unsure(chosen)
 		return err
 	}
-	if r.IntN(2) == 0 && condition == "" {
+	if r.IntN(2) == 0 && condition == "" && !a.uidOnly {
 		i := r.IntN(len(a.list))
 		if uid := a.list[i].uid; uid == 0 || len(a.witness.identified(a.validity, []uint32{uid})) == 0 {
 			return nil
@@ -294,7 +299,7 @@ func (a *actor) store(r *rand.Rand, chosen []uint32) error {
 
 func (a *actor) search(r *rand.Rand) error {
 	key := []string{"ALL", "UNSEEN", "DELETED", "SUBJECT delivered", "NOT FLAGGED", "MODSEQ 5"}[r.IntN(6)]
-	uid := r.IntN(2) == 0
+	uid := r.IntN(2) == 0 || a.uidOnly
 	answer, err := a.must(map[bool]string{true: "UID "}[uid] + "SEARCH RETURN (ALL) " + key)
 	if err != nil {
 		return err
@@ -318,7 +323,8 @@ func (a *actor) search(r *rand.Rand) error {
 
 func (a *actor) status(r *rand.Rand) error {
 	floor := a.witness.floors()
-	answer, err := a.may("STATUS "+anyMailbox(r)+" (UIDVALIDITY HIGHESTMODSEQ)", raced...)
+	name := a.anyMailbox(r)
+	answer, err := a.may("STATUS "+quoted(name)+" (UIDVALIDITY HIGHESTMODSEQ)", raced...)
 	if err != nil {
 		return err
 	}
@@ -332,7 +338,8 @@ func (a *actor) status(r *rand.Rand) error {
 			if err != nil {
 				return err
 			}
-			a.witness.covers(uint32(validity), modseq, floor[uint32(validity)])
+			of := a.space(name, uint32(validity))
+			a.witness.covers(of, modseq, floor[of])
 		}
 	}
 	return nil
@@ -341,6 +348,9 @@ func (a *actor) status(r *rand.Rand) error {
 // manage makes, renames and deletes mailboxes that come and go.
 func (a *actor) manage(r *rand.Rand) error {
 	name, other := fmt.Sprint("Passing", r.IntN(4)), fmt.Sprint("Passing", r.IntN(4))
+	if r.IntN(40) == 0 {
+		return a.renameInbox()
+	}
 	switch r.IntN(4) {
 	case 0:
 		_, err := a.may("DELETE "+name, raced...)
@@ -351,4 +361,32 @@ func (a *actor) manage(r *rand.Rand) error {
 	}
 	_, err := a.may("CREATE "+name, raced...)
 	return err
+}
+
+// renameInbox gives all that is in INBOX a mailbox that nobody else touches (RFC 9051 section 6.3.6), and looks what it has become.
+func (a *actor) renameInbox() error {
+	name := "Renamed/" + a.name + "-" + fmt.Sprint(a.tags)
+	if _, err := a.may("RENAME INBOX " + name); err != nil {
+		return err
+	}
+	if _, err := a.choose("EXAMINE "+name, name); err != nil {
+		return err
+	}
+	a.mailbox = name
+	if err := a.look(); err != nil {
+		return err
+	}
+	a.witness.rescues(a.validity, a.uids())
+	_, err := a.must("UNSELECT")
+	a.mailbox, a.list = "", nil
+	return err
+}
+
+func (w *witness) rescues(validity uint64, uids []uint32) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.rescued[""] = true // of some nobody has asked for the subject
+	for _, uid := range uids {
+		w.rescued[w.subjects[place{validity, uid}]] = true
+	}
 }

@@ -30,11 +30,15 @@ type stage struct {
 	t       *testing.T
 	sys     *harness.System
 	witness *witness
-	address string
 }
 
-// shared are the mailboxes that are always there; others come and go.
-var shared = []string{inbox, "Archive", "Shared/One", "Shared/Two"}
+// shared are the mailboxes that are always there; others come and go. The last two are open to another account, which has the
+// mailboxes of guestMailboxes.
+var (
+	shared         = []string{inbox, "Archive", "Shared/One", "Shared/Two"}
+	others         = "Other Users/" + harness.Address("alice") + "/"
+	guestMailboxes = []string{inbox, others + "Shared/One", others + "Shared/Two", others + "Shared/Two"}
+)
 
 // TestManyClientsDoEverythingAtOnce: what any of them is told is true together with what all the others are told, and with what is left.
 func TestManyClientsDoEverythingAtOnce(t *testing.T) {
@@ -48,16 +52,18 @@ func TestManyClientsDoEverythingAtOnce(t *testing.T) {
 		gateways = 2
 	}
 	s := harness.Start(t, harness.Options{
-		Shape: harness.Shape(*shapeFlag), IMAPGateways: gateways, Accounts: []string{"alice"}, Args: []string{
+		Shape: harness.Shape(*shapeFlag), IMAPGateways: gateways, Accounts: []string{"alice", "bob"}, Args: []string{
 			"--directory-argon2-memory", "1MiB", "--directory-argon2-time", "1", "--directory-scram-iterations", "4096",
 			"--imap-max-sessions-per-account", "1000",
 		},
 	})
-	st := &stage{t: t, sys: s, witness: newWitness(), address: harness.Address("alice")}
-	first, err := st.actor("first", 0, false)
+	st := &stage{t: t, sys: s, witness: newWitness()}
+	first, err := st.actor("first", 0, actorKind{})
 	require.NoError(t, err)
 	for _, name := range shared[2:] {
 		_, err := first.must("CREATE " + name)
+		require.NoError(t, err)
+		_, err = first.must("SETACL " + name + " " + harness.Address("bob") + " lrswipkxtea")
 		require.NoError(t, err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), *durationFlag)
@@ -77,9 +83,10 @@ func TestManyClientsDoEverythingAtOnce(t *testing.T) {
 	}
 }
 
-func (st *stage) actor(name string, gateway int, qresync bool) (*actor, error) {
+func (st *stage) actor(name string, gateway int, k actorKind) (*actor, error) {
 	addr := st.sys.IMAPS[gateway%len(st.sys.IMAPS)]
-	a, err := newActor(addr, st.sys.TLS(st.t), name, st.address, qresync, st.witness)
+	address := harness.Address(map[bool]string{true: "bob", false: "alice"}[k.guest])
+	a, err := newActor(addr, st.sys.TLS(st.t), name, address, k, st.witness)
 	if err == nil {
 		st.t.Cleanup(func() { _ = a.conn.Close() })
 	}
@@ -92,7 +99,7 @@ func (st *stage) work(ctx context.Context, i int, r *rand.Rand) *actor {
 	var err error
 	for n := 0; ctx.Err() == nil && !st.witness.failed(); n++ {
 		if a == nil {
-			if a, err = st.actor(fmt.Sprintf("c%d.%d", i, n), i, i%2 == 0); err != nil {
+			if a, err = st.actor(fmt.Sprintf("c%d.%d", i, n), i, actorKind{qresync: i%2 == 0, uidOnly: i%7 == 3, guest: i%5 == 4}); err != nil {
 				st.witness.fail(err)
 				return nil
 			}
@@ -132,20 +139,28 @@ func (st *stage) lmtp(subject string) error {
 	}
 	c := smtp.NewClientLMTP(conn)
 	defer c.Close()
-	return c.SendMail("sender@elsewhere.example", []string{st.address}, strings.NewReader(string(harness.Compose(subject, "text"))))
+	return c.SendMail("sender@elsewhere.example", []string{harness.Address("alice")}, strings.NewReader(string(harness.Compose(subject, "text"))))
 }
 
 // end compares what the actors know with a session that knows nothing, and what is remembered with what QRESYNC makes of it.
 func (st *stage) end(actors []*actor) {
-	fresh, err := st.actor("fresh", 1, true)
+	fresh, err := st.actor("fresh", 1, actorKind{qresync: true})
 	require.NoError(st.t, err)
-	truth := map[uint32]point{}
-	for _, name := range append(slices.Clone(shared), fresh.passing(st.t)...) {
-		p, err := fresh.point(name)
+	guest, err := st.actor("guest", 1, actorKind{guest: true})
+	require.NoError(st.t, err)
+	truth := map[uint64]point{}
+	learn := func(a *actor, name string) uint64 {
+		p, err := a.point(name)
 		require.NoError(st.t, err)
-		require.NoError(st.t, fresh.look()) // subjects
+		require.NoError(st.t, a.look()) // subjects
 		truth[p.validity] = p
+		return p.validity
 	}
+	for _, name := range slices.Concat(shared[1:], fresh.names(st.t, "Passing*"), fresh.names(st.t, "Renamed/*")) {
+		learn(fresh, name)
+	}
+	st.witness.inbox = learn(fresh, inbox)
+	learn(guest, inbox)
 	for _, a := range actors {
 		if a == nil || a.mailbox == "" || st.witness.failed() {
 			continue
@@ -165,7 +180,7 @@ func (st *stage) end(actors []*actor) {
 	st.witness.settle(truth)
 	replayed := 0
 	for _, p := range st.witness.points {
-		if t, there := truth[p.validity]; there {
+		if t, there := truth[p.validity]; there && p.validity != guest.validity {
 			p.mailbox = t.mailbox // it may have been renamed
 			require.NoError(st.t, fresh.replay(p))
 			for uid, s := range p.states {
@@ -179,9 +194,9 @@ func (st *stage) end(actors []*actor) {
 	st.t.Logf("%d points in time were replayed", replayed)
 }
 
-// passing lists the mailboxes that come and go.
-func (a *actor) passing(t *testing.T) (out []string) {
-	r, err := a.must(`LIST "" Passing*`)
+// names gives the mailboxes whose names match.
+func (a *actor) names(t *testing.T, pattern string) (out []string) {
+	r, err := a.must(`LIST "" ` + pattern)
 	require.NoError(t, err)
 	for _, line := range r.untagged {
 		if line.name == "LIST" {

@@ -10,7 +10,8 @@ import (
 
 // place names a message: UIDs mean something together with their UIDVALIDITY (RFC 9051 section 2.3.1.1).
 type place struct {
-	validity, uid uint32
+	validity uint64 // and whose mailbox it is, see actor.space
+	uid      uint32
 }
 
 // state is what a client was told of a message. modseq is 0 where it was not told.
@@ -34,12 +35,15 @@ type witness struct {
 	// for copies of flagged ones.
 	taken           map[place]bool
 	flagged, purged map[place]time.Time
-	emptied         map[uint32]time.Time
+	emptied         map[uint64]time.Time
 	copies          map[place]original
+	// rescued are the subjects of messages that RENAME has taken out of INBOX, whose UIDVALIDITY is inbox.
+	rescued map[string]bool
+	inbox   uint64
 	// unanswered are the subjects of messages that were copied or moved when the mailbox was deleted, so that nobody knows what became of them.
 	unanswered map[string]bool
 	// highest is the highest modification sequence that anybody was told, by UIDVALIDITY.
-	highest map[uint32]uint64
+	highest map[uint64]uint64
 	// acknowledged are the subjects of messages that were accepted without telling a UID.
 	acknowledged map[string]bool
 	// points are what clients remember, to come back with QRESYNC.
@@ -56,7 +60,7 @@ type original struct {
 // point is what a client knew of a mailbox at a modification sequence.
 type point struct {
 	mailbox  string
-	validity uint32
+	validity uint64
 	modseq   uint64
 	states   map[uint32]state
 }
@@ -64,8 +68,8 @@ type point struct {
 func newWitness() *witness {
 	return &witness{
 		subjects: map[place]string{}, present: map[place]time.Time{}, gone: map[place]time.Time{}, states: map[place]map[uint64]flagSet{},
-		taken: map[place]bool{}, flagged: map[place]time.Time{}, purged: map[place]time.Time{}, emptied: map[uint32]time.Time{},
-		copies: map[place]original{}, unanswered: map[string]bool{}, highest: map[uint32]uint64{}, acknowledged: map[string]bool{}, counts: map[string]int{},
+		taken: map[place]bool{}, flagged: map[place]time.Time{}, purged: map[place]time.Time{}, emptied: map[uint64]time.Time{},
+		copies: map[place]original{}, unanswered: map[string]bool{}, rescued: map[string]bool{}, highest: map[uint64]uint64{}, acknowledged: map[string]bool{}, counts: map[string]int{},
 	}
 }
 
@@ -148,7 +152,7 @@ func (w *witness) told(p place, s state) {
 }
 
 // covers checks a HIGHESTMODSEQ that was asked for when others were told as much.
-func (w *witness) covers(validity uint32, modseq, atLeast uint64) {
+func (w *witness) covers(validity uint64, modseq, atLeast uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if modseq < atLeast {
@@ -177,7 +181,7 @@ func (w *witness) took(p place) {
 }
 
 // expunged notes that somebody has just expunged, or has tried to, messages with \Deleted; nil: all of a mailbox.
-func (w *witness) expunged(validity uint32, uids []uint32) {
+func (w *witness) expunged(validity uint64, uids []uint32) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if uids == nil {
@@ -189,7 +193,7 @@ func (w *witness) expunged(validity uint32, uids []uint32) {
 }
 
 // leavesOpen notes that nobody knows what a command has done to messages.
-func (w *witness) leavesOpen(validity uint32, uids []uint32) {
+func (w *witness) leavesOpen(validity uint64, uids []uint32) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, uid := range uids {
@@ -203,11 +207,14 @@ func (w *witness) explainedLocked(p place) bool {
 	if at := w.purged[p]; at.After(by) {
 		by = at
 	}
+	if p.validity == w.inbox && w.rescued[w.subjects[p]] {
+		return true
+	}
 	return w.taken[p] || w.unanswered[w.subjects[p]] || w.deletedLocked(p, by)
 }
 
 // flags notes that somebody is about to give messages \Deleted.
-func (w *witness) flags(validity uint32, uids []uint32) {
+func (w *witness) flags(validity uint64, uids []uint32) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, uid := range uids {
@@ -218,14 +225,14 @@ func (w *witness) flags(validity uint32, uids []uint32) {
 }
 
 // identified gives those of the UIDs whose subjects are known.
-func (w *witness) identified(validity uint32, uids []uint32) []uint32 {
+func (w *witness) identified(validity uint64, uids []uint32) []uint32 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(uids), func(uid uint32) bool { return w.subjects[place{validity, uid}] == "" })
 }
 
 // looked compares all that a client knows of a mailbox, having asked at a time, with what others knew before.
-func (w *witness) looked(who string, validity uint32, uids map[uint32]bool, asked time.Time) {
+func (w *witness) looked(who string, validity uint64, uids map[uint32]bool, asked time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for p, at := range w.present {
@@ -243,7 +250,7 @@ func (w *witness) looked(who string, validity uint32, uids map[uint32]bool, aske
 }
 
 // settle compares what all were told with what is left in the end.
-func (w *witness) settle(truth map[uint32]point) {
+func (w *witness) settle(truth map[uint64]point) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	found := map[string]bool{}
