@@ -2,7 +2,6 @@ package imapmodel
 
 import (
 	"bufio"
-	"compress/flate"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -11,8 +10,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/yubin-mail/yubin/tests/harness"
 )
 
 // patience is longer than any answer of a healthy server takes, however busy the machine is.
@@ -127,55 +124,6 @@ func dial(addr string, config *tls.Config, name, address string, k kind, a *acco
 		return c, c.deflate()
 	}
 	return c, nil
-}
-
-// login begins to be a session of a kind.
-func (c *client) login(k kind) error {
-	c.kind = k
-	lines := []string{fmt.Sprintf("LOGIN %s %q", c.address, harness.Password)}
-	for what, on := range map[string]bool{"IMAP4rev2": k.rev2, "CONDSTORE": k.condstore, "QRESYNC": k.qresync, "UIDONLY": k.uidOnly} {
-		if on {
-			lines = append(lines, "ENABLE "+what)
-		}
-	}
-	c.condstore = k.condstore || k.qresync
-	for _, line := range lines {
-		if err := c.run(&command{text: line, done: func(f *flight) error { return f.want("OK", "*") }}); err != nil {
-			return err
-		}
-	}
-	if k.notify {
-		return c.run(c.listens())
-	}
-	return nil
-}
-
-// again is UNAUTHENTICATE (RFC 8437) and another login.
-func (c *client) again(k kind) error {
-	if err := c.run(&command{text: "UNAUTHENTICATE", done: func(f *flight) error { return f.want("OK", "CAPABILITY") }}); err != nil {
-		return err
-	}
-	c.watch = nil
-	c.deselect()
-	return c.login(k)
-}
-
-// deflate is RFC 4978.
-func (c *client) deflate() error {
-	if err := c.run(&command{text: "COMPRESS DEFLATE"}); err != nil {
-		return err
-	}
-	w, err := flate.NewWriter(c.conn, flate.DefaultCompression)
-	c.r, c.w = bufio.NewReader(flate.NewReader(c.r)), flushing{w}
-	return err
-}
-
-// flushing sends at once what is written.
-type flushing struct{ *flate.Writer }
-
-func (f flushing) Write(p []byte) (int, error) {
-	n, err := f.Writer.Write(p)
-	return n, errors.Join(err, f.Flush())
 }
 
 func (c *client) receive() (string, error) {
