@@ -206,16 +206,20 @@ func (g *sharing) looks(b *sharedBox) error {
 	if err != nil {
 		return err
 	}
-	got, want := map[string]bool{}, map[string]bool{}
+	got, want := map[string]bool{}, map[string]bool{} // true: it can be selected
 	for _, line := range listed.untagged {
-		if line.name == "LIST" && !slices.Contains(line.values[0].texts(), `\NonExistent`) {
-			got[line.values[2].text] = true
+		if line.name == "LIST" {
+			flags := line.values[0].texts()
+			got[line.values[2].text] = !slices.Contains(flags, `\NonExistent`) && !slices.Contains(flags, `\Noselect`)
 		}
 	}
 	for _, of := range g.boxes[:2] {
 		if of.has("l") {
-			want[of.name] = true
+			want[of.name] = of.has("r")
 		}
+	}
+	if above := g.boxes[0]; g.boxes[1].has("l") && !above.has("l") { // a level of the other's name
+		want[above.name] = false
 	}
 	if !maps.Equal(got, want) {
 		return fmt.Errorf("LIST told %v, not %v", got, want)

@@ -25,6 +25,7 @@ type client struct {
 	conn    net.Conn
 	r       *bufio.Reader
 	w       io.Writer
+	raw     *bufio.Reader // what r uncompresses
 	tags    int
 	account *account
 	address string
@@ -119,9 +120,6 @@ func dial(addr string, config *tls.Config, name, address string, k kind, a *acco
 	}
 	if err := c.login(k); err != nil {
 		return nil, err
-	}
-	if k.compress {
-		return c, c.deflate()
 	}
 	return c, nil
 }

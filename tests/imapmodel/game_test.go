@@ -195,9 +195,7 @@ func (g *game) act(c *client, r *rand.Rand) error {
 	case n < 43:
 		return c.run(g.group(c, r)...)
 	case n < 44:
-		k := kinds[r.IntN(len(kinds))]
-		k.compress = c.compress // which stays
-		return c.again(k)
+		return c.again(kinds[r.IntN(len(kinds))])
 	case n < 45 && c.uidOnly:
 		return c.run(&command{text: "FETCH 1 FLAGS", done: func(f *flight) error { return f.want("BAD", "UIDREQUIRED") }})
 	}

@@ -5,6 +5,7 @@ import (
 	"compress/flate"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/yubin-mail/yubin/tests/harness"
 )
@@ -26,6 +27,11 @@ func (c *client) login(k kind) error {
 			return err
 		}
 	}
+	if k.compress {
+		if err := c.deflate(); err != nil {
+			return err
+		}
+	}
 	if k.notify {
 		return c.run(c.listens())
 	}
@@ -39,6 +45,11 @@ func (c *client) again(k kind) error {
 	}
 	c.watch = nil
 	c.deselect()
+	if c.compress {
+		if err := c.inflated(); err != nil {
+			return err
+		}
+	}
 	return c.login(k)
 }
 
@@ -48,7 +59,20 @@ func (c *client) deflate() error {
 		return err
 	}
 	w, err := flate.NewWriter(c.conn, flate.DefaultCompression)
-	c.r, c.w = bufio.NewReader(flate.NewReader(c.r)), flushing{w}
+	c.raw, c.r, c.w = c.r, bufio.NewReader(flate.NewReader(c.r)), flushing{w}
+	return err
+}
+
+// inflated ends compression, as UNAUTHENTICATE does: both streams have an end, and what follows is plain.
+func (c *client) inflated() error {
+	more, err := io.ReadAll(c.r)
+	if len(more) > 0 {
+		err = errors.Join(err, fmt.Errorf("%q was still compressed", more))
+	}
+	if w, ok := c.w.(flushing); ok && c.tags%2 == 0 { // a client may also leave it at the flush
+		err = errors.Join(err, w.Close())
+	}
+	c.r, c.w = c.raw, c.conn
 	return err
 }
 
