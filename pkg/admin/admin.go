@@ -17,6 +17,7 @@ import (
 
 	"github.com/yubin-mail/yubin/pkg/health"
 	"github.com/yubin-mail/yubin/pkg/lifecycle"
+	"github.com/yubin-mail/yubin/pkg/listen"
 )
 
 // Options of the admin server.
@@ -33,7 +34,7 @@ func Component(opts Options) lifecycle.Component {
 	return lifecycle.Component{Name: "admin", Run: func(ctx context.Context) error {
 		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", opts.Addr)
 		if err != nil {
-			return fmt.Errorf("open admin listener: %w", err)
+			return listen.Explain("admin-listen", fmt.Errorf("open admin listener: %w", err))
 		}
 		opts.Log.Info("admin server listens", "address", l.Addr().String())
 		return serve(ctx, l, Handler(opts), opts)

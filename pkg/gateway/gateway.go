@@ -10,7 +10,6 @@ import (
 	"net"
 	"runtime/debug"
 	"sync"
-	"syscall"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -74,10 +73,7 @@ func Open(ctx context.Context, service string, cfg Config, listeners []Listener,
 		var err error
 		if p.Listener, err = listen.Open(ctx, p.addr, options); err != nil {
 			g.close()
-			if errors.Is(err, syscall.EADDRINUSE) {
-				err = fmt.Errorf("--%s: another program has this port, perhaps a Yubin that runs already: %w", p.flag, err)
-			}
-			return nil, err
+			return nil, listen.Explain(p.flag, err)
 		}
 		g.ports = append(g.ports, p)
 	}

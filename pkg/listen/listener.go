@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"syscall"
 	"time"
 
 	proxyproto "github.com/pires/go-proxyproto"
@@ -50,6 +51,14 @@ func Open(ctx context.Context, addr string, opts Options) (net.Listener, error) 
 		return nil, fmt.Errorf("open %s listener: %w", opts.Name, err)
 	}
 	return wrap(inner, opts), nil
+}
+
+// Explain adds to the error of a listener which flag changes its address, if another program has it.
+func Explain(flag string, err error) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("--%s: another program has this port, perhaps a Yubin that runs already: %w", flag, err)
+	}
+	return err
 }
 
 // wrap puts limits and the PROXY protocol over any listener.

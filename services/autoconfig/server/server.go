@@ -55,7 +55,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Server, error) {
 		l, err := listen.Open(ctx, addr, options)
 		if err != nil {
 			s.close()
-			return nil, err
+			return nil, listen.Explain(map[string]string{"http": "autoconfig-listen", "https": "autoconfig-tls-listen"}[name], err)
 		}
 		s.listeners[name] = l
 	}

@@ -247,6 +247,9 @@ func TestSharedMailboxes(t *testing.T) {
 	if got := strings.Join(list(" Sent"), ", "); got != "Sent @example.test lr" {
 		t.Errorf("the list is %s", got)
 	}
+	if r := w.runWith("", "mailbox", "share", "set", "alice@example.test", "INBOX", "@example.test", ""); r.code != exitFailed || !strings.Contains(r.err, "share remove") {
+		t.Errorf("no rights gave %+v", r)
+	}
 	w.fails(exitFailed, "is no right", "mailbox share set alice@example.test INBOX @example.test often")
 	w.fails(exitFailed, "there is no domain", "mailbox share set alice@example.test INBOX @nowhere.test read")
 	w.fails(exitFailed, "shared within example.test", "mailbox share set alice@example.test INBOX carol@other.test read")

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -89,6 +90,9 @@ mailboxes below, x delete or rename it, t mark as deleted, e expunge, a change t
 		ValidArgsFunction: a.completeMailboxes(),
 		RunE: a.remote(func(ctx context.Context, c *clients, args []string) error {
 			rights := args[3]
+			if rights == "" {
+				return errors.New(`no rights are given: "yubin mailbox share remove" takes all away`)
+			}
 			if named, ok := namedRights[strings.ToLower(rights)]; ok {
 				rights = named
 			}
