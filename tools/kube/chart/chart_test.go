@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -260,11 +261,33 @@ func TestNetworkPoliciesAreThePicture(t *testing.T) {
 	}
 }
 
+// Who checks tokens reaches the provider; without tokens nothing but names is asked outside.
+func TestOnlyTokensLetTheDirectoryOut(t *testing.T) {
+	ports := func(args ...string) (out []string) {
+		policy := objects(t, args...)["networking.k8s.io/v1/NetworkPolicy/mail-yubin-directory"].(*networkingv1.NetworkPolicy)
+		for _, rule := range policy.Spec.Egress {
+			for _, p := range rule.Ports {
+				out = append(out, p.Port.String())
+			}
+		}
+		return out
+	}
+	if got := ports(); !slices.Equal(got, []string{"53", "53"}) {
+		t.Errorf("without tokens it may go to the ports %v", got)
+	}
+	if got := ports("--set", "oauth.issuer=https://login.example.com,oauth.audiences[0]=mail"); !slices.Equal(got, []string{"53", "53", "443"}) {
+		t.Errorf("with tokens it may go to the ports %v", got)
+	}
+}
+
 func TestWrongValuesAreRefused(t *testing.T) {
 	for set, text := range map[string]string{
 		"smtp.replcias=2":           "not allowed",
 		"autoconfig.ingress.host=a": "not allowed",
-		"autoconfig.ingress.enabled=true,autoconfig.ports.http=0": "needs autoconfig.ports.http",
+		"autoconfig.ingress.enabled=true,autoconfig.ports.http=0":                  "needs autoconfig.ports.http",
+		"oauth.issuer=https://login.example.com":                                   "oauth.audiences",
+		"oauth.introspection.url=https://login.example.com/i":                      "oauth.audiences",
+		"oauth.introspection.url=https://login.example.com/i,oauth.scopes[0]=mail": "clientID",
 		"storage.replicas=2":                                   "embedded store has one replica",
 		"imap.proxyProtocol.enabled=true":                      "trustedNetworks",
 		"rpc.certificates=none":                                "rpc",

@@ -54,6 +54,25 @@ func arguments(t *testing.T, component string, args ...string) []string {
 	return nil
 }
 
+func TestTokensAreCheckedAsTheValuesSay(t *testing.T) {
+	got := arguments(t, "directory", "-f", filepath.Join(chart, "ci", "references-values.yaml"), "--set", "fullnameOverride=mail-yubin")
+	for _, want := range []string{
+		"--directory-oauth-issuer=https://login.example.com/realms/staff", "--directory-oauth-audience=mail,post", "--directory-oauth-scope=mail",
+		"--directory-oauth-claim=preferred_username", "--directory-oauth-domain=example.com", "--directory-oauth-client-id=yubin",
+		"--directory-oauth-introspection-url=https://login.example.com/introspect", "--directory-oauth-client-secret-file=/etc/yubin/oauth/client-secret",
+		"--directory-oauth-ca=/etc/yubin/oauth-ca/ca.crt",
+	} {
+		if !slices.Contains(got, want) {
+			t.Errorf("%s is missing from %v", want, got)
+		}
+	}
+	for _, flag := range arguments(t, "directory") {
+		if strings.Contains(flag, "oauth") {
+			t.Errorf("without tokens there is %s", flag)
+		}
+	}
+}
+
 // Mail programs are told what the Services have, from the same values.
 func TestMailProgramsAreToldThePorts(t *testing.T) {
 	got := arguments(t, "autoconfig", "--set", "imap.ports.imaps=1993,pop3.ports.pop3=0,smtp.hostname=mx.example.com,hostname=mail.example.com")
