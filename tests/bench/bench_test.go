@@ -29,6 +29,7 @@ var comparisons = []struct {
 	{"recipients", recipients},
 	{"append", appendToDeliver},
 	{"select", selectMailbox},
+	{"order", sortAndThread},
 	{"noop", noop},
 	{"idle", idle},
 	{"download", download},

@@ -173,6 +173,7 @@ func BenchmarkIndex(b *testing.B) {
 		{"body-part-of-words", bodyKey("ance")},
 		{"body-phrase-in-0.1%", bodyKey("contract with weatherbee")},
 		{"body-phrase-with-punctuation", bodyKey("weatherbee ltd. is att")},
+		{"body-phrase-of-common-words", bodyKey(strings.Join(w.words[:5], " "))},
 		{"text-japanese-one", textKey("丒")},
 		{"text-japanese-two", textKey("請求")},
 		{"body-japanese-two", bodyKey("願い")},
