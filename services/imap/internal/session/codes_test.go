@@ -144,6 +144,8 @@ func TestResponseCodes(t *testing.T) {
 		{authenticated, "APPEND Nowhere {5}", none, "NO [TRYCREATE] "},
 		{selected, "COPY 1 Nowhere", none, "NO [TRYCREATE] "},
 		{selected, "UID COPY 1 Nowhere", none, "NO [TRYCREATE] "},
+		{selected, "UID COPY 999 Nowhere", none, "NO [TRYCREATE] "},
+		{selected, "UID MOVE 999 Nowhere", none, "NO [TRYCREATE] "},
 		{selected, "MOVE 1 Nowhere", none, "NO [TRYCREATE] "},
 		{selected, "UID MOVE 1 Nowhere", none, "NO [TRYCREATE] "},
 		{selected, "COPY 1 Sent", rpcv1.Reason_REASON_MAILBOX_NOT_FOUND, "NO [TRYCREATE] "}, // it has gone at this moment

@@ -21,7 +21,7 @@ func init() {
 	})
 }
 
-// copyArgs reads the arguments and finds the messages.
+// copyArgs reads the arguments and finds the messages. The target must be there also if they are not (RFC 9051 section 6.4.7).
 func (s *session) copyArgs(ctx context.Context, uid bool) (spans []span, target place, err error) {
 	args, err := s.dec.CopyArgs()
 	if err != nil {
@@ -31,7 +31,7 @@ func (s *session) copyArgs(ctx context.Context, uid bool) (spans []span, target 
 	if err == nil && len(spans) > 0 {
 		target, err = s.locate(ctx, args.Mailbox)
 	}
-	if err == nil && target.actor != nil {
+	if err == nil && (len(spans) == 0 || target.actor != nil) {
 		target, err = s.targetNamed(ctx, args.Mailbox)
 	}
 	return spans, target, tryCreate(err)

@@ -68,6 +68,7 @@ func (s *session) tell(expunge, uid bool) error {
 	now := b.view.Snapshot()
 	u := view.Diff(b.told, now, expunge)
 	s.noteChanges(now, u, expunge)
+	known := b.told.Len() - len(u.ExpungedUIDs)
 	b.told = u.Told
 	if u.Told == now { // no expunge is held back
 		b.settled = now.ModSeq
@@ -75,6 +76,7 @@ func (s *session) tell(expunge, uid bool) error {
 	s.sendExpunged(u)
 	if u.Exists > 0 {
 		s.enc.Star().Num(uint64(u.Exists)).Raw(" EXISTS").CRLF()
+		s.announceNew(b.told, known)
 	}
 	for _, c := range u.Changed {
 		if s.quiet() {

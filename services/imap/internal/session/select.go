@@ -117,6 +117,19 @@ func (s *session) announce(keywords []string) {
 	}
 }
 
+// announceNew tells of keywords that came into use with new messages: those from an index on.
+func (s *session) announceNew(told *view.Snapshot, from int) {
+	var keywords []string
+	last := ""
+	for _, m := range told.Range(from, told.Len()) {
+		if set := m.KeywordSet(); set != last {
+			last = set
+			keywords = append(keywords, m.Keywords()...)
+		}
+	}
+	s.announce(keywords)
+}
+
 // survey finds all flags in use and the sequence number of the first message without \Seen, 0 if there is none.
 func survey(snapshot *view.Snapshot) (flags []string, firstUnseen uint32) {
 	for _, f := range flagBits {
