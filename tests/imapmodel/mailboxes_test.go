@@ -282,7 +282,7 @@ func (c *client) status(r *rand.Rand, g *game) *command {
 		if !answered {
 			return errors.New("no answer")
 		}
-		return f.want("OK", "")
+		return f.want("OK", map[bool]string{true: "CLIENTBUG"}[b == c.box]) // which knows that already (RFC 9051 section 6.3.11)
 	}
 	return cmd
 }
