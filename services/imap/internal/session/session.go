@@ -399,7 +399,8 @@ func (s *session) finish(ctx context.Context, c *command, name string, r reply, 
 // answer tells of changes in the mailbox, and sends the tagged response.
 func (s *session) answer(ctx context.Context, c *command, name string, r reply, err error) (result string, fatalErr error) {
 	if s.box != nil {
-		if tellErr := s.tellWith(ctx, c == nil || !c.numbered && !(r.keeps && s.qresync), c != nil && isUID(c.name)); tellErr != nil {
+		keeps := c != nil && c.numbered || r.keeps && s.qresync
+		if tellErr := s.tellWith(ctx, !keeps, c != nil && isUID(c.name)); tellErr != nil {
 			return "bye", tellErr
 		}
 		s.sendLag()
