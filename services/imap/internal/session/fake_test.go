@@ -383,6 +383,7 @@ func (s *memory) RenameMailbox(_ context.Context, req *storagev1.RenameMailboxRe
 		return nil, err
 	}
 	defer leave()
+	req.From, req.To = norm.NFC.String(req.From), norm.NFC.String(req.To)
 	from, err := s.at(whose(req), req.From)
 	if err != nil {
 		return nil, err
