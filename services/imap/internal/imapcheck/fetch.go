@@ -92,7 +92,9 @@ func (s *scanner) section(of string) {
 		if s.at("]") {
 			break
 		}
-		s.expect(".")
+		if s.expect("."); s.at("]") {
+			s.fail("a section ends with a dot")
+		}
 	}
 	if !s.at("]") {
 		if of != "BODY" {

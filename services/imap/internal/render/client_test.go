@@ -2,16 +2,17 @@ package render
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
 
 	mailv1 "github.com/yubin-mail/yubin/proto/yubin/mail/v1"
+	"github.com/yubin-mail/yubin/services/imap/internal/imapcheck"
 	"github.com/yubin-mail/yubin/services/imap/internal/wire"
 )
 
@@ -195,23 +196,6 @@ func compare(t *testing.T, p *mailv1.Part, got imap.BodyStructure) {
 	}
 }
 
-// legal: outside literals a response of IMAP4rev1 holds neither 8-bit octets nor NUL, and every line end belongs to a literal.
-func legal(t *testing.T, out []byte, allowUTF8 bool) {
-	t.Helper()
-	if !allowUTF8 {
-		for _, c := range out {
-			if c >= utf8.RuneSelf {
-				t.Fatalf("8-bit octet in %q", out)
-			}
-		}
-	} else if !utf8.Valid(out) {
-		t.Fatalf("not UTF-8: %q", out)
-	}
-	if strings.ContainsRune(string(out), 0) {
-		t.Fatalf("NUL in %q", out)
-	}
-}
-
 func FuzzRender(f *testing.F) {
 	f.Add([]byte(""), false)
 	f.Add([]byte(rfcMessage), false)
@@ -224,8 +208,10 @@ func FuzzRender(f *testing.F) {
 		e := g.envelope()
 		root := g.part(0)
 		for _, extended := range []bool{true, false} {
-			legal(t, AppendBody(nil, root, extended, allowUTF8), allowUTF8)
-			legal(t, AppendEnvelope(nil, e, allowUTF8), allowUTF8)
+			body, envelope := string(AppendBody(nil, root, extended, allowUTF8)), string(AppendEnvelope(nil, e, allowUTF8))
+			if err := errors.Join(imapcheck.Body(body, extended, allowUTF8), imapcheck.Envelope(envelope, allowUTF8)); err != nil {
+				t.Fatalf("%v in %q or %q", err, body, envelope)
+			}
 			compare(t, root, roundTrip(t, root, e, extended, allowUTF8).BodyStructure)
 		}
 	})
