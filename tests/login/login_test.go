@@ -158,7 +158,7 @@ func refused(t *testing.T, s *harness.System, issuer *oidc.Issuer, claims oidc.C
 	w := s.Wire(t, s.IMAPS[0], true)
 	w.Expect(`^\* OK`)
 	told(w.Do("a AUTHENTICATE OAUTHBEARER "+b64(message), `^\+ `)) // RFC 7628 section 4.2
-	w.Do("AQ==", `^a NO \[AUTHENTICATIONFAILED\]`)
+	w.Do("AQ==", `^a NO \[EXPIRED\]`)
 	told(w.Do("b AUTHENTICATE OAUTHBEARER "+b64(message), `^\+ `))
 	w.Do("*", `^b BAD`)
 	w.Do("c LOGIN "+harness.Address("alice")+` "`+harness.Password+`"`, "^c OK")
