@@ -258,8 +258,8 @@ func TestExpungeExample(t *testing.T) {
 	k.expect("UID EXPUNGE 3:5", "* 3 EXPUNGE", "OK UID EXPUNGE completed") // section 6.4.9
 }
 
-// TestSavedResults: RFC 9051 section 6.4.4.4, examples 1 to 10, and the table of section 6.4.4.1.
-func TestSavedResults(t *testing.T) {
+// TestSavedResultExamples: RFC 9051 section 6.4.4.4, examples 1 to 10, and the table of section 6.4.4.1.
+func TestSavedResultExamples(t *testing.T) {
 	g := newGateway(t)
 	for range 6 {
 		g.storage.deliver("INBOX", mail1)
