@@ -3,6 +3,7 @@ package session
 import (
 	"bytes"
 	"compress/flate"
+	"errors"
 	"io"
 	"strings"
 	"testing"
@@ -73,7 +74,7 @@ func TestUnauthenticateUncompresses(t *testing.T) {
 				t.Errorf("got %q", line)
 			}
 			// The compressed answer ends with a final block, and is all that was compressed.
-			if line, err := k.r.ReadString('\n'); line != "" || err != io.EOF {
+			if line, err := k.r.ReadString('\n'); line != "" || !errors.Is(err, io.EOF) {
 				t.Errorf("%q is compressed behind the answer, %v", line, err)
 			}
 			k.r.Reader = k.plain
