@@ -73,8 +73,11 @@ func (s *session) sendHighestModSeq() {
 func (b *mailbox) highestModSeq() string { return "HIGHESTMODSEQ " + itoa(b.settled) }
 
 // sendLag tells from where a client goes on that comes back later, while expunges are held back and it has heard of higher modification sequences, and
-// once they are told (RFC 7162 sections 3.2 and 6).
+// once they are told (RFC 7162 sections 3.2 and 6). As tell it says nothing while other commands run, which may change what it would look at.
 func (s *session) sendLag() {
+	if s.lanes.busy() {
+		return
+	}
 	b := s.box
 	lagging := b.settled < max(b.told.ModSeq, b.own)
 	if s.condstore && (lagging || b.lagging) {
