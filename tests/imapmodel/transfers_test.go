@@ -81,9 +81,15 @@ func (c *client) copyOrMove(r *rand.Rand, g *game) *command {
 		cmd.done = func(f *flight) error { return f.want("BAD", "") }
 		return cmd
 	case len(entries) == 0:
+		if to == nil { // which is found out also for no message
+			cmd.done = func(f *flight) error { return f.want("NO", "TRYCREATE") }
+		}
 		return cmd
 	case move && c.readOnly:
 		cmd.done = c.unlessNone(messagesOf(entries), "CANNOT")
+		if to == nil && c.by != byEither {
+			cmd.done = func(f *flight) error { return f.want("NO", "*") } // TRYCREATE, if none is left
+		}
 		return cmd
 	case to == nil:
 		cmd.done = c.unlessNone(messagesOf(entries), "TRYCREATE")
