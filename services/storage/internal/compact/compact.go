@@ -21,6 +21,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/yubin-mail/yubin/pkg/telemetry"
+	"github.com/yubin-mail/yubin/services/storage/internal/job"
 	"github.com/yubin-mail/yubin/services/storage/internal/meta"
 	"github.com/yubin-mail/yubin/services/storage/internal/object"
 )
@@ -196,16 +197,8 @@ func (c *Compactor) pace(ctx context.Context, n int, urgent bool) error {
 	if urgent {
 		return ctx.Err()
 	}
-	if c.Busy != nil {
-		tick := time.NewTicker(busyStep)
-		defer tick.Stop()
-		for waited := time.Duration(0); waited < busyPause && c.Busy(); waited += busyStep {
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-tick.C:
-			}
-		}
+	if err := job.Yield(ctx, c.Busy, busyStep, int(busyPause/busyStep)); err != nil {
+		return err
 	}
 	return c.limit.WaitN(ctx, n)
 }

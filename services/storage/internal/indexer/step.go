@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	mailv1 "github.com/yubin-mail/yubin/proto/yubin/mail/v1"
 	"github.com/yubin-mail/yubin/services/storage/internal/body"
+	"github.com/yubin-mail/yubin/services/storage/internal/job"
 	"github.com/yubin-mail/yubin/services/storage/internal/meta"
 	"github.com/yubin-mail/yubin/services/storage/internal/search"
 	"github.com/yubin-mail/yubin/services/storage/internal/textindex"
@@ -177,16 +177,8 @@ func (s *source) Open() (io.ReaderAt, error) {
 
 // pace waits until n messages may be indexed.
 func (x *Indexer) pace(ctx context.Context, n int) error {
-	if x.Busy != nil && n > 0 {
-		tick := time.NewTicker(busyPause)
-		defer tick.Stop()
-		for waited := 0; waited < n && x.Busy(); waited++ {
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-tick.C:
-			}
-		}
+	if err := job.Yield(ctx, x.Busy, busyPause, n); err != nil {
+		return err
 	}
 	return x.limit.WaitN(ctx, n)
 }

@@ -1,7 +1,7 @@
 package cli
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -121,8 +121,6 @@ func (a *app) copyProgress() backup.Progress {
 	}
 }
 
-const afterRestoreName = "yubin storage after-restore"
-
 const afterRestoreLong = `Make a restored database safe to use that is older than what mail programs have seen: UIDs go on beyond those that were
 given out since, so that no message is taken for another one, and mail programs learn at their next look what is there;
 nothing has to be fetched anew. What came into the object store since the database was copied is taken up: mail is in the mailbox
@@ -137,31 +135,18 @@ func newAfterRestore(a *app) *cobra.Command {
 		Long:               afterRestoreLong,
 		Example:            "  yubin storage after-restore --config /etc/yubin/storage.yaml",
 		DisableFlagParsing: true, // settings are read by the rules of the services
-		RunE: a.local(func(cmd *cobra.Command, args []string) error {
-			own := pflag.NewFlagSet(afterRestoreName, pflag.ContinueOnError)
-			asJSON := own.Bool("json", false, "print the report as JSON")
-			stores, usage, err := allinone.LoadStores(afterRestoreName, own, args, a.environ)
-			if errors.Is(err, pflag.ErrHelp) {
-				fmt.Fprintf(a.out, "%s\n\n", cmd.Long)
-				config.PrintUsage(a.out, afterRestoreName, usage)
-				return nil
-			}
-			if err != nil {
-				return &usageError{cmd: cmd, err: err}
-			}
-			unlock, err := stores.Lock()
-			if err != nil {
-				return err
-			}
-			defer unlock()
-			a.json = *asJSON
-			r, err := storage.AfterRestore(cmd.Context(), stores.Storage, storage.RebuildOptions{Progress: a.rebuildProgress(), Log: slog.New(slog.DiscardHandler)})
-			if err != nil {
-				return &hintError{err: err, hint: "Run the same command again to go on."}
-			}
-			a.noteTrouble(r)
-			return a.done(r, "UIDs go on beyond those that were given out; %s came after the database was copied, %d bodies had been moved",
-				countMessages(uint64(r.Delivered)), r.Located)
-		}),
+		RunE: a.offline(allinone.LoadStores, func(own *pflag.FlagSet) {
+			own.BoolVar(&a.json, "json", false, "print the report as JSON")
+		}, a.afterRestore),
 	}
+}
+
+func (a *app) afterRestore(ctx context.Context, stores *allinone.Stores) error {
+	r, err := storage.AfterRestore(ctx, stores.Storage, storage.RebuildOptions{Progress: a.rebuildProgress(), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return &hintError{err: err, hint: "Run the same command again to go on."}
+	}
+	a.noteTrouble(r)
+	return a.done(r, "UIDs go on beyond those that were given out; %s came after the database was copied, %d bodies had been moved",
+		countMessages(uint64(r.Delivered)), r.Located)
 }

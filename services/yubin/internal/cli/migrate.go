@@ -2,20 +2,16 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/yubin-mail/yubin/pkg/config"
 	directory "github.com/yubin-mail/yubin/services/directory/server"
 	quota "github.com/yubin-mail/yubin/services/quota/server"
 	storage "github.com/yubin-mail/yubin/services/storage/server"
 	"github.com/yubin-mail/yubin/services/yubin/internal/allinone"
 )
-
-const migrateName = "yubin migrate"
 
 const migrateLong = `Bring the schemas of the databases up to date, and do nothing else. Services do that themselves when they start; this tells
 before an upgrade whether it will work, while the version before runs on. Settings are those of "yubin serve" and of the services,
@@ -28,30 +24,13 @@ func newMigrate(a *app) *cobra.Command {
 		Long:               migrateLong,
 		Example:            "  yubin migrate --config /etc/yubin/yubin.yaml",
 		DisableFlagParsing: true, // settings are read by the rules of the services
-		RunE: a.local(func(cmd *cobra.Command, args []string) error {
-			own := pflag.NewFlagSet(migrateName, pflag.ContinueOnError)
-			asJSON := own.Bool("json", false, "print the services as JSON Lines")
-			stores, usage, err := allinone.LoadDatabases(migrateName, own, args, a.environ)
-			if errors.Is(err, pflag.ErrHelp) {
-				fmt.Fprintf(a.out, "%s\n\n", cmd.Long)
-				config.PrintUsage(a.out, migrateName, usage)
-				return nil
-			}
-			if err != nil {
-				return &usageError{cmd: cmd, err: err}
-			}
-			a.json = *asJSON
-			return a.migrate(cmd.Context(), stores)
-		}),
+		RunE: a.offline(allinone.LoadDatabases, func(own *pflag.FlagSet) {
+			own.BoolVar(&a.json, "json", false, "print the services as JSON Lines")
+		}, a.migrate),
 	}
 }
 
 func (a *app) migrate(ctx context.Context, stores *allinone.Stores) error {
-	unlock, err := stores.Lock()
-	if err != nil {
-		return err
-	}
-	defer unlock()
 	for _, service := range []struct {
 		name    string
 		migrate func() error

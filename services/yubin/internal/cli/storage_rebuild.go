@@ -10,12 +10,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/yubin-mail/yubin/pkg/config"
 	storage "github.com/yubin-mail/yubin/services/storage/server"
 	"github.com/yubin-mail/yubin/services/yubin/internal/allinone"
 )
-
-const rebuildName = "yubin storage rebuild"
 
 const rebuildLong = `Put mailboxes back from the object store alone, into an empty database, after the old one was lost.
 Stop everything first. Settings are those of "yubin serve" and of the storage service, by flag, environment or --config.
@@ -24,11 +21,12 @@ is in the mailbox it was delivered to, unread; what was deleted or moved later i
 If it is interrupted, the same command goes on.`
 
 type rebuildFlags struct {
-	dryRun, json bool
-	parallel     int
+	dryRun   bool
+	parallel int
 }
 
 func newStorageRebuild(a *app) *cobra.Command {
+	var f rebuildFlags
 	return &cobra.Command{
 		Use:   "rebuild [flags]",
 		Short: "Put mailboxes back from the object store after the loss of the database",
@@ -36,34 +34,15 @@ func newStorageRebuild(a *app) *cobra.Command {
 		Example: `  yubin storage rebuild --data-dir /var/lib/yubin --dry-run
   yubin storage rebuild --config /etc/yubin/storage.yaml`,
 		DisableFlagParsing: true, // settings are read by the rules of the services
-		RunE: a.local(func(cmd *cobra.Command, args []string) error {
-			var f rebuildFlags
-			own := pflag.NewFlagSet(rebuildName, pflag.ContinueOnError)
-			own.SortFlags = false
+		RunE: a.offline(allinone.LoadStores, func(own *pflag.FlagSet) {
 			own.BoolVar(&f.dryRun, "dry-run", false, "change nothing: tell what would come back")
-			own.BoolVar(&f.json, "json", false, "print the report as JSON")
+			own.BoolVar(&a.json, "json", false, "print the report as JSON")
 			own.IntVar(&f.parallel, "parallel", 4, "how many packs to read at a time")
-			stores, usage, err := allinone.LoadStores(rebuildName, own, args, a.environ)
-			if errors.Is(err, pflag.ErrHelp) {
-				fmt.Fprintf(a.out, "%s\n\n", cmd.Long)
-				config.PrintUsage(a.out, rebuildName, usage)
-				return nil
-			}
-			if err != nil {
-				return &usageError{cmd: cmd, err: err}
-			}
-			a.json = f.json
-			return a.rebuild(cmd.Context(), stores, f)
-		}),
+		}, func(ctx context.Context, stores *allinone.Stores) error { return a.rebuild(ctx, stores, f) }),
 	}
 }
 
 func (a *app) rebuild(ctx context.Context, stores *allinone.Stores, f rebuildFlags) error {
-	unlock, err := stores.Lock()
-	if err != nil {
-		return err
-	}
-	defer unlock()
 	report, err := storage.Rebuild(ctx, stores.Storage, storage.RebuildOptions{
 		DryRun: f.dryRun, Parallel: f.parallel, Progress: a.rebuildProgress(),
 		Log: slog.New(slog.DiscardHandler), // the report says what is damaged
