@@ -42,7 +42,7 @@ func TestGrammarIsTaken(t *testing.T) {
 		`LSUB "" *`, "NAMESPACE", "CAPABILITY", "CHECK", // RFC 3501
 		// append: date-day-fixed, flag-list
 		"APPEND INBOX {3+}\r\nabc", "APPEND INBOX () {3+}\r\nabc", `APPEND INBOX (\Seen $x y) " 1-jan-2024 01:02:03 +0000" {3+}` + "\r\nabc", `APPEND INBOX "01-Jan-2024 23:59:59 -1200" {3+}` + "\r\nabc",
-		"COPY 1 INBOX", "UID COPY 999 Nowhere", `MOVE 1 "INBOX"`, "UID EXPUNGE 1:*", "UID EXPUNGE $", "EXPUNGE",
+		"COPY 1 INBOX", "UID COPY 999 Sent", `MOVE 1 "INBOX"`, "UID EXPUNGE 1:*", "UID EXPUNGE $", "EXPUNGE",
 		"SUBSCRIBE #news.comp.mail.mime", "UNSUBSCRIBE #news.comp.mail.mime", "CREATE owatagusiam/", "RENAME owatagusiam x", "DELETE x",
 		"ENABLE X-GOOD-IDEA", "ID NIL", `ID ()`, `ID ("name" NIL "version" {1+}` + "\r\n1)", "EXAMINE INBOX", "CLOSE", "SELECT inbox (CONDSTORE)", "UNSELECT",
 	} {

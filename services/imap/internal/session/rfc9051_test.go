@@ -279,7 +279,7 @@ func TestSavedResultExamples(t *testing.T) {
 	k.expect("SEARCH RETURN (SAVE) CHARSET X-NONE (OR $ 1) TEXT {4}", "NO [BADCHARSET (UTF-8 US-ASCII)] ")
 	k.expect("FETCH $ UID", "OK")
 	// 2, 6 and 7, sent at once
-	k.send("E1 SEARCH RETURN (SAVE) KEYWORD $Junk\r\nE2 COPY $ Nowhere\r\nE3 SEARCH RETURN (SAVE) FLAGGED\r\nE4 STORE $ +FLAGS.Silent (\\Draft)\r\nE5 FETCH $ UID\r\n")
+	k.send("E1 SEARCH RETURN (SAVE) KEYWORD $Junk\r\nE2 COPY $ Sent\r\nE3 SEARCH RETURN (SAVE) FLAGGED\r\nE4 STORE $ +FLAGS.Silent (\\Draft)\r\nE5 FETCH $ UID\r\n")
 	got := k.until("E5 ")
 	want := []string{"E1 OK SEARCH completed", "E2 OK COPY completed", "E3 OK SEARCH completed", "E4 OK STORE completed", "* 2 FETCH (UID 2)", "* 3 FETCH (UID 3)", "* 5 FETCH (UID 5)", "E5 OK FETCH completed"}
 	if !slices.Equal(got, want) {
