@@ -1,5 +1,5 @@
-// Package clients tests Yubin with the mail programs that its users have: curl, swaks, mbsync, OfflineIMAP, mpop, Mutt, NeoMutt, go-imap's
-// client, the commands of Thunderbird, and the operator's own command line. tests/setup/install installs them.
+// Package clients tests Yubin with the mail programs that its users have: curl, swaks, mbsync, OfflineIMAP, mpop, Mutt, NeoMutt, Alpine, IMAPFilter,
+// ImapFlow, go-imap's client, the commands of Thunderbird, and the operator's own command line. tests/setup/install installs them.
 package clients
 
 import (

@@ -170,17 +170,17 @@ func (p *play) fits(got, want []string) bool {
 		for _, m := range pattern.FindAllStringSubmatchIndex(line, -1) {
 			expression.WriteString(regexp.QuoteMeta(line[at:m[0]]))
 			at = m[1]
-			switch value, known := "", false; {
-			case m[2] < 0:
+			if m[2] < 0 {
 				expression.WriteString(".*?")
-			default:
-				if value, known = p.known[line[m[2]:m[3]]]; known {
-					expression.WriteString(regexp.QuoteMeta(value))
-				} else {
-					names = append(names, line[m[2]:m[3]])
-					expression.WriteString(`([^\s()\]]+)`)
-				}
+				continue
 			}
+			name := line[m[2]:m[3]]
+			if value, known := p.known[name]; known {
+				expression.WriteString(regexp.QuoteMeta(value))
+				continue
+			}
+			names = append(names, name)
+			expression.WriteString(`([^\s()\]]+)`)
 		}
 		expression.WriteString(regexp.QuoteMeta(line[at:]) + "\n")
 	}
