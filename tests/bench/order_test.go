@@ -19,6 +19,9 @@ func sortAndThread(r *run) {
 	n := r.size(r.size(messages)) // in a test there is little to see in more
 	shapes := []harness.Options{{}, {Shape: harness.Production, ProductionOptions: harness.ProductionOptions{Replicas: 1}}}
 	names := []string{"embedded", "production"}
+	if r.small {
+		shapes = shapes[:1]
+	}
 	devices, all := make([]*stream, len(shapes)), make([]times, len(shapes))
 	for i, options := range shapes {
 		options.Accounts, options.Args = []string{"alice"}, []string{"--imap-insecure-auth=true", "--admin-pprof=true"}

@@ -29,6 +29,6 @@ func socketOf(conn net.Conn) syscall.RawConn {
 
 // readable tells whether a read of a socket would not wait.
 func readable(socket uintptr) bool {
-	n, err := unix.Poll([]unix.PollFd{{Fd: int32(socket), Events: unix.POLLIN}}, 0) //nolint:gosec // descriptors are small
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(socket), Events: unix.POLLIN}}, 0)
 	return n != 0 || err != nil
 }
