@@ -112,7 +112,7 @@ func (s *scanner) number64() uint64 { return s.number(1<<63 - 1) }
 
 func (s *scanner) nz() uint64 { return s.notZero(s.number32()) }
 
-func (s *scanner) nz64() uint64 { return s.notZero(s.number64()) }
+func (s *scanner) nz64() { s.notZero(s.number64()) }
 
 func (s *scanner) notZero(n uint64) uint64 {
 	if n == 0 {

@@ -80,6 +80,9 @@ func runGetQuotaRoot(ctx context.Context, s *session, name string) (reply, error
 	return reply{}, nil
 }
 
+// maxNewName is the most octets of the name of a mailbox that may be made one day, as storage has it.
+const maxNewName = 1000
+
 // quotaPlace finds out whose quota a mailbox counts for. One's own need not exist yet (RFC 9208 section 4.1.2); of somebody else's one must be able to see how
 // much is in it (section 6).
 func (s *session) quotaPlace(ctx context.Context, name string) (place, error) {
@@ -87,7 +90,7 @@ func (s *session) quotaPlace(ctx context.Context, name string) (place, error) {
 	switch {
 	case err != nil:
 		return p, err
-	case p.actor == nil && !strings.ContainsFunc(name, unicode.IsControl):
+	case p.actor == nil && len(name) <= maxNewName && !strings.ContainsFunc(name, unicode.IsControl):
 		return p, nil
 	}
 	m, err := s.mailboxAt(ctx, p)
