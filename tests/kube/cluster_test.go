@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -139,6 +140,7 @@ func (r *release) install(chart string, more ...string) {
 	args := append([]string{"upgrade", "--install", "yubin", chart, "--timeout", patience.String()}, r.values...)
 	r.helm(append(args, more...)...)
 	r.settled()
+	r.reachable()
 }
 
 // upgrade installs the chart of this repository.
@@ -192,6 +194,27 @@ func (r *release) drained() {
 		}
 		if time.Now().After(end) {
 			r.t.Fatalf("pods do not end: %v", leaving)
+		}
+	}
+}
+
+// reachable waits until each NodePort leads to a pod: the cluster's network learns of a pod only after it is ready.
+func (r *release) reachable() {
+	r.t.Helper()
+	var d net.Dialer
+	ctx, cancel := context.WithTimeout(r.t.Context(), patience)
+	defer cancel()
+	for _, port := range strings.Fields(r.kubectl("get", "services", "-l", "app.kubernetes.io/instance=yubin", "-o", "jsonpath={.items[*].spec.ports[*].nodePort}")) {
+		for {
+			conn, err := d.DialContext(ctx, "tcp", r.node+":"+port)
+			if err == nil {
+				_ = conn.Close()
+				break
+			}
+			if ctx.Err() != nil {
+				r.t.Fatalf("NodePort %s does not answer: %v", port, err)
+			}
+			time.Sleep(100 * time.Millisecond)
 		}
 	}
 }
