@@ -103,8 +103,7 @@ func (c *catenation) grow(n int64) error {
 
 // open finds what a URL names.
 func (c *catenation) open(text string) (*part, error) {
-	// Without what would end the response code (RFC 4469 section 5, "url-resp-text").
-	badURL := no("BADURL "+quoted(strings.ReplaceAll(text, "]", "%5D")), "the URL leads to nothing")
+	badURL := no("BADURL "+quoted(text), "the URL leads to nothing")
 	u, ok := parseMessageURL(text)
 	if !ok {
 		return nil, badURL
