@@ -4,8 +4,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
-	"runtime/debug"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -31,14 +29,7 @@ func (c *config) Flags(fs *pflag.FlagSet) {
 
 func main() { service.Main("imap", &config{}, run) }
 
-// garbage is how much of it there may be, in percent of what lives, unless GOGC says otherwise. What lives here are mostly sessions that are silent for hours: the
-// usual 100 is as much memory again that nobody uses, and leaves what lives scattered after a storm of logins.
-const garbage = 50
-
 func run(ctx context.Context, s *service.Service, cfg *config) error {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(garbage)
-	}
 	directory, err := s.DialNeeded(cfg.directory, "directory")
 	if err != nil {
 		return err
