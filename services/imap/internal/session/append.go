@@ -8,8 +8,6 @@ import (
 	"io"
 	"sync"
 
-	"golang.org/x/text/unicode/norm"
-
 	"github.com/yubin-mail/yubin/pkg/fault"
 	"github.com/yubin-mail/yubin/pkg/replay"
 	quotav1 "github.com/yubin-mail/yubin/proto/yubin/quota/v1"
@@ -52,9 +50,7 @@ func runAppend(ctx context.Context, s *session) (reply, error) {
 		s.noteAdded(answer.GetUids())
 		s.refresh(ctx) // RFC 9051 section 6.3.12: the new message should be told at once
 	}
-	if s.rev2 && !norm.NFC.IsNormalString(a.mailbox) { // RFC 9051 section 6.3.12
-		s.sendList(listLine{name: norm.NFC.String(canonical(a.mailbox)), oldName: a.mailbox})
-	}
+	s.sendOldName(a.mailbox) // RFC 9051 section 6.3.12
 	if a.target.blind {
 		return reply{}, nil
 	}
@@ -146,6 +142,11 @@ func (s *session) targetNamed(ctx context.Context, name string) (place, error) {
 	if err != nil {
 		return p, err
 	}
+	return s.asTarget(ctx, p)
+}
+
+// asTarget asks storage whether messages may go to a place, and whether they may be seen there.
+func (s *session) asTarget(ctx context.Context, p place) (place, error) {
 	m, err := s.mailboxAt(ctx, p)
 	if err == nil {
 		err = m.need(rightInsert)

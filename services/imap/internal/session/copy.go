@@ -27,12 +27,12 @@ func (s *session) copyArgs(ctx context.Context, uid bool) (spans []span, target 
 	if err != nil {
 		return nil, place{}, err
 	}
-	spans, err = s.box.resolve(args.Set, uid)
-	if err == nil && len(spans) > 0 {
-		target, err = s.locate(ctx, args.Mailbox)
+	if spans, err = s.box.resolve(args.Set, uid); err != nil {
+		return nil, place{}, err
 	}
+	target, err = s.locate(ctx, args.Mailbox)
 	if err == nil && (len(spans) == 0 || target.actor != nil) {
-		target, err = s.targetNamed(ctx, args.Mailbox)
+		target, err = s.asTarget(ctx, target)
 	}
 	return spans, target, tryCreate(err)
 }

@@ -89,11 +89,6 @@ func (s *session) perform(ctx context.Context, c *command, begun time.Time, span
 		}
 		return c.run(ctx, s)
 	}
-	return s.performRead(ctx, c, begun, span)
-}
-
-// performRead is perform of a command that only reads. It stands apart so that those that wait for long need less of a stack.
-func (s *session) performRead(ctx context.Context, c *command, begun time.Time, span telemetry.Span) (reply, error) {
 	j, err := c.read(s)
 	if err != nil {
 		return reply{}, err

@@ -51,6 +51,13 @@ func (s *session) sendList(l listLine) {
 	s.enc.CRLF()
 }
 
+// sendOldName tells what a name that was not normalised has become (RFC 9051 section 5.1).
+func (s *session) sendOldName(given string, attrs ...string) {
+	if s.rev2 && !norm.NFC.IsNormalString(given) {
+		s.sendList(listLine{attrs: attrs, name: norm.NFC.String(canonical(given)), oldName: given})
+	}
+}
+
 // folder is a name that LIST may show.
 type folder struct {
 	name string

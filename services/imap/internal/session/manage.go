@@ -156,9 +156,7 @@ func runDelete(ctx context.Context, s *session) (reply, error) {
 	}
 	s.ownNames(nameGone(p.shown()))
 	s.namesChanged(p)
-	if s.rev2 && !norm.NFC.IsNormalString(name) { // RFC 9051 section 6.3.5
-		s.sendList(listLine{attrs: []string{`\NonExistent`}, name: norm.NFC.String(canonical(name)), oldName: name})
-	}
+	s.sendOldName(name, `\NonExistent`) // RFC 9051 section 6.3.5
 	if selected {
 		s.Views.Touch(p.account, s.box.id)
 		s.unselect()
